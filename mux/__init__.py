@@ -1,0 +1,32 @@
+"""mux: one Redis connection, any number of channels."""
+
+from mux.app import Mux, create_app
+from mux.errors import (
+    BrokerError,
+    BrokerLost,
+    BrokerRefused,
+    BrokerUnavailable,
+    ClientError,
+    InvalidChannel,
+    InvalidSetting,
+    MessageTooLarge,
+    MuxError,
+)
+from mux.settings import Settings
+from mux.version import __version__
+
+__all__ = (
+    "BrokerError",
+    "BrokerLost",
+    "BrokerRefused",
+    "BrokerUnavailable",
+    "ClientError",
+    "InvalidChannel",
+    "InvalidSetting",
+    "MessageTooLarge",
+    "Mux",
+    "MuxError",
+    "Settings",
+    "__version__",
+    "create_app",
+)

@@ -1,0 +1,239 @@
+"""One RESP3 connection that is subscribed and publishes.
+
+A subscribed RESP2 connection may only subscribe, which is why Redis clients open a second one for
+PUBLISH. With RESP3 messages come as pushes, apart from replies, and everything shares one socket.
+
+Rules:
+
+1. Replies come in the order of their commands; messages may stand anywhere between them. A push for
+   our own PUBLISH comes before its reply below Redis 7.2 and after it since, so a reply says nothing
+   about messages.
+2. PSUBSCRIBE answers with a push when it works and with an error reply when it does not. So an error
+   that no command waits for is PSUBSCRIBE's.
+3. Every command is answered exactly once, by Redis or by BrokerLost.
+4. The publishes of one turn of the loop leave in one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+from mux.broker.address import Address
+from mux.errors import BrokerError, BrokerGarbled, BrokerLost, BrokerRefused, BrokerUnavailable
+from mux.version import __version__
+from mux.wire.resp import Announcement, Push, Reply, RespReader, encode_command, encode_publish
+
+Done: TypeAlias = Callable[[Reply], None]
+"""Called once with the reply, which is a BrokerError when the command was refused or lost."""
+
+_TEMPORARY = frozenset(("LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"))
+
+
+class Connection(asyncio.Protocol):
+    """A connection to one server; made by open(), and of no use once lost is done.
+
+    Args:
+        on_messages: takes every batch of messages, synchronously; must not raise.
+        on_writable: called when publishers that were told to wait may go on.
+    """
+
+    def __init__(self, on_messages: Callable[[list[Push]], None], on_writable: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[str] = loop.create_future()
+        """Done when the connection has ended, with the reason as half a sentence."""
+        self.is_writable = True
+        """False while Redis does not keep up with what is published: stop reading from publishers."""
+        self._loop = loop
+        self._on_messages = on_messages
+        self._on_writable = on_writable
+        self._reader = RespReader()
+        self._transport: asyncio.Transport
+        self._unanswered: deque[Done] = deque()
+        self._unsent: list[bytes] = []
+        self._subscribed: asyncio.Future[None] = loop.create_future()
+        self._reason = "the connection was closed by Redis"
+
+    @classmethod
+    async def open(
+        cls,
+        address: Address,
+        pattern: bytes,
+        *,
+        client_name: bytes,
+        on_messages: Callable[[list[Push]], None],
+        on_writable: Callable[[], None],
+    ) -> Connection:
+        """Connect, introduce ourselves and subscribe.
+
+        Raises:
+            BrokerUnavailable: there is nobody at the address, or not yet.
+            BrokerRefused: there is, but not for us; the message says what to do.
+        """
+        connection = cls(on_messages, on_writable)
+        try:
+            async with asyncio.timeout(address.connect_seconds):
+                await connection._connect(address)
+                await connection._introduce(address, client_name)
+                await connection._subscribe(address, pattern)
+        except TimeoutError:
+            connection.abort()
+            raise BrokerUnavailable(f"Redis at {address} did not answer in {address.connect_seconds:g} s") from None
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    def publish(self, redis_channel: bytes, payload: bytes, done: Done) -> None:
+        """Send a PUBLISH with the next write; done gets the number of subscribed connections or an error."""
+        if self.lost.done():
+            done(BrokerLost("the connection to Redis was lost"))
+            return
+        self._send(encode_publish(redis_channel, payload), done)
+
+    async def aclose(self) -> None:
+        """Send what is unsent, wait for what is unanswered, and close. Waits for Redis, so bound it."""
+        if not self.lost.done() and self._unanswered:
+            answered: asyncio.Future[Reply] = self._loop.create_future()
+            self._send(encode_command(b"PING"), lambda reply: answered.done() or answered.set_result(reply))
+            await answered
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        transport = getattr(self, "_transport", None)
+        if transport is not None:
+            self._reason = "the connection was closed"
+            transport.abort()
+        self._subscribed.cancel()
+
+    async def _connect(self, address: Address) -> None:
+        try:
+            if address.path:
+                await self._loop.create_unix_connection(lambda: self, address.path)
+            else:
+                await self._loop.create_connection(
+                    lambda: self,
+                    address.host,
+                    address.port,
+                    ssl=address.tls,
+                    server_hostname=address.host if address.tls else None,
+                )
+        except OSError as error:
+            raise BrokerUnavailable(f"cannot reach Redis at {address}: {_reason(error)}") from error
+
+    async def _introduce(self, address: Address, client_name: bytes) -> None:
+        words = [b"HELLO", b"3"]
+        if address.password is not None:
+            words += [b"AUTH", (address.username or "default").encode(), address.password.encode()]
+        hello = await self._command(*words, b"SETNAME", client_name)
+        if isinstance(hello, BrokerRefused):
+            raise _hello_refused(hello, address)
+        if not isinstance(hello, dict) or hello.get(b"proto") != 3:
+            raise BrokerRefused(f"Redis at {address} does not speak RESP3; mux needs Redis 6 or later, or Valkey")
+        if hello.get(b"role") != b"master":
+            role = bytes(hello.get(b"role") or b"no master").decode(errors="replace")
+            raise BrokerRefused(f"Redis at {address} is a {role}: what is published there reaches nobody; name the master")
+        # An error below Redis 7.2, which does not know the command; then it is ignored.
+        await self._command(b"CLIENT", b"SETINFO", b"LIB-NAME", b"mux")
+        await self._command(b"CLIENT", b"SETINFO", b"LIB-VER", __version__.encode())
+
+    async def _subscribe(self, address: Address, pattern: bytes) -> None:
+        self._transport.write(encode_command(b"PSUBSCRIBE", pattern))
+        try:
+            await self._subscribed
+        except BrokerRefused as error:
+            name = pattern.decode(errors="replace")
+            raise BrokerRefused(
+                f"Redis at {address} does not let us subscribe ({error}); give the user the channels &{name}"
+            ) from None
+
+    async def _command(self, *words: bytes) -> Reply:
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        self._send(encode_command(*words), lambda answer: reply.done() or reply.set_result(answer))
+        answer = await reply
+        if isinstance(answer, BrokerError) and not isinstance(answer, BrokerRefused):
+            raise answer
+        return answer
+
+    def _send(self, command: bytes, done: Done) -> None:
+        self._unanswered.append(done)
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(command)
+
+    def _flush(self) -> None:
+        commands, self._unsent = self._unsent, []
+        if not self.lost.done():
+            self._transport.write(b"".join(commands))
+
+    def _answer(self, reply: Reply) -> None:
+        if isinstance(reply, Announcement):
+            if reply[0] == b"psubscribe" and not self._subscribed.done():
+                self._subscribed.set_result(None)
+        elif self._unanswered:
+            self._unanswered.popleft()(reply)
+        elif isinstance(reply, BrokerRefused) and not self._subscribed.done():
+            self._subscribed.set_exception(reply)
+
+    # What follows is called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the methods, not the class
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family != socket.AF_UNIX:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            messages, others = self._reader.feed(data)
+        except BrokerGarbled as error:
+            self.abort()
+            self._reason = f"what came is not Redis' protocol ({error})"
+            return
+        for reply in others:
+            self._answer(reply)
+        if messages:
+            self._on_messages(messages)
+
+    def pause_writing(self) -> None:
+        self.is_writable = False
+
+    def resume_writing(self) -> None:
+        self.is_writable = True
+        self._on_writable()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None:
+            self._reason = _reason(exc)
+        self.lost.set_result(self._reason)
+        self.is_writable = True
+        lost = BrokerLost(f"the connection to Redis was lost before it answered: {self._reason}")
+        if not self._subscribed.done():
+            self._subscribed.set_exception(BrokerUnavailable(f"the connection to Redis was lost: {self._reason}"))
+            self._subscribed.exception()
+        while self._unanswered:
+            self._unanswered.popleft()(lost)
+        self._on_writable()
+
+
+def _reason(error: BaseException) -> str:
+    # asyncio puts the address into the text; the caller names it already.
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
+
+
+def _hello_refused(error: BrokerRefused, address: Address) -> BrokerError:
+    """Say what to do about an error reply to HELLO."""
+    if error.code in _TEMPORARY or "max number of clients" in str(error):
+        return BrokerUnavailable(f"Redis at {address} takes no clients now: {error}")
+    if error.code in ("WRONGPASS", "NOAUTH", "NOPERM") or "AUTH" in str(error):
+        return BrokerRefused(f"Redis at {address} refused the credentials ({error}); check the user and password in its URL")
+    if error.code == "NOPROTO" or "unknown command" in str(error):
+        return BrokerRefused(f"Redis at {address} does not speak RESP3 ({error}); mux needs Redis 6 or later, or Valkey")
+    return BrokerRefused(f"Redis at {address} refused: {error}")

@@ -1,0 +1,135 @@
+"""The command line: `mux serve` (what `mux` alone does), `mux publish` and `mux tail`.
+
+The options of `serve` are made from the fields of Settings, so that name, default, unit and environment
+variable are said once. Whatever an operator can get wrong ends in one sentence and a status that is not
+0: 2 for a mistake on the command line, 1 for everything else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import Field, fields
+from typing import Annotated, Any, Optional, get_type_hints
+
+import typer
+from typer.core import TyperGroup
+
+from mux import client
+from mux.errors import InvalidSetting, MuxError
+from mux.settings import Meaning, Settings, environment_variable
+from mux.version import __version__
+
+Url = Annotated[
+    str, typer.Option("--url", envvar="MUX_URL", show_envvar=True, help="Where the mux server is.", metavar="URL")
+]
+Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="Name of the channel.")]
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class _ServeByDefault(TyperGroup):
+    """`mux --port 9000` means `mux serve --port 9000`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        own = {"--help", "--version", "--install-completion", "--show-completion"}
+        if not args or (args[0].startswith("-") and args[0] not in own):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+cli = typer.Typer(cls=_ServeByDefault, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mux {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def mux(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """A WebSocket feed server: one Redis connection, any number of channels. Without a command: serve."""
+
+
+def serve(**options: object) -> None:
+    """Serve /feed/<channel> until Ctrl-C or SIGTERM."""
+    settings = Settings.load(**options)
+    # Imported here, for publish and tail need nothing of it and start twice as fast.
+    from mux.server import serve as run
+
+    run(settings)
+
+
+def _option(spec: Field[Any], kind: Any) -> inspect.Parameter:
+    """Return the command-line option of a setting."""
+    meaning: Meaning = spec.metadata["meaning"]
+    flag = "--" + spec.name.replace("_", "-")
+    default = ("no", "yes")[spec.default] if kind is bool else spec.default
+    notes = [meaning.unit, environment_variable(spec), f"default {default}" if default not in (None, ()) else ""]
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
+        help=f"{meaning.text} [{'; '.join(filter(None, notes))}]",
+        show_default=False,
+    )
+    if kind == tuple[str, ...]:
+        kind = list[str]
+    return inspect.Parameter(
+        spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]
+    )
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for every setting."""
+    types = get_type_hints(Settings)
+    parameters = [_option(spec, types[spec.name]) for spec in fields(Settings)]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what inspect reads first
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+cli.command()(_with_settings(serve))
+
+
+@cli.command()
+def publish(
+    channel: Channel,
+    message: Annotated[str, typer.Argument(metavar="[MESSAGE|-]", help="The message; - reads stdin, a message a line.")] = "-",
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Publish a message, or every line of standard input, to a channel."""
+    client.publish(url, channel, _lines() if message == "-" else [message.encode()])
+
+
+@cli.command()
+def tail(channel: Channel, url: Url = DEFAULT_URL) -> None:
+    """Print what passes on a channel, with times, until Ctrl-C."""
+    client.tail(url, channel)
+
+
+def _lines() -> Iterator[bytes]:
+    for line in sys.stdin.buffer:
+        yield line.rstrip(b"\r\n")
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 misused, 130 interrupted."""
+    try:
+        status = cli(standalone_mode=False)
+    except typer.TyperException as error:
+        _fail(error.format_message(), 2)
+    except InvalidSetting as error:
+        _fail(str(error), 2)
+    except MuxError as error:
+        _fail(str(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(sentence: str, status: int) -> None:
+    print(f"mux: {sentence}", file=sys.stderr)
+    sys.exit(status)

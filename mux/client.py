@@ -1,0 +1,97 @@
+"""`mux publish` and `mux tail`: clients of a running server, through the endpoints everybody uses."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterable
+from datetime import datetime
+from urllib.parse import SplitResult, quote, urlsplit
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.sync.client import connect
+
+from mux.errors import InvalidSetting, ServerUnreachable
+
+TIMEOUT_SECONDS = 10.0
+"""How long a server may take to answer."""
+
+# C0 and C1 control characters would be obeyed by a terminal.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
+
+def publish(url: str, channel: str, messages: Iterable[bytes]) -> int:
+    """POST messages, in order, over one connection; return how many.
+
+    Raises:
+        ServerUnreachable: nobody answers at url, or the answer was no. What came before is published.
+    """
+    parts = _split(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    path = f"{parts.path.rstrip('/')}/feed/{quote(channel, safe='')}"
+    count = 0
+    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+    try:
+        for message in messages:
+            connection.request("POST", path, body=message)
+            response = connection.getresponse()
+            answer = response.read().decode(errors="replace").strip()
+            if response.status >= 300:
+                raise ServerUnreachable(f"the server did not publish: {_first_line(answer) or response.reason}")
+            count += 1
+    except (OSError, http.client.HTTPException) as error:
+        raise ServerUnreachable(_unreachable(url, error)) from error
+    finally:
+        connection.close()
+    return count
+
+
+def tail(url: str, channel: str) -> None:
+    """Print what passes on a channel, a line each with the time, until the connection ends.
+
+    Raises:
+        ServerUnreachable: nobody answers at url, the answer was no, or the server ended the connection.
+    """
+    parts = _split(url)
+    scheme = {"http": "ws", "https": "wss"}[parts.scheme]
+    address = f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/feed/{quote(channel, safe='')}"
+    try:
+        with connect(address, open_timeout=TIMEOUT_SECONDS, max_size=None, compression=None) as websocket:
+            for message in websocket:
+                print(format_message(datetime.now(), message), flush=True)
+        raise ServerUnreachable("the server closed the connection")
+    except InvalidStatus as error:
+        answer = (error.response.body or b"").decode(errors="replace")
+        raise ServerUnreachable(f"the server refused: {_first_line(answer) or error}") from error
+    except ConnectionClosed as error:
+        raise ServerUnreachable(f"the connection was closed: {error}") from error
+    except (OSError, WebSocketException) as error:
+        raise ServerUnreachable(_unreachable(url, error)) from error
+
+
+def format_message(time: datetime, message: str | bytes) -> str:
+    """Return one line for a message: text with control characters escaped, binary as its size and hex."""
+    if isinstance(message, bytes):
+        shown = f"({len(message)} bytes) {message.hex(' ')}"
+    else:
+        shown = message.translate(_CONTROLS)
+    return f"{time:%H:%M:%S}.{time.microsecond // 1000:03d}  {shown}"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises for a port that is no number
+    except ValueError as error:
+        raise InvalidSetting(f"the URL {url!r} cannot be used: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidSetting(f"the URL {url!r} must look like http://127.0.0.1:8000")
+    return parts
+
+
+def _first_line(answer: str) -> str:
+    return answer.strip().partition("\n")[0]
+
+
+def _unreachable(url: str, error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"no mux answers at {url}: {reason.lower()}; start one with `mux`, or name it with --url"

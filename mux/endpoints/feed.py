@@ -1,0 +1,175 @@
+"""/feed/<channel>: what one client sends, every client of the channel receives.
+
+    WebSocket   joins the channel; every message is published
+    POST        publishes the body
+    GET         426: there is nothing to see without an upgrade
+
+Nothing is delivered from here. What is published goes to Redis and comes back with everybody else's,
+so that every client on every process sees the same order, the sender included.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sanic import Sanic
+from sanic.request import Request
+from sanic.response import HTTPResponse, text
+from websockets.frames import CloseCode
+
+from mux.broker.broker import Broker
+from mux.endpoints.takeover import may_take_over
+from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
+from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, OriginRefused
+from mux.hub.hub import Hub
+from mux.settings import Settings
+from mux.wire.channel import Namespace, binary_variant, channel_from_path
+from mux.wire.origin import OriginPolicy
+from mux.wire.resp import Reply
+
+RETRY_AFTER = {"Retry-After": "2"}
+"""Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""
+
+BINARY_TYPE = "application/octet-stream"
+"""A POST with this Content-Type is known to be binary (RFC 9110, section 8.3)."""
+
+
+class Feed:
+    """The feed endpoint of one process.
+
+    Args:
+        hub: who is connected.
+        broker: where messages go.
+        settings: prefix, announce, max_message_bytes and allowed_origin are used.
+    """
+
+    def __init__(self, hub: Hub, broker: Broker, settings: Settings) -> None:
+        self._hub = hub
+        self._broker = broker
+        self._namespace = Namespace(settings.prefix)
+        self._announce = settings.announce
+        self._max_message_bytes = settings.max_message_bytes
+        self._origins = OriginPolicy(settings.allowed_origin)
+        self._paused: set[WebSocketClient] = set()
+        self._websockets = WebSocketEndpoint(
+            hub,
+            max_message_bytes=settings.max_message_bytes,
+            on_message=self._publish_from,
+            on_leave=self._announce_leave,
+        )
+        self.is_draining = False
+        """True when no new client is admitted."""
+
+    def mount(self, app: Sanic[Any, Any]) -> None:
+        """Add the routes to an app."""
+        # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
+        route = "/feed/<channel:path>"
+
+        @app.get(route, name="mux_feed", strict_slashes=True)
+        @may_take_over
+        async def connect(request: Request, channel: str) -> HTTPResponse | None:
+            return self._connect(request, channel)
+
+        # As a stream, so that a body over the limit is refused before it is in memory.
+        @app.post(route, name="mux_feed_post", strict_slashes=True, stream=True)
+        async def publish(request: Request, channel: str) -> HTTPResponse:
+            return await self._post(request, channel)
+
+    def resume(self) -> None:
+        """Read again from the clients that were told to wait; Redis keeps up."""
+        paused, self._paused = self._paused, set()
+        for client in paused:
+            if not client.transport.is_closing():
+                client.transport.resume_reading()
+
+    def _connect(self, request: Request, channel: str) -> HTTPResponse | None:
+        try:
+            redis_channel = self._admit(request, channel)
+        except ClientError as error:
+            return text(f"{error}\n", error.http_status)
+        if self.is_draining:
+            return _unavailable("the server is going away")
+        if request.headers.get("upgrade", "").lower() != "websocket":
+            return text(
+                "this is a WebSocket feed: connect to it with a WebSocket client, or POST to publish\n",
+                426,
+                {"Upgrade": "websocket", "Connection": "Upgrade"},
+            )
+        return self._websockets.accept(request, partial(self._join, redis_channel))
+
+    async def _post(self, request: Request, channel: str) -> HTTPResponse:
+        try:
+            redis_channel = self._admit(request, channel)
+            payload = await self._body(request)
+        except ClientError as error:
+            return text(f"{error}\n", error.http_status)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == BINARY_TYPE:
+            redis_channel = binary_variant(redis_channel)
+        try:
+            await self._broker.publish(redis_channel, payload)
+        except BrokerRefused as error:
+            return text(f"Redis refused the message: {error}\n", 502)
+        except BrokerError as error:
+            return _unavailable(str(error))
+        return HTTPResponse(status=204)
+
+    def _admit(self, request: Request, channel: str) -> bytes:
+        """Return the Redis channel a request may use, or raise ClientError."""
+        origins = request.headers.getall("origin", [])
+        if len(origins) > 1:
+            raise OriginRefused("a request has at most one Origin")
+        self._origins.check(origins[0] if origins else None, request.host)
+        return self._namespace.redis_channel(channel_from_path(channel))
+
+    async def _body(self, request: Request) -> bytes:
+        too_large = MessageTooLarge(f"a message may have at most {self._max_message_bytes} bytes")
+        stream = request.stream
+        assert stream is not None, "Sanic gives a stream to a handler that asks for one"
+        if int(request.headers.get("content-length", 0)) > self._max_message_bytes:
+            raise too_large
+        body = bytearray()
+        while (chunk := await stream.read()) is not None:
+            body += chunk
+            if len(body) > self._max_message_bytes:
+                raise too_large
+        return bytes(body)
+
+    def _join(self, redis_channel: bytes, client: WebSocketClient) -> None:
+        self._hub.router.join(client, redis_channel)
+        self._announce_to(redis_channel, client, "joined")
+
+    def _announce_leave(self, client: WebSocketClient, channels: list[bytes]) -> None:
+        self._paused.discard(client)
+        for redis_channel in channels:
+            self._announce_to(redis_channel, client, "left")
+
+    def _announce_to(self, redis_channel: bytes, client: WebSocketClient, what: str) -> None:
+        if self._announce:
+            message = f"Client {client.parser.client_id} has {what}"
+            # Nobody sent it, so nobody is told when it is lost.
+            self._broker.send(redis_channel, message.encode(), _ignore)
+
+    def _publish_from(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
+        redis_channel = client.channels
+        assert isinstance(redis_channel, bytes), "a feed client has one channel"
+        if binary:
+            redis_channel = binary_variant(redis_channel)
+        self._broker.send(redis_channel, payload, partial(self._published, client))
+        if not self._broker.is_writable:
+            client.transport.pause_reading()
+            self._paused.add(client)
+
+    def _published(self, client: WebSocketClient, reply: Reply) -> None:
+        if isinstance(reply, BrokerRefused):
+            self._websockets.close(client, CloseCode.INTERNAL_ERROR, "Redis refused the message")
+        elif isinstance(reply, BrokerError):
+            self._websockets.close(client, CloseCode.TRY_AGAIN_LATER, "Redis is away: the last messages may be lost")
+
+
+def _ignore(reply: Reply) -> None:
+    pass
+
+
+def _unavailable(reason: str) -> HTTPResponse:
+    return text(f"{reason}\n", 503, RETRY_AFTER)

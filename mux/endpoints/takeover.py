@@ -1,0 +1,62 @@
+"""Take a connection from Sanic, and leave nothing of Sanic's behind.
+
+Sanic has parsed a request and called a handler. If the handler answers an upgrade itself and returns
+None, Sanic's task for the connection ends; what is left to do is to make its protocol object let go of
+the transport, so that it neither closes the socket nor stays in memory. After that an idle client costs
+its transport, its Subscriber and its parser.
+
+This is the only module that touches what Sanic does not document. These names of HttpProtocol are in
+use, and tests/endpoints/test_takeover.py fails first when one is gone:
+"""
+
+from __future__ import annotations
+
+from asyncio import Protocol, Transport
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from sanic.request import Request
+
+PRIVATE_NAMES = ("_callback_check_timeouts", "connections", "recv_buffer", "transport")
+"""Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def may_take_over(handler: F) -> F:
+    """Mark a handler that may return None because it has taken the connection over.
+
+    Sanic takes None from any other handler for a mistake.
+    """
+    handler.is_websocket = True  # type: ignore[attr-defined]  # the name Sanic looks for
+    return handler
+
+
+def detach(request: Request) -> tuple[Transport, bytes] | None:
+    """Take the transport of a request, and what the client has sent after it.
+
+    The caller sets a protocol on the transport at once, and its handler is marked with may_take_over()
+    and returns None. Returns None when the client is gone already: then there is nothing to take.
+    """
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        return None
+    protocol = transport.get_protocol()
+    early = bytes(protocol.recv_buffer)
+    protocol.recv_buffer.clear()
+    # Sanic looks after a request's time by a timer that would keep its objects alive for seconds.
+    if protocol._callback_check_timeouts is not None:
+        protocol._callback_check_timeouts.cancel()
+    protocol.connections.discard(protocol)
+    protocol.transport = None
+    if not transport.is_reading():
+        transport.resume_reading()
+    return transport, early
+
+
+def attach(transport: Transport, protocol: object) -> None:
+    """Make protocol the one the event loop calls from now on.
+
+    It has the methods of asyncio.Protocol, but is not asked for connection_made().
+    """
+    transport.set_protocol(protocol)  # type: ignore[arg-type]  # only the methods matter

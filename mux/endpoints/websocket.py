@@ -1,0 +1,120 @@
+"""What every WebSocket client gets, whatever its messages mean.
+
+The opening handshake, pongs, the closing handshake and the end of the connection are the same for a
+feed and for any later protocol on top of WebSocket. What a whole message means, and what is to be done
+when a client has left, is told by whoever makes a WebSocketEndpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from mux.endpoints.takeover import attach, detach
+from mux.hub.hub import Hub
+from mux.hub.subscriber import Subscriber
+from mux.wire.ws_encoder import PING, encode
+from mux.wire.ws_parser import WebSocketParser
+
+WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
+
+
+class WebSocketEndpoint:
+    """The endpoint of WebSocket clients (hub.subscriber.Endpoint).
+
+    Args:
+        hub: where they are connected.
+        max_message_bytes: a longer message fails the connection with 1009.
+        on_message: takes a client, a payload, and whether it was sent as binary.
+        on_leave: takes a client and the channels it has just left; called once for each that had any.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        max_message_bytes: int,
+        on_message: Callable[[WebSocketClient, bytes, bool], None],
+        on_leave: Callable[[WebSocketClient, list[bytes]], None],
+    ) -> None:
+        self._hub = hub
+        self._max_message_bytes = max_message_bytes
+        self._on_message = on_message
+        self._on_leave = on_leave
+
+    ping = PING
+
+    def accept(self, request: Request, join: Callable[[WebSocketClient], None]) -> HTTPResponse | None:
+        """Answer the opening handshake and take the connection over.
+
+        join is called with the connected client before anything it sent is looked at. Returns what to
+        answer instead when the handshake is refused, and None otherwise, also when the client has gone.
+        """
+        parser = WebSocketParser(max_message_bytes=self._max_message_bytes)
+        answer = parser.accept(request.path, request.headers.items())
+        if answer.status_code != 101:
+            return HTTPResponse(answer.body, answer.status_code, dict(answer.headers.raw_items()))
+        taken = detach(request)
+        if taken is None:
+            return None
+        transport, early = taken
+        client = Subscriber(transport, endpoint=self, encode=encode, parser=parser, backlog=self._hub)
+        attach(transport, client)
+        self._hub.connected(client)
+        client.write(answer.serialize())
+        join(client)
+        if early:
+            client.data_received(early)
+        return None
+
+    def received(self, client: WebSocketClient, data: bytes) -> None:
+        """Handle what a client sent."""
+        for payload, binary in client.parser.receive(data):
+            if client.channels is None:
+                break  # it was closed over the message before
+            self._on_message(client, payload, binary)
+        self._flush(client)
+
+    def close(self, client: WebSocketClient, code: int, reason: str) -> None:
+        """Start the closing handshake, unless it has begun. The client leaves its channels now."""
+        client.parser.close(code, reason)
+        self._flush(client)
+
+    def lost(self, client: WebSocketClient) -> None:
+        """Forget a client whose connection is gone."""
+        self._leave(client)
+        self._hub.disconnected(client)
+
+    def _flush(self, client: WebSocketClient) -> None:
+        data, is_last = client.parser.outgoing()
+        if data:
+            client.write(data)
+        if not client.parser.is_open:
+            self._leave(client)
+            self._hub.closing(client)
+        if is_last:
+            _end(client)
+        self._hub.evict_overflowing()
+
+    def _leave(self, client: WebSocketClient) -> None:
+        channels = self._hub.router.leave_all(client)
+        if channels:
+            self._on_leave(client, channels)
+
+
+def _end(client: WebSocketClient) -> None:
+    """End our side only, where that is possible.
+
+    Closing a socket with unread bytes in it sends a reset, and a reset can overtake the close frame that
+    tells the client why. So the client closes first; the hub bounds how long that may take.
+    """
+    transport = client.transport
+    if transport.is_closing():
+        return
+    if transport.can_write_eof():
+        transport.write_eof()
+    else:
+        transport.close()

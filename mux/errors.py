@@ -1,0 +1,86 @@
+"""Every error mux raises on purpose: one root, and the type says whose fault it is.
+
+    MuxError
+    ├── ClientError      somebody sent something they should not have; carries the answer they get
+    ├── BrokerError      Redis is away, refuses, or was lost on the way
+    └── OperatorError    the settings or the machine; the message says what to do about it
+"""
+
+from __future__ import annotations
+
+
+class MuxError(Exception):
+    """Root of all errors raised by mux. The message is a sentence for a person."""
+
+
+class ClientError(MuxError):
+    """A client's mistake.
+
+    http_status answers it before a handshake (RFC 9110, section 15), close_code after one
+    (RFC 6455, section 7.4.1).
+    """
+
+    http_status = 400
+    close_code = 1008
+
+
+class InvalidChannel(ClientError):
+    """The name is not 1 to 255 bytes of printable ASCII without space, or it is reserved."""
+
+
+class MessageTooLarge(ClientError):
+    """The message is larger than max_message_bytes."""
+
+    http_status = 413
+    close_code = 1009
+
+
+class OriginRefused(ClientError):
+    """A browser page of a host that is neither ours nor allowed."""
+
+    http_status = 403
+
+
+class BrokerError(MuxError):
+    """Redis could not take what it was given."""
+
+
+class BrokerUnavailable(BrokerError):
+    """There is no connection to Redis now; trying again later may help. Nothing was sent."""
+
+
+class BrokerLost(BrokerError):
+    """The connection was lost before Redis answered: the message may or may not be published."""
+
+
+class BrokerRefused(BrokerError):
+    """Redis answered and said no: credentials, permissions, its role or its version."""
+
+    @property
+    def code(self) -> str:
+        """The first word of an error reply, in capitals by Redis' convention, as NOPERM."""
+        return str(self).partition(" ")[0]
+
+
+class BrokerGarbled(BrokerError):
+    """What came from the other end is not RESP; the connection is of no use any more."""
+
+
+class OperatorError(MuxError):
+    """Something the operator can put right; the message says how."""
+
+
+class InvalidSetting(OperatorError):
+    """A setting has a value it cannot have."""
+
+
+class CannotListen(OperatorError):
+    """The address is in use, forbidden, or not of this machine."""
+
+
+class NoEmbeddedServer(OperatorError):
+    """No Redis was named, and none was found to start, or it did not start."""
+
+
+class ServerUnreachable(OperatorError):
+    """`mux publish` or `mux tail` found no mux server at its URL, or was turned away."""

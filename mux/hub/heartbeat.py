@@ -1,0 +1,73 @@
+"""Ping clients that say nothing, and find those that do not answer.
+
+A wheel of 25 spokes turns one spoke per tick, and a full turn takes one ping interval. Every
+connection hangs on one spoke, so one timer serves all of them, a tick touches a twenty-fifth of them,
+and pings never leave in one burst.
+
+Any bytes count as an answer: a client that talks is alive. Who was heard in the last turn is not
+pinged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from math import ceil
+
+from mux.hub.subscriber import AnySubscriber
+
+SPOKES = 25
+"""Ticks per ping interval: one a second at the default of 25 s (design.md, section 7)."""
+
+
+class Heartbeat:
+    """Every connection of this process, and when it was last heard.
+
+    Args:
+        ping_seconds: how often a silent client is pinged.
+        pong_seconds: how long it has to answer, rounded up to a tick; less than ping_seconds.
+    """
+
+    __slots__ = ("_grace", "_next", "_position", "_wheel", "tick_seconds")
+
+    def __init__(self, *, ping_seconds: float, pong_seconds: float) -> None:
+        self.tick_seconds = ping_seconds / SPOKES
+        """How often tick() is to be called."""
+        self._grace = min(SPOKES - 1, ceil(pong_seconds / self.tick_seconds))
+        self._wheel: list[set[AnySubscriber]] = [set() for _ in range(SPOKES)]
+        self._position = 0
+        self._next = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._wheel))
+
+    def __iter__(self) -> Iterator[AnySubscriber]:
+        return chain.from_iterable(self._wheel)
+
+    def add(self, subscriber: AnySubscriber) -> None:
+        """Watch a connection; its first ping comes within one interval."""
+        subscriber.spoke = self._next
+        self._wheel[self._next].add(subscriber)
+        self._next = (self._next + 1) % SPOKES
+
+    def discard(self, subscriber: AnySubscriber) -> None:
+        """Stop watching a connection, whether or not it was watched."""
+        self._wheel[subscriber.spoke].discard(subscriber)
+
+    def tick(self) -> list[AnySubscriber]:
+        """Ping whoever is due and return those who let their time to answer pass."""
+        self._position = (self._position + 1) % SPOKES
+        silent = []
+        for subscriber in self._wheel[self._position - self._grace]:
+            if subscriber.awaited:
+                # Who is not read from cannot be heard: that is our doing, not silence.
+                if not subscriber.heard and subscriber.transport.is_reading():
+                    silent.append(subscriber)
+                subscriber.awaited = subscriber.heard = False
+        for subscriber in self._wheel[self._position]:
+            if subscriber.heard:
+                subscriber.heard = False
+            else:
+                subscriber.awaited = True
+                subscriber.ping()
+        return silent

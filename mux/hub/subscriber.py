@@ -1,0 +1,148 @@
+"""One client's socket, as the hub sees it.
+
+The event loop calls a Subscriber as it calls any asyncio protocol; the router writes to it. It knows
+how to write, when it is behind, and whom to tell what it hears: the endpoint, one object for all
+clients of a kind, which knows the parser this client's bytes go through.
+
+Rules:
+
+1. write() never raises, never changes who is subscribed and never ends the connection. It notes that
+   the client has too much pending; the hub evicts between dispatches.
+2. Nothing here is per message or per channel: this object is most of what an idle client costs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from mux.hub.slot import Slot
+from mux.wire.publication import Encoder
+
+P = TypeVar("P")
+
+
+class Transport(Protocol):
+    """What is used of asyncio's and uvloop's transports."""
+
+    def write(self, data: bytes) -> None: ...
+    def write_eof(self) -> None: ...
+    def can_write_eof(self) -> bool: ...
+    def get_write_buffer_size(self) -> int: ...
+    def is_closing(self) -> bool: ...
+    def is_reading(self) -> bool: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Endpoint(Protocol[P]):
+    """What a kind of client does with what it hears; one object serves them all."""
+
+    @property
+    def ping(self) -> bytes:
+        """What a live client answers."""
+
+    def received(self, subscriber: Subscriber[P], data: bytes) -> None:
+        """Take bytes from the client."""
+
+    def lost(self, subscriber: Subscriber[P]) -> None:
+        """Clean up; the connection is gone. Called once."""
+
+    def close(self, subscriber: Subscriber[P], code: int, reason: str) -> None:
+        """Say goodbye as this kind of client understands it (RFC 6455, section 7.4)."""
+
+
+class Backlog(Protocol):
+    """Who keeps an eye on clients that read too slowly."""
+
+    max_pending_bytes: int
+
+    def blocked(self, subscriber: AnySubscriber) -> None:
+        """Its socket takes no more."""
+
+    def unblocked(self, subscriber: AnySubscriber) -> None:
+        """Its socket takes bytes again."""
+
+    def overflowed(self, subscriber: AnySubscriber) -> None:
+        """More than max_pending_bytes wait for it. Called while writing: nothing may be ended here."""
+
+
+class Subscriber(Generic[P]):
+    """One connection.
+
+    Args:
+        transport: the socket; the caller has set, or sets next, this object as its protocol.
+        endpoint: the kind of client.
+        encode: what turns publications into bytes this client reads.
+        parser: the client's own state, for the endpoint.
+        backlog: whom to tell when the client does not keep up.
+    """
+
+    __slots__ = (
+        "awaited",
+        "backlog",
+        "channels",
+        "encode",
+        "endpoint",
+        "heard",
+        "is_blocked",
+        "parser",
+        "spoke",
+        "transport",
+    )
+
+    def __init__(
+        self, transport: Transport, *, endpoint: Endpoint[P], encode: Encoder, parser: P, backlog: Backlog
+    ) -> None:
+        self.transport = transport
+        self.endpoint = endpoint
+        self.encode = encode
+        self.parser = parser
+        self.backlog = backlog
+        self.channels: Slot[bytes] = None
+        """The channels it listens to; kept by the router."""
+        self.spoke = 0
+        """Where it hangs; kept by the heartbeat, as are the next two."""
+        self.awaited = False
+        self.heard = False
+        self.is_blocked = False
+        """True while the socket takes no more and what is written piles up here."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, or keep them until the socket takes them."""
+        try:
+            self.transport.write(data)
+        except RuntimeError:
+            return  # uvloop says so of a closed handle; connection_lost() is on its way
+        if self.is_blocked and self.transport.get_write_buffer_size() > self.backlog.max_pending_bytes:
+            self.backlog.overflowed(self)
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.write(self.endpoint.ping)
+
+    # What follows is called by the event loop (asyncio.Protocol). connection_made() is not: the
+    # transport was made for somebody else's protocol.
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        self.endpoint.received(self, data)
+
+    def eof_received(self) -> None:
+        """Let the transport close: a client that sends no more has left."""
+
+    def pause_writing(self) -> None:
+        self.is_blocked = True
+        self.backlog.blocked(self)
+
+    def resume_writing(self) -> None:
+        self.is_blocked = False
+        self.backlog.unblocked(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.endpoint.lost(self)
+
+
+AnySubscriber: TypeAlias = Subscriber[Any]
+"""A subscriber of any kind: what a client says is between its parser and its endpoint."""

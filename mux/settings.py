@@ -1,0 +1,134 @@
+"""Every setting, once: its name, default, unit, environment variable, limits and meaning.
+
+The command line is made from this table, the environment is read by it, and Mux(app, ...) takes its
+fields as keyword arguments. What is given explicitly wins over the environment, and that over the
+default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+from mux.errors import InvalidSetting
+from mux.wire.channel import Namespace
+from mux.wire.origin import OriginPolicy
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_TRUE = frozenset(("1", "true", "yes", "on"))
+_FALSE = frozenset(("0", "false", "no", "off"))
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a setting is for, its unit, and the range it is held to."""
+
+    text: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+def _setting(
+    default: object, text: str, unit: str = "", minimum: float | None = None, maximum: float | None = None
+) -> Any:  # like dataclasses.field(), it stands for a value of the field's type
+    return field(default=default, metadata={"meaning": Meaning(text, unit, minimum, maximum)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one server, or of one Mux on an app.
+
+    Raises:
+        InvalidSetting: a value is out of range or contradicts another.
+    """
+
+    host: str = _setting("127.0.0.1", "Address to listen on.")
+    port: int = _setting(8000, "TCP port to listen on; 0 takes any free one.", minimum=0, maximum=65535)
+    workers: int = _setting(1, "How many processes serve; each has one Redis connection.", minimum=1, maximum=1024)
+    redis_url: str | None = _setting(
+        None, "redis://, rediss:// or unix:// URL, as redis-py reads it; without one a server is started."
+    )
+    prefix: str = _setting("feed:", "What the Redis channels of this fleet start with.")
+    announce: bool = _setting(True, "Publish into a channel who joins and leaves it.")
+    max_message_bytes: int = _setting(65536, "Largest message a client may send.", "bytes", 1, 512 * 1024 * 1024)
+    allowed_origin: tuple[str, ...] = _setting(
+        (), "Origin whose pages may connect beside those of this host, as https://example.com; * is any; repeatable."
+    )
+    max_pending_bytes: int = _setting(1024 * 1024, "A client with more waiting for it is dropped.", "bytes", 1024)
+    max_unwritable_seconds: float = _setting(
+        10.0, "A client whose socket takes nothing for so long is dropped.", "seconds", 0.05
+    )
+    ping_seconds: float = _setting(25.0, "How often a silent client is pinged.", "seconds", 0.05)
+    pong_seconds: float = _setting(10.0, "How long it then has to answer.", "seconds", 0.01)
+    log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            _check_range(spec, getattr(self, spec.name))
+        Namespace(self.prefix)
+        OriginPolicy(self.allowed_origin)
+        if self.pong_seconds >= self.ping_seconds:
+            raise InvalidSetting(
+                f"pong_seconds is {self.pong_seconds:g}; it must be less than ping_seconds, {self.ping_seconds:g}"
+            )
+        if self.log_level not in get_args(LogLevel):
+            raise InvalidSetting(f"log_level is {self.log_level!r}; it must be one of {', '.join(get_args(LogLevel))}")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **explicit: object) -> Settings:
+        """Return the settings of this environment, with what is given explicitly on top.
+
+        Args:
+            environ: in place of the process' environment variables.
+            explicit: fields; None leaves a field to the environment.
+
+        Raises:
+            InvalidSetting: a value cannot be, or a name is unknown.
+        """
+        environ = os.environ if environ is None else environ
+        types = get_type_hints(cls)
+        unknown = explicit.keys() - types.keys()
+        if unknown:
+            raise InvalidSetting(f"unknown setting {min(unknown)!r}; there are {', '.join(types)}")
+        values: dict[str, Any] = {}
+        for spec in fields(cls):
+            given = explicit.get(spec.name)
+            variable = environment_variable(spec)
+            if given is not None:
+                values[spec.name] = tuple(given) if isinstance(given, list) else given
+            elif environ.get(variable, "").strip():
+                values[spec.name] = _parse(variable, environ[variable].strip(), types[spec.name])
+        return cls(**values)
+
+
+def environment_variable(spec: Field[Any]) -> str:
+    """Return the name of the environment variable of a field of Settings."""
+    return f"MUX_{spec.name.upper()}"
+
+
+def _check_range(spec: Field[Any], value: Any) -> None:
+    meaning: Meaning = spec.metadata["meaning"]
+    if meaning.minimum is not None and not value >= meaning.minimum:
+        raise InvalidSetting(f"{spec.name} is {value}; it must be at least {meaning.minimum:g}")
+    if meaning.maximum is not None and not value <= meaning.maximum:
+        raise InvalidSetting(f"{spec.name} is {value}; it must be at most {meaning.maximum:g}")
+
+
+def _parse(variable: str, text: str, kind: object) -> object:
+    """Read the value of an environment variable as the type of its field."""
+    if kind is bool:
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        raise InvalidSetting(f"{variable} is {text!r}; it must be yes or no")
+    if kind == tuple[str, ...]:
+        return tuple(text.replace(",", " ").split())
+    if kind is int or kind is float:
+        try:
+            return int(text) if kind is int else float(text)
+        except ValueError:
+            raise InvalidSetting(f"{variable} is {text!r}; it must be a number") from None
+    return text

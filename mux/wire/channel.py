@@ -1,0 +1,98 @@
+"""What a channel may be called, and what it is called in Redis.
+
+A channel `lobby` lives in the Redis channel `feed:lobby`, where `feed:` is the prefix that keeps
+fleets on one Redis apart. Anybody may PUBLISH there; what they send is text if it is valid UTF-8
+and binary if it is not.
+
+That guess is wrong for a binary message that happens to be valid UTF-8, so what is *known* to be
+binary goes to `feed:lobby` plus one NUL byte. Names are printable ASCII, so the marked name is never
+another channel's; the pattern `feed:*` matches both; and because both travel on one connection, the
+order between them is kept.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+from mux.errors import InvalidChannel, InvalidSetting
+
+MAX_CHANNEL_BYTES = 255
+"""Longest channel name (design.md, section 7; Centrifugo's default as well)."""
+
+MAX_PREFIX_BYTES = 64
+"""Longest prefix: long enough for any scheme of names, short enough to cost nothing per message."""
+
+RESERVED = b"$"
+"""Names that start with this belong to mux itself."""
+
+BINARY_MARK = 0
+"""Last byte of the Redis channel of a message that is known to be binary."""
+
+_MARK = bytes((BINARY_MARK,))
+_ALLOWED = frozenset(range(0x21, 0x7F))
+_GLOB = b"*?[]^\\"
+
+
+def _is_printable(name: bytes) -> bool:
+    return _ALLOWED.issuperset(name)
+
+
+def check_channel(name: str | bytes) -> bytes:
+    """Return the bytes of a channel name a client may use.
+
+    Raises:
+        InvalidChannel: the name is empty, longer than 255 bytes, reserved, or has a byte that is not
+            printable ASCII (space is not).
+    """
+    if isinstance(name, str):
+        name = name.encode("utf-8", "surrogatepass")
+    if not name:
+        raise InvalidChannel("the channel name is empty")
+    if len(name) > MAX_CHANNEL_BYTES:
+        raise InvalidChannel(f"the channel name has {len(name)} bytes; at most {MAX_CHANNEL_BYTES} are allowed")
+    if not _is_printable(name):
+        raise InvalidChannel("the channel name may have only printable ASCII characters, and no space")
+    if name.startswith(RESERVED):
+        raise InvalidChannel("channel names that start with '$' are reserved")
+    return name
+
+
+def channel_from_path(segment: str) -> bytes:
+    """Return the channel named by the rest of a URL path, percent-decoded (RFC 3986, section 2.1).
+
+    Raises:
+        InvalidChannel: as check_channel().
+    """
+    return check_channel(unquote_to_bytes(segment))
+
+
+def binary_variant(redis_channel: bytes) -> bytes:
+    """Return the Redis channel that carries the messages of redis_channel known to be binary."""
+    return redis_channel + _MARK
+
+
+class Namespace:
+    """The Redis channels of one fleet: all that start with one prefix.
+
+    Args:
+        prefix: 1 to 64 bytes of printable ASCII without space.
+
+    Raises:
+        InvalidSetting: the prefix is anything else.
+    """
+
+    __slots__ = ("_prefix", "pattern")
+
+    def __init__(self, prefix: str) -> None:
+        encoded = prefix.encode("utf-8", "surrogatepass")
+        if not 0 < len(encoded) <= MAX_PREFIX_BYTES or not _is_printable(encoded):
+            raise InvalidSetting(
+                f"the prefix {prefix!r} must be 1 to {MAX_PREFIX_BYTES} printable ASCII characters without space"
+            )
+        self._prefix = encoded
+        self.pattern = b"".join(b"\\%c" % byte if byte in _GLOB else b"%c" % byte for byte in encoded) + b"*"
+        """What to PSUBSCRIBE to: the prefix, with Redis' glob characters escaped, and a star."""
+
+    def redis_channel(self, channel: bytes) -> bytes:
+        """Return the Redis channel of a channel."""
+        return self._prefix + channel

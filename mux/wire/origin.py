@@ -1,0 +1,80 @@
+"""Which browser pages may connect.
+
+A browser sends cookies to any host a page names and tells, in Origin, which page it was (RFC 6454,
+section 7); a WebSocket is not held back by the same-origin policy. So the server looks: a page of this
+very host may connect, a page of a host on the list may, and who sends no Origin is no browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from mux.errors import InvalidSetting, OriginRefused
+
+ANY = "*"
+"""In the list: any page of any host, and `null` as well."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+
+def _authority(scheme: str, netloc: str) -> tuple[str, int | None] | None:
+    """Return host and port, lower-cased, the scheme's port filled in; None if it is no authority."""
+    try:
+        parts = urlsplit(f"//{netloc}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host or parts.netloc != netloc or "@" in netloc:
+        return None
+    return host, port if port is not None else _DEFAULT_PORTS.get(scheme)
+
+
+def _split(origin: str) -> tuple[str, tuple[str, int | None]] | None:
+    scheme, separator, netloc = origin.partition("://")
+    authority = _authority(scheme.lower(), netloc) if separator and scheme else None
+    return None if authority is None else (scheme.lower(), authority)
+
+
+class OriginPolicy:
+    """Decides on the Origin of a request.
+
+    Args:
+        allowed: origins as `https://example.com` or `http://localhost:3000`; `*` is any.
+
+    Raises:
+        InvalidSetting: one of them is not an origin.
+    """
+
+    __slots__ = ("_allowed", "_any")
+
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        self._any = False
+        self._allowed: set[tuple[str, tuple[str, int | None]]] = set()
+        for origin in allowed:
+            parts = _split(origin)
+            if origin == ANY:
+                self._any = True
+            elif parts is not None:
+                self._allowed.add(parts)
+            else:
+                raise InvalidSetting(f"the allowed origin {origin!r} is not scheme://host or scheme://host:port")
+
+    def check(self, origin: str | None, host: str) -> None:
+        """Let a request pass or not.
+
+        Args:
+            origin: the value of its Origin header, None if it has none.
+            host: the value of its Host header.
+
+        Raises:
+            OriginRefused: it is from a page that may not connect.
+        """
+        if origin is None or self._any:
+            return
+        parts = _split(origin)
+        if parts is not None:
+            scheme, authority = parts
+            if parts in self._allowed or authority == _authority(scheme, host):
+                return
+        raise OriginRefused("pages of this origin may not connect here; the server's --allowed-origin lists who may")

@@ -1,0 +1,79 @@
+"""Redis' side of the connection: bytes to messages and replies, commands to bytes.
+
+With RESP3 messages arrive as pushes, apart from replies, so one connection can do both
+(https://redis.io/docs/latest/develop/reference/protocol-spec/#pushes). hiredis parses; this module
+sorts.
+
+A message stays the list that hiredis made, b"pmessage", pattern, channel, payload: taking it apart
+here would cost a tuple for every message nobody on this process listens to.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import hiredis
+
+from mux.errors import BrokerGarbled, BrokerRefused
+
+Push: TypeAlias = list[bytes]
+"""One message: [b"pmessage", pattern, channel, payload]."""
+
+Reply: TypeAlias = object
+"""Whatever else came: bytes, int, None, bool, dict, list, an Announcement or, for an error, BrokerRefused."""
+
+_PushNotification = hiredis.PushNotification
+_MORE = object()  # None and False are replies
+
+
+class Announcement(list[object]):
+    """A push that is not a message, as [b"psubscribe", pattern, count]."""
+
+
+class RespReader:
+    """Takes bytes in any slices and gives what they complete.
+
+    Not usable after BrokerGarbled.
+    """
+
+    __slots__ = ("_reader",)
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader(protocolError=BrokerGarbled, replyError=BrokerRefused, notEnoughData=_MORE)
+
+    def feed(self, data: bytes) -> tuple[list[Push], list[Reply]]:
+        """Return the messages and all other replies that data completes, each in order.
+
+        Raises:
+            BrokerGarbled: data is not RESP.
+        """
+        reader = self._reader
+        reader.feed(data)
+        gets = reader.gets
+        messages: list[Push] = []
+        others: list[Reply] = []
+        while (reply := gets()) is not _MORE:
+            if type(reply) is _PushNotification:
+                if reply[0] == b"pmessage":
+                    messages.append(reply)
+                else:
+                    others.append(Announcement(reply))
+            else:
+                others.append(reply)
+        return messages, others
+
+
+def encode_command(*words: bytes) -> bytes:
+    """Return a command as Redis reads it: an array of bulk strings."""
+    return hiredis.pack_command(words)
+
+
+def encode_publish(redis_channel: bytes, payload: bytes) -> bytes:
+    """Return the command that publishes payload."""
+    return hiredis.pack_command((b"PUBLISH", redis_channel, payload))
+
+
+def escape_name(name: str) -> bytes:
+    """Return a name Redis accepts for a client: printable ASCII without space (CLIENT SETNAME)."""
+    return bytes(byte if 0x21 <= byte <= 0x7E else 0x5F for byte in name.encode())
+
