@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from sanic import Sanic
 from sanic.request import Request
@@ -137,6 +138,8 @@ class Feed:
 
     def _join(self, redis_channel: bytes, client: WebSocketClient) -> None:
         self._hub.router.join(client, redis_channel)
+        if self._announce:
+            client.identity = uuid4()
         self._announce_to(redis_channel, client, "joined")
 
     def _announce_leave(self, client: WebSocketClient, channels: list[bytes]) -> None:
@@ -145,8 +148,8 @@ class Feed:
             self._announce_to(redis_channel, client, "left")
 
     def _announce_to(self, redis_channel: bytes, client: WebSocketClient, what: str) -> None:
-        if self._announce:
-            message = f"Client {client.parser.client_id} has {what}"
+        if client.identity is not None:
+            message = f"Client {client.identity} has {what}"
             # Nobody sent it, so nobody is told when it is lost.
             self._broker.send(redis_channel, message.encode(), _ignore)
 

@@ -17,6 +17,7 @@ from mux.endpoints.takeover import attach, detach
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.wire.ws_encoder import PING, encode
+from mux.wire.ws_handshake import Handshake
 from mux.wire.ws_parser import WebSocketParser
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
@@ -41,6 +42,7 @@ class WebSocketEndpoint:
         on_leave: Callable[[WebSocketClient, list[bytes]], None],
     ) -> None:
         self._hub = hub
+        self._handshake = Handshake()
         self._max_message_bytes = max_message_bytes
         self._on_message = on_message
         self._on_leave = on_leave
@@ -53,15 +55,14 @@ class WebSocketEndpoint:
         join is called with the connected client before anything it sent is looked at. Returns what to
         answer instead when the handshake is refused, and None otherwise, also when the client has gone.
         """
-        parser = WebSocketParser(max_message_bytes=self._max_message_bytes)
-        answer = parser.accept(request.path, request.headers.items())
+        answer = self._handshake.answer(request.path, request.headers.items())
         if answer.status_code != 101:
             return HTTPResponse(answer.body, answer.status_code, dict(answer.headers.raw_items()))
         taken = detach(request)
         if taken is None:
             return None
         transport, early = taken
-        client = Subscriber(transport, endpoint=self, encode=encode, parser=parser, backlog=self._hub)
+        client = Subscriber(transport, endpoint=self, encode=encode, backlog=self._hub)
         attach(transport, client)
         self._hub.connected(client)
         client.write(answer.serialize())
@@ -72,27 +73,38 @@ class WebSocketEndpoint:
 
     def received(self, client: WebSocketClient, data: bytes) -> None:
         """Handle what a client sent."""
-        for payload, binary in client.parser.receive(data):
+        parser = self._parser(client)
+        messages = parser.receive(data)
+        for payload, binary in messages:
             if client.channels is None:
                 break  # it was closed over the message before
             self._on_message(client, payload, binary)
-        self._flush(client)
+        self._flush(client, parser)
+        # Who sends no message needs no parser: it only answers pings.
+        if not messages and parser.is_at_rest:
+            client.parser = None
 
     def close(self, client: WebSocketClient, code: int, reason: str) -> None:
         """Start the closing handshake, unless it has begun. The client leaves its channels now."""
-        client.parser.close(code, reason)
-        self._flush(client)
+        parser = self._parser(client)
+        parser.close(code, reason)
+        self._flush(client, parser)
 
     def lost(self, client: WebSocketClient) -> None:
         """Forget a client whose connection is gone."""
         self._leave(client)
         self._hub.disconnected(client)
 
-    def _flush(self, client: WebSocketClient) -> None:
-        data, is_last = client.parser.outgoing()
+    def _parser(self, client: WebSocketClient) -> WebSocketParser:
+        if client.parser is None:
+            client.parser = WebSocketParser(max_message_bytes=self._max_message_bytes)
+        return client.parser
+
+    def _flush(self, client: WebSocketClient, parser: WebSocketParser) -> None:
+        data, is_last = parser.outgoing()
         if data:
             client.write(data)
-        if not client.parser.is_open:
+        if not parser.is_open:
             self._leave(client)
             self._hub.closing(client)
         if is_last:

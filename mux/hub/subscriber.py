@@ -2,7 +2,7 @@
 
 The event loop calls a Subscriber as it calls any asyncio protocol; the router writes to it. It knows
 how to write, when it is behind, and whom to tell what it hears: the endpoint, one object for all
-clients of a kind, which knows the parser this client's bytes go through.
+clients of a kind, which knows what the client's bytes mean.
 
 Rules:
 
@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from uuid import UUID
 
 from mux.hub.slot import Slot
 from mux.wire.publication import Encoder
@@ -75,7 +76,6 @@ class Subscriber(Generic[P]):
         transport: the socket; the caller has set, or sets next, this object as its protocol.
         endpoint: the kind of client.
         encode: what turns publications into bytes this client reads.
-        parser: the client's own state, for the endpoint.
         backlog: whom to tell when the client does not keep up.
     """
 
@@ -86,6 +86,7 @@ class Subscriber(Generic[P]):
         "encode",
         "endpoint",
         "heard",
+        "identity",
         "is_blocked",
         "parser",
         "spoke",
@@ -93,13 +94,16 @@ class Subscriber(Generic[P]):
     )
 
     def __init__(
-        self, transport: Transport, *, endpoint: Endpoint[P], encode: Encoder, parser: P, backlog: Backlog
+        self, transport: Transport, *, endpoint: Endpoint[P], encode: Encoder, backlog: Backlog
     ) -> None:
         self.transport = transport
         self.endpoint = endpoint
         self.encode = encode
-        self.parser = parser
         self.backlog = backlog
+        self.parser: P | None = None
+        """What the client's bytes go through; kept by the endpoint, None when there is nothing to keep."""
+        self.identity: UUID | None = None
+        """What the client is called where it is announced."""
         self.channels: Slot[bytes] = None
         """The channels it listens to; kept by the router."""
         self.spoke = 0

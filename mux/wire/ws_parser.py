@@ -9,19 +9,19 @@ It leaves three things to its user, and they are here:
    fragment that shows it.
 3. After a failure nothing more is delivered, whatever came in the same segment; what came whole
    before it, or before a close frame, is.
+
+A parser weighs as much as all the rest of an idle connection, and most clients of a feed only listen.
+So a parser tells when it is at rest, between two frames and with nothing in hand: then it can be thrown
+away and a new one made when the client speaks again.
 """
 
 from __future__ import annotations
 
 import codecs
 import logging
-from collections.abc import Iterable
 from typing import TypeAlias
-from uuid import UUID
 
-from websockets.datastructures import Headers
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Request, Response
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
@@ -76,7 +76,7 @@ class _Fragments:
 
 
 class WebSocketParser:
-    """One client's side of a WebSocket connection, from the opening handshake to the end.
+    """One client's side of an open WebSocket connection.
 
     Feed it with receive(); after every call write what outgoing() returns.
 
@@ -85,37 +85,32 @@ class WebSocketParser:
             frame that goes over the limit has come.
     """
 
-    __slots__ = ("_fragments", "_protocol")
+    __slots__ = ("_fragments", "_incomplete_bytes", "_protocol")
 
     def __init__(self, *, max_message_bytes: int) -> None:
-        # Sanic has parsed the request, so the parser starts with the first frame.
         self._protocol = ServerProtocol(state=State.OPEN, max_size=max_message_bytes, logger=_logger)
         self._fragments: _Fragments | None = None
-
-    @property
-    def client_id(self) -> UUID:
-        """A random UUID (version 4), the same for the life of the connection."""
-        return self._protocol.id
+        self._incomplete_bytes = 0
 
     @property
     def is_open(self) -> bool:
         """True until either side starts to close."""
         return self._protocol.state is State.OPEN
 
-    def accept(self, path: str, headers: Iterable[tuple[str, str]]) -> Response:
-        """Answer the opening handshake (RFC 6455, section 4.2); write the response, serialized.
-
-        Status 101 means yes. With any other status the connection stays an HTTP connection.
-        """
-        return self._protocol.accept(Request(path, Headers(headers)))
+    @property
+    def is_at_rest(self) -> bool:
+        """True when a new parser would do as well."""
+        return not self._incomplete_bytes and self._fragments is None and self.is_open
 
     def receive(self, data: bytes) -> list[Message]:
         """Take bytes from the client and return the messages they complete, in order."""
         protocol = self._protocol
         protocol.receive_data(data)
+        self._incomplete_bytes += len(data)
         messages: list[Message] = []
         for frame in protocol.events_received():
-            assert isinstance(frame, Frame), "accept() has taken the request"
+            assert isinstance(frame, Frame), "the request was Sanic's"
+            self._incomplete_bytes -= _wire_size(len(frame.data))
             if frame.opcode > Opcode.BINARY:
                 continue
             try:
@@ -161,3 +156,10 @@ class WebSocketParser:
         limit_bytes = self._protocol.max_message_size
         assert limit_bytes is not None, "set in __init__"
         return max(MIN_FRAGMENTS, limit_bytes // BYTES_PER_FRAGMENT)
+
+
+def _wire_size(payload_bytes: int) -> int:
+    """Return the size of a client's frame: header, mask and payload (RFC 6455, section 5.2)."""
+    if payload_bytes < 126:
+        return payload_bytes + 6
+    return payload_bytes + (8 if payload_bytes < 0x10000 else 14)
