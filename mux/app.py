@@ -32,10 +32,7 @@ DRAIN_SECONDS = 5.0
 class Mux:
     """A feed on a Sanic app.
 
-        app = Sanic("shop")
-        mux = Mux(app, redis_url="redis://localhost")
-        ...
-        await mux.publish("orders", {"id": 7})
+    `mux = Mux(app, redis_url="redis://localhost")`, then `await mux.publish("orders", {"id": 7})`.
 
     Args:
         app: gets the route /feed/<channel>, and listeners that start and stop the feed with the app.
@@ -49,7 +46,7 @@ class Mux:
     def __init__(self, app: Sanic[Any, Any], *, settings: Settings | None = None, **options: object) -> None:
         if settings is not None and options:
             raise InvalidSetting("give either settings or single options, not both")
-        self.settings = settings = settings or Settings.load(**options)
+        self.settings = settings = settings or Settings.load(options)
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
         self.hub = Hub(

@@ -11,7 +11,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import Field, fields
-from typing import Annotated, Any, Optional, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperGroup
@@ -57,7 +57,7 @@ def mux(
 
 def serve(**options: object) -> None:
     """Serve /feed/<channel> until Ctrl-C or SIGTERM."""
-    settings = Settings.load(**options)
+    settings = Settings.load(options)
     # Imported here, for publish and tail need nothing of it and start twice as fast.
     from mux.server import serve as run
 
@@ -68,7 +68,9 @@ def _option(spec: Field[Any], kind: Any) -> inspect.Parameter:
     """Return the command-line option of a setting."""
     meaning: Meaning = spec.metadata["meaning"]
     flag = "--" + spec.name.replace("_", "-")
-    default = ("no", "yes")[spec.default] if kind is bool else spec.default
+    default: Any = spec.default
+    if kind is bool:
+        default = "yes" if default else "no"
     notes = [meaning.unit, environment_variable(spec), f"default {default}" if default not in (None, ()) else ""]
     option = typer.Option(
         f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
@@ -78,7 +80,7 @@ def _option(spec: Field[Any], kind: Any) -> inspect.Parameter:
     if kind == tuple[str, ...]:
         kind = list[str]
     return inspect.Parameter(
-        spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Optional[kind], option]
+        spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
 
 
@@ -97,7 +99,9 @@ cli.command()(_with_settings(serve))
 @cli.command()
 def publish(
     channel: Channel,
-    message: Annotated[str, typer.Argument(metavar="[MESSAGE|-]", help="The message; - reads stdin, a message a line.")] = "-",
+    message: Annotated[
+        str, typer.Argument(metavar="[MESSAGE|-]", help="The message; - reads stdin, a message a line.")
+    ] = "-",
     url: Url = DEFAULT_URL,
 ) -> None:
     """Publish a message, or every line of standard input, to a channel."""

@@ -1,5 +1,7 @@
 """Every error mux raises on purpose: one root, and the type says whose fault it is.
 
+::
+
     MuxError
     ├── ClientError      somebody sent something they should not have; carries the answer they get
     ├── BrokerError      Redis is away, refuses, or was lost on the way

@@ -64,7 +64,7 @@ class Settings:
     )
     ping_seconds: float = _setting(25.0, "How often a silent client is pinged.", "seconds", 0.05)
     pong_seconds: float = _setting(10.0, "How long it then has to answer.", "seconds", 0.01)
-    log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")
+    log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:
         for spec in fields(self):
@@ -79,16 +79,17 @@ class Settings:
             raise InvalidSetting(f"log_level is {self.log_level!r}; it must be one of {', '.join(get_args(LogLevel))}")
 
     @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, **explicit: object) -> Settings:
+    def load(cls, explicit: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
         """Return the settings of this environment, with what is given explicitly on top.
 
         Args:
-            environ: in place of the process' environment variables.
-            explicit: fields; None leaves a field to the environment.
+            explicit: fields by name; None leaves a field to the environment.
+            environ: in place of the environment variables of the process.
 
         Raises:
             InvalidSetting: a value cannot be, or a name is unknown.
         """
+        explicit = explicit or {}
         environ = os.environ if environ is None else environ
         types = get_type_hints(cls)
         unknown = explicit.keys() - types.keys()

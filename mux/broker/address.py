@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from redis.asyncio import ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError
 
 from mux.errors import InvalidSetting
@@ -44,19 +45,28 @@ def parse_address(url: str) -> Address:
         InvalidSetting: it is no such URL, or an option is unknown or cannot be used.
     """
     try:
-        options = ConnectionPool.from_url(url).make_connection()
+        pool = ConnectionPool.from_url(url)
+        options = pool.connection_class(**pool.connection_kwargs)
         tls = options.ssl_context.get() if isinstance(options, SSLConnection) else None
     except (ValueError, TypeError, OSError, RedisError) as error:
-        raise InvalidSetting(f"the Redis URL {_without_credentials(url)} cannot be used: {error}") from error
-    connect_seconds = options.socket_connect_timeout if "socket_connect_timeout=" in url else None
-    common = {
-        "username": options.username,
-        "password": options.password,
-        "connect_seconds": connect_seconds or CONNECT_SECONDS,
-    }
+        raise InvalidSetting(f"the Redis URL {_without_credentials(url)} cannot be used: {_reason(error)}") from error
+    named = pool.connection_kwargs.get("socket_connect_timeout")
+    address = Address(
+        tls=tls,
+        username=options.username,
+        password=options.password,
+        connect_seconds=float(named) if named else CONNECT_SECONDS,
+    )
     if isinstance(options, UnixDomainSocketConnection):
-        return Address(path=options.path, **common)
-    return Address(host=options.host, port=int(options.port), tls=tls, **common)
+        return replace(address, path=options.path)
+    assert isinstance(options, Connection), "redis-py has no other kind"
+    return replace(address, host=options.host, port=int(options.port))
+
+
+def _reason(error: Exception) -> str:
+    # A class that does not know a keyword: the keyword was an option of the URL.
+    option = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    return f"it has an unknown option '{option[1]}'" if option else str(error)
 
 
 def _without_credentials(url: str) -> str:

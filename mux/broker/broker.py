@@ -20,7 +20,7 @@ from time import monotonic
 from redis.backoff import FullJitterBackoff
 
 from mux.broker.address import Address
-from mux.broker.connection import Connection, Done
+from mux.broker.connection import Connection, Done, settle
 from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Push, Reply, escape_name
 
@@ -105,7 +105,7 @@ class Broker:
             BrokerRefused: Redis did not take it.
         """
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.send(redis_channel, payload, lambda reply: answer.done() or answer.set_result(reply))
+        self.send(redis_channel, payload, settle(answer))
         reply = await answer
         if isinstance(reply, BrokerError):
             raise reply

@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         """Send what is unsent, wait for what is unanswered, and close. Waits for Redis, so bound it."""
         if not self.lost.done() and self._unanswered:
             answered: asyncio.Future[Reply] = self._loop.create_future()
-            self._send(encode_command(b"PING"), lambda reply: answered.done() or answered.set_result(reply))
+            self._send(encode_command(b"PING"), settle(answered))
             await answered
         self.abort()
 
@@ -137,7 +137,9 @@ class Connection(asyncio.Protocol):
             raise BrokerRefused(f"Redis at {address} does not speak RESP3; mux needs Redis 6 or later, or Valkey")
         if hello.get(b"role") != b"master":
             role = bytes(hello.get(b"role") or b"no master").decode(errors="replace")
-            raise BrokerRefused(f"Redis at {address} is a {role}: what is published there reaches nobody; name the master")
+            raise BrokerRefused(
+                f"Redis at {address} is a {role}: what is published there reaches nobody; name the master"
+            )
         # An error below Redis 7.2, which does not know the command; then it is ignored.
         await self._command(b"CLIENT", b"SETINFO", b"LIB-NAME", b"mux")
         await self._command(b"CLIENT", b"SETINFO", b"LIB-VER", __version__.encode())
@@ -154,7 +156,7 @@ class Connection(asyncio.Protocol):
 
     async def _command(self, *words: bytes) -> Reply:
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        self._send(encode_command(*words), lambda answer: reply.done() or reply.set_result(answer))
+        self._send(encode_command(*words), settle(reply))
         answer = await reply
         if isinstance(answer, BrokerError) and not isinstance(answer, BrokerRefused):
             raise answer
@@ -183,7 +185,7 @@ class Connection(asyncio.Protocol):
     # What follows is called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the methods, not the class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods, not the class
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family != socket.AF_UNIX:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -221,6 +223,16 @@ class Connection(asyncio.Protocol):
         self._on_writable()
 
 
+def settle(future: asyncio.Future[Reply]) -> Done:
+    """Return what gives a reply to whoever waits for it, if somebody still does."""
+
+    def done(reply: Reply) -> None:
+        if not future.done():
+            future.set_result(reply)
+
+    return done
+
+
 def _reason(error: BaseException) -> str:
     # asyncio puts the address into the text; the caller names it already.
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
@@ -233,7 +245,11 @@ def _hello_refused(error: BrokerRefused, address: Address) -> BrokerError:
     if error.code in _TEMPORARY or "max number of clients" in str(error):
         return BrokerUnavailable(f"Redis at {address} takes no clients now: {error}")
     if error.code in ("WRONGPASS", "NOAUTH", "NOPERM") or "AUTH" in str(error):
-        return BrokerRefused(f"Redis at {address} refused the credentials ({error}); check the user and password in its URL")
+        return BrokerRefused(
+            f"Redis at {address} refused the credentials ({error}); check the user and password in its URL"
+        )
     if error.code == "NOPROTO" or "unknown command" in str(error):
-        return BrokerRefused(f"Redis at {address} does not speak RESP3 ({error}); mux needs Redis 6 or later, or Valkey")
+        return BrokerRefused(
+            f"Redis at {address} does not speak RESP3 ({error}); mux needs Redis 6 or later, or Valkey"
+        )
     return BrokerRefused(f"Redis at {address} refused: {error}")

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from mux.errors import NoEmbeddedServer
@@ -41,10 +42,15 @@ rm -rf "$dir"
 kill -KILL 0
 """
 
-_OPTIONS = (
-    "--port 0 --unixsocket {socket} --unixsocketperm 700 --dir {directory} "
-    "--daemonize no --loglevel warning --appendonly no"
-).split()
+# An empty --save: no snapshot, ever.
+_OPTIONS = {
+    "--port": "0",
+    "--unixsocketperm": "700",
+    "--daemonize": "no",
+    "--loglevel": "warning",
+    "--appendonly": "no",
+    "--save": "",
+}
 
 
 def find_server() -> str:
@@ -78,14 +84,12 @@ def embedded_server(binary: str | None = None) -> Iterator[str]:
     Raises:
         NoEmbeddedServer: there is none, or it did not start.
     """
-    command = [binary or find_server()]
+    binary = binary or find_server()
     directory = Path(tempfile.mkdtemp(prefix="mux-"))
     path = directory / "redis.sock"
-    command += [option.format(socket=path, directory=directory) for option in _OPTIONS]
-    # --save takes an empty argument: no snapshot, ever.
-    command += ["--save", ""]
+    options = chain.from_iterable((_OPTIONS | {"--unixsocket": str(path), "--dir": str(directory)}).items())
     guard = subprocess.Popen(
-        ["/bin/sh", "-c", _GUARD, "mux-guard", str(directory), *command],
+        ["/bin/sh", "-c", _GUARD, "mux-guard", str(directory), binary, *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -11,9 +11,9 @@ use, and tests/endpoints/test_takeover.py fails first when one is gone:
 
 from __future__ import annotations
 
-from asyncio import Protocol, Transport
+from asyncio import Transport
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sanic.request import Request
 
@@ -38,15 +38,16 @@ def detach(request: Request) -> tuple[Transport, bytes] | None:
     The caller sets a protocol on the transport at once, and its handler is marked with may_take_over()
     and returns None. Returns None when the client is gone already: then there is nothing to take.
     """
-    transport = request.transport
-    if transport is None or transport.is_closing():
+    transport = cast("Transport", request.transport)
+    if transport.is_closing():
         return None
-    protocol = transport.get_protocol()
+    protocol = cast("Any", transport.get_protocol())
     early = bytes(protocol.recv_buffer)
     protocol.recv_buffer.clear()
     # Sanic looks after a request's time by a timer that would keep its objects alive for seconds.
-    if protocol._callback_check_timeouts is not None:
-        protocol._callback_check_timeouts.cancel()
+    timer = protocol._callback_check_timeouts  # noqa: SLF001 - see the module's docstring
+    if timer is not None:
+        timer.cancel()
     protocol.connections.discard(protocol)
     protocol.transport = None
     if not transport.is_reading():

@@ -119,7 +119,9 @@ class Hub:
         if reason == "silent":
             logger.debug("dropped a client that did not answer its ping")
         else:
-            logger.warning("evicted a slow consumer (%s) with %d bytes pending", reason, transport.get_write_buffer_size())
+            logger.warning(
+                "evicted a slow consumer (%s) with %d bytes pending", reason, transport.get_write_buffer_size()
+            )
         transport.abort()
 
     # What follows is how subscribers report (subscriber.Backlog).

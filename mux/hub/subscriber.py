@@ -93,9 +93,7 @@ class Subscriber(Generic[P]):
         "transport",
     )
 
-    def __init__(
-        self, transport: Transport, *, endpoint: Endpoint[P], encode: Encoder, backlog: Backlog
-    ) -> None:
+    def __init__(self, transport: Transport, *, endpoint: Endpoint[P], encode: Encoder, backlog: Backlog) -> None:
         self.transport = transport
         self.endpoint = endpoint
         self.encode = encode

@@ -10,7 +10,8 @@ here would cost a tuple for every message nobody on this process listens to.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import TypeAlias, cast
 
 import hiredis
 
@@ -23,6 +24,8 @@ Reply: TypeAlias = object
 """Whatever else came: bytes, int, None, bool, dict, list, an Announcement or, for an error, BrokerRefused."""
 
 _PushNotification = hiredis.PushNotification
+# hiredis' annotation says a tuple of one word, and nothing of what is returned.
+_pack_command = cast("Callable[[tuple[bytes, ...]], bytes]", hiredis.pack_command)
 _MORE = object()  # None and False are replies
 
 
@@ -65,15 +68,14 @@ class RespReader:
 
 def encode_command(*words: bytes) -> bytes:
     """Return a command as Redis reads it: an array of bulk strings."""
-    return hiredis.pack_command(words)
+    return _pack_command(words)
 
 
 def encode_publish(redis_channel: bytes, payload: bytes) -> bytes:
     """Return the command that publishes payload."""
-    return hiredis.pack_command((b"PUBLISH", redis_channel, payload))
+    return _pack_command((b"PUBLISH", redis_channel, payload))
 
 
 def escape_name(name: str) -> bytes:
     """Return a name Redis accepts for a client: printable ASCII without space (CLIENT SETNAME)."""
     return bytes(byte if 0x21 <= byte <= 0x7E else 0x5F for byte in name.encode())
-
