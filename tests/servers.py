@@ -1,0 +1,206 @@
+"""Servers and clients for tests: a Mux in this process, `mux serve` as a process, and a raw socket."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from sanic import Sanic
+from websockets.asyncio.client import ClientConnection, connect
+
+from mux import Mux
+from mux.server import listening_socket
+
+PATIENCE_SECONDS = 20.0
+"""How long a test waits for what must happen; only a failing test waits so long."""
+
+# Lets one process start more than one app, one after the other.
+Sanic.test_mode = True
+
+_numbers = itertools.count()
+
+
+class Serving:
+    """A Mux on an app that serves in this very process."""
+
+    def __init__(self, app: Sanic[Any, Any], mux: Mux, port: int) -> None:
+        self.app = app
+        self.mux = mux
+        self.port = port
+
+    def url(self, channel: str = "lobby", scheme: str = "ws") -> str:
+        """Return where a channel is."""
+        return f"{scheme}://127.0.0.1:{self.port}/feed/{channel}"
+
+    def connect(self, channel: str = "lobby", **options: Any) -> connect:
+        """Open a WebSocket."""
+        return connect(self.url(channel), **{"max_size": None, "compression": None, **options})
+
+
+@asynccontextmanager
+async def serving(*, app: Sanic[Any, Any] | None = None, ssl: Any = None, **options: Any) -> AsyncIterator[Serving]:
+    """Serve an app with a Mux on it for as long as the block runs."""
+    app = app or Sanic(f"test-{next(_numbers)}", configure_logging=False)
+    mux = Mux(app, **{"announce": False, **options})
+    with listening_socket("127.0.0.1", 0) as sock:
+        port = sock.getsockname()[1]
+        server = await app.create_server(sock=sock, ssl=ssl, return_asyncio_server=True, access_log=False)
+        assert server is not None
+        await server.startup()
+        await server.before_start()
+        await server.after_start()
+        try:
+            yield Serving(app, mux, port)
+        finally:
+            await server.before_stop()
+            await server.close()
+            await server.after_stop()
+            Sanic.unregister_app(app)
+
+
+class ServerProcess:
+    """`mux serve`, as an operator runs it."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, welcome: str) -> None:
+        self.process = process
+        self.port = port
+        self.welcome = welcome
+
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        return self.process.pid
+
+    def url(self, channel: str = "lobby", scheme: str = "ws") -> str:
+        """Return where a channel is."""
+        return f"{scheme}://127.0.0.1:{self.port}/feed/{channel}"
+
+    def connect(self, channel: str = "lobby", **options: Any) -> connect:
+        """Open a WebSocket."""
+        return connect(self.url(channel), **{"max_size": None, "compression": None, **options})
+
+    def stop(self, sig: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """End it and return its exit status and what it said."""
+        self.process.send_signal(sig)
+        said, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
+        return self.process.returncode, said
+
+
+def run_mux(*arguments: str, env: dict[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "mux", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+
+
+@contextmanager
+def mux_serve(*options: str, env: dict[str, str] | None = None) -> Iterator[ServerProcess]:
+    """Run `mux serve` on a free port for as long as the block runs."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mux", "serve", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **(env or {})},
+    )
+    assert process.stdout is not None
+    try:
+        welcome = ""
+        while "curl" not in welcome:
+            line = process.stdout.readline()
+            assert line, f"mux ended: {welcome}"
+            welcome += line
+        found = re.search(r"http://[^ ,]+:(\d+)", welcome)
+        assert found, welcome
+        yield ServerProcess(process, int(found[1]), welcome)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.communicate(timeout=PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+        process.stdout.close()
+
+
+async def receive(websocket: ClientConnection, count: int) -> list[str | bytes]:
+    """Return the next messages."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        return [await websocket.recv() for _ in range(count)]
+
+
+class RawClient:
+    """A WebSocket client that sends and sees bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def read(self, count: int) -> bytes:
+        """Return the next bytes."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.reader.readexactly(count)
+
+    async def read_to_end(self) -> bytes:
+        """Return all bytes until the server ends the connection, which must not be by a reset."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.reader.read()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self.writer.write(data)
+
+    async def aclose(self) -> None:
+        """End the connection as it is."""
+        self.writer.transport.abort()
+
+
+def handshake(port: int, channel: str = "lobby", *headers: str) -> bytes:
+    """Return a request to open a WebSocket."""
+    lines = [
+        f"GET /feed/{channel} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+        *headers,
+    ]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+
+
+@asynccontextmanager
+async def raw_client(port: int, channel: str = "lobby", early: bytes = b"") -> AsyncIterator[RawClient]:
+    """Open a WebSocket by hand; early is sent in the same segment as the request."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    client = RawClient(reader, writer)
+    try:
+        client.send(handshake(port, channel) + early)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        yield client
+    finally:
+        await client.aclose()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that no event tells of."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.005)
