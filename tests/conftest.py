@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from mux.broker.embedded import embedded_server, find_server
+from mux.server import listening_socket
 from tests.servers import Serving, serving
 
 _numbers = itertools.count()
@@ -74,3 +75,10 @@ async def feed(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
     """Return a feed without announcements, in this process."""
     async with serving(redis_url=redis_url, prefix=prefix) as one:
         yield one
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with listening_socket("127.0.0.1", 0) as sock:
+        return int(sock.getsockname()[1])

@@ -1,0 +1,73 @@
+"""Redis URLs."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+
+from mux.broker.address import CONNECT_SECONDS, Address, parse_address
+from mux.errors import InvalidSetting
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://", Address(host="localhost", port=6379)),
+        ("redis://h:1/7", Address(host="h", port=1)),
+        ("redis://:p%40w@h", Address(host="h", port=6379, password="p@w")),
+        ("redis://u:pw@h", Address(host="h", port=6379, username="u", password="pw")),
+        ("redis://h?socket_connect_timeout=0.5", Address(host="h", port=6379, connect_seconds=0.5)),
+        ("redis://h?max_connections=3&health_check_interval=1", Address(host="h", port=6379)),
+        ("unix:///run/r.sock", Address(path="/run/r.sock")),
+        ("unix://u:pw@/run/r.sock?db=2", Address(path="/run/r.sock", username="u", password="pw")),
+    ],
+)
+def test_url_is_read_as_redis_py_reads_it(url: str, address: Address) -> None:
+    """Host, port, path and credentials are used; pools and databases mean nothing here."""
+    assert parse_address(url) == address
+
+
+def test_tls_options_of_the_url_are_kept() -> None:
+    """rediss:// checks certificates unless told otherwise, as redis-py does."""
+    strict, lax = parse_address("rediss://h"), parse_address("rediss://h?ssl_cert_reqs=none")
+    assert strict.tls is not None
+    assert strict.tls.verify_mode is ssl.CERT_REQUIRED
+    assert strict.tls.check_hostname
+    assert lax.tls is not None
+    assert lax.tls.verify_mode is ssl.CERT_NONE
+    assert strict.connect_seconds == CONNECT_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://u:secret@h:1", "redis://h:1"),
+        ("rediss://u:secret@h:1", "rediss://h:1"),
+        ("unix://u:secret@/r.sock", "unix:///r.sock"),
+    ],
+)
+def test_address_is_shown_without_credentials(url: str, shown: str) -> None:
+    """What is logged has no password in it, nor has the repr."""
+    assert str(parse_address(url)) == shown
+    assert "secret" not in repr(parse_address(url))
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://u:secret@h", "one of the following schemes"),
+        ("h:6379", "one of the following schemes"),
+        ("redis://u:secret@h:port", "[Pp]ort"),
+        ("redis://u:secret@h?colour=red", "unknown option 'colour'"),
+        ("redis://u:secret@h?socket_connect_timeout=soon", "socket_connect_timeout"),
+        ("rediss://u:secret@h?ssl_cert_reqs=maybe", "maybe"),
+        ("rediss://u:secret@h?ssl_ca_certs=/nowhere", "No such file"),
+        ("redis://[u:secret@h", "cannot be used"),
+    ],
+)
+def test_bad_url_says_what_is_wrong_and_no_password(url: str, words: str) -> None:
+    """One sentence for the operator, fit for a log."""
+    with pytest.raises(InvalidSetting, match=words) as refused:
+        parse_address(url)
+    assert "secret" not in str(refused.value)

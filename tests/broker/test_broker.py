@@ -1,0 +1,297 @@
+"""The broker, against real servers of every kind there is on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import redis
+import redis.asyncio
+
+from mux.broker.address import parse_address
+from mux.broker.broker import Broker, probe
+from mux.broker.connection import Connection
+from mux.broker.embedded import embedded_server
+from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
+from mux.wire.resp import Push
+from tests.servers import PATIENCE_SECONDS, until
+
+
+class Heard:
+    """What came, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[bytes, bytes]] = []
+
+    def __call__(self, batch: list[Push]) -> None:
+        self.messages += [(channel, payload) for _, _, channel, payload in batch]
+
+    async def wait_for(self, count: int) -> list[tuple[bytes, bytes]]:
+        await until(lambda: len(self.messages) >= count)
+        return self.messages
+
+
+@asynccontextmanager
+async def broker_on(
+    url: str, pattern: bytes = b"feed:*", on_writable: Callable[[], None] = lambda: None
+) -> AsyncIterator[tuple[Broker, Heard]]:
+    """Run a broker for as long as the block runs."""
+    heard = Heard()
+    broker = Broker(parse_address(url), pattern, on_messages=heard, on_writable=on_writable)
+    await broker.start()
+    try:
+        yield broker, heard
+    finally:
+        await broker.aclose()
+
+
+async def test_publishes_and_hears_on_one_connection(every_redis: str) -> None:
+    """On every server: what is published comes back, over the only connection there is."""
+    with redis.Redis.from_url(every_redis) as control:
+        async with broker_on(every_redis) as (broker, heard):
+            for n in range(100):
+                await broker.publish(b"feed:lobby", b"%d" % n)
+            assert await heard.wait_for(100) == [(b"feed:lobby", b"%d" % n) for n in range(100)]
+            clients = [client["name"] for client in control.client_list() if client["name"]]
+            assert len(clients) == 1
+            assert clients[0].startswith("mux-")
+        await until(lambda: len(control.client_list()) == 1)
+
+
+async def test_pattern_with_glob_characters_hears_only_its_own(redis_url: str) -> None:
+    """A prefix is taken literally, whatever Redis' patterns mean by its characters."""
+    async with broker_on(redis_url, rb"a\[b\]\*:*") as (broker, heard):
+        await broker.publish(b"ab*:x", b"not this")
+        await broker.publish(b"a[b]x:x", b"nor this")
+        await broker.publish(b"a[b]*:x", b"this")
+        assert await heard.wait_for(1) == [(b"a[b]*:x", b"this")]
+
+
+async def test_publishes_of_one_turn_leave_in_one_write(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many messages are published in a turn of the loop, the socket is written once."""
+    async with broker_on(redis_url) as (broker, heard):
+        connection = broker._connection
+        assert connection is not None
+        writes: list[bytes] = []
+        transport = connection._transport
+
+        class Recorder:
+            def write(self, data: bytes) -> None:
+                writes.append(data)
+                transport.write(data)
+
+            def abort(self) -> None:
+                transport.abort()
+
+        connection._transport = Recorder()  # type: ignore[assignment]
+        for n in range(50):
+            broker.send(b"feed:lobby", b"%d" % n, lambda reply: None)
+        await heard.wait_for(50)
+        assert len(writes) == 1
+        connection._transport = transport
+
+
+async def test_connection_is_made_again_and_subscribed(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A killed connection comes back by itself, and the outage is told of once."""
+    caplog.set_level(logging.WARNING, "mux.broker")
+    with redis.Redis.from_url(redis_url) as control:
+        async with broker_on(redis_url, b"again:*") as (broker, heard):
+            first = broker._connection
+            control.client_kill_filter(skipme=True, _type="pubsub")
+            await until(lambda: broker._connection not in (None, first))
+            await broker.publish(b"again:x", b"back")
+            assert await heard.wait_for(1) == [(b"again:x", b"back")]
+    texts = [record.message for record in caplog.records]
+    assert len([line for line in texts if line.startswith("lost Redis")]) == 1
+    assert len([line for line in texts if "again, after" in line]) == 1
+
+
+async def test_published_without_connection_is_refused_at_once(free_port: int) -> None:
+    """Nothing waits for a Redis that is not there; the sender is told."""
+    async with broker_on(f"redis://127.0.0.1:{free_port}") as (broker, _):
+        assert not broker.is_connected
+        with pytest.raises(BrokerUnavailable):
+            await broker.publish(b"feed:lobby", b"hi")
+
+
+async def test_published_and_not_answered_is_reported_lost() -> None:
+    """A publish whose reply never comes is neither repeated nor forgotten."""
+    silent = asyncio.Event()
+    async with scripted_redis(then=silent) as url, broker_on(url) as (broker, _):
+        pending = [asyncio.create_task(broker.publish(b"feed:lobby", b"hi")) for _ in range(3)]
+        await until(lambda: broker._connection is not None and len(broker._connection._unanswered) == 3)
+        silent.set()
+        results = await asyncio.gather(*pending, return_exceptions=True)
+        assert [type(result) for result in results] == [BrokerLost] * 3
+
+
+async def test_refused_publish_says_so(redis_url: str) -> None:
+    """A user who may listen but not publish gets Redis' own words."""
+    with redis.Redis.from_url(redis_url) as control:
+        control.execute_command("ACL", "SETUSER", "mute", "on", ">pw", "&feed:*", "+@all", "-publish")
+        async with broker_on(_with_user(redis_url, "mute")) as (broker, _):
+            with pytest.raises(BrokerRefused, match="NOPERM"):
+                await broker.publish(b"feed:lobby", b"hi")
+
+
+async def test_user_with_the_channels_of_the_pattern_gets_in(redis_url: str) -> None:
+    """The rights a deployment has to give: the pattern's channels, and these commands."""
+    with redis.Redis.from_url(redis_url) as control:
+        rights = ["resetchannels", "&feed:*", "-@all", "+hello", "+auth", "+psubscribe", "+publish", "+ping"]
+        control.execute_command("ACL", "SETUSER", "narrow", "on", ">pw", *rights)
+    async with broker_on(_with_user(redis_url, "narrow")) as (broker, heard):
+        await broker.publish(b"feed:lobby", b"hi")
+        assert await heard.wait_for(1) == [(b"feed:lobby", b"hi")]
+
+
+async def test_user_without_the_channels_is_told_which(redis_url: str) -> None:
+    """PSUBSCRIBE's error has no place in the order of replies; it is found all the same."""
+    with redis.Redis.from_url(redis_url) as control:
+        control.execute_command("ACL", "SETUSER", "deaf", "on", ">pw", "resetchannels", "+@all")
+    with pytest.raises(BrokerRefused, match=r"&feed:\*"):
+        await probe(parse_address(_with_user(redis_url, "deaf")), b"feed:*")
+
+
+async def test_wrong_password_is_told(redis_url: str) -> None:
+    """The sentence names the URL, not the password."""
+    with pytest.raises(BrokerRefused, match="refused the credentials") as refused:
+        await probe(parse_address(_with_user(redis_url, "nobody")), b"feed:*")
+    assert "pw" not in str(refused.value)
+
+
+async def test_missing_password_is_told() -> None:
+    """A server that wants a password gets none."""
+    with embedded_server() as url, redis.Redis.from_url(url) as control:
+        control.config_set("requirepass", "secret")
+        with pytest.raises(BrokerRefused, match="refused the credentials"):
+            await probe(parse_address(url), b"feed:*")
+        await probe(parse_address(f"{url}?password=secret"), b"feed:*")
+
+
+async def test_replica_is_refused() -> None:
+    """On a replica PUBLISH succeeds and reaches nobody."""
+    with embedded_server() as url, redis.Redis.from_url(url) as control:
+        control.replicaof("127.0.0.1", "1")
+        with pytest.raises(BrokerRefused, match="is a replica"):
+            await probe(parse_address(url), b"feed:*")
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (b"-ERR unknown command 'HELLO'\r\n", BrokerRefused, "Redis 6 or later"),
+        (b"-NOPROTO unsupported protocol version\r\n", BrokerRefused, "Redis 6 or later"),
+        (b"%1\r\n$5\r\nproto\r\n:2\r\n", BrokerRefused, "Redis 6 or later"),
+        (b"+OK\r\n", BrokerRefused, "Redis 6 or later"),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", BrokerUnavailable, "LOADING"),
+        (b"-ERR max number of clients reached\r\n", BrokerUnavailable, "max number"),
+        (b"-ERR strange\r\n", BrokerRefused, "strange"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", BrokerUnavailable, "lost"),
+        (b"", BrokerUnavailable, "lost"),
+    ],
+)
+async def test_server_that_is_no_use_is_told_apart(answer: bytes, error: type[BrokerError], words: str) -> None:
+    """Whether to wait or to do something about it depends on what a server says to HELLO."""
+    async with scripted_redis(hello=answer) as url:
+        with pytest.raises(BrokerError, match=words) as told:
+            await probe(parse_address(url), b"feed:*")
+    assert type(told.value) in (error, BrokerLost)
+
+
+async def test_server_that_says_nothing_is_not_waited_for() -> None:
+    """A listening socket with nobody behind it costs the connect timeout, no more."""
+    async with scripted_redis(hello=None) as url:
+        with pytest.raises(BrokerUnavailable, match=r"did not answer in 0\.05 s"):
+            await probe(parse_address(f"{url}?socket_connect_timeout=0.05"), b"feed:*")
+
+
+async def test_garbage_ends_the_connection_and_it_is_made_again() -> None:
+    """What is not RESP cannot be followed by anything that is."""
+    garble = asyncio.Event()
+    async with scripted_redis(then=garble, last_words=b"?!\r\n") as url, broker_on(url) as (broker, _):
+        first = broker._connection
+        assert first is not None
+        garble.set()
+        assert "protocol" in await asyncio.wait_for(asyncio.shield(first.lost), PATIENCE_SECONDS)
+        await until(lambda: broker._connection not in (None, first))
+
+
+async def test_refusal_at_the_start_ends_the_start(redis_url: str) -> None:
+    """Trying again would not help, so start() raises and nothing is left running."""
+    broker = Broker(
+        parse_address(_with_user(redis_url, "nobody")), b"feed:*", on_messages=Heard(), on_writable=lambda: None
+    )
+    with pytest.raises(BrokerRefused):
+        await broker.start()
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "mux-broker"]
+
+
+async def test_publish_on_a_lost_connection_is_answered() -> None:
+    """Between the loss and its discovery by the broker a publish is lost, and said to be."""
+    async with scripted_redis(then=asyncio.Event()) as url:
+        connection = await Connection.open(
+            parse_address(url), b"feed:*", client_name=b"x", on_messages=Heard(), on_writable=lambda: None
+        )
+        connection.abort()
+        await connection.lost
+        replies: list[object] = []
+        connection.publish(b"feed:x", b"hi", replies.append)
+        assert isinstance(replies[0], BrokerLost)
+
+
+def _with_user(url: str, name: str) -> str:
+    return f"{url}?username={name}&password=pw"
+
+
+_HELLO = b"%2\r\n$5\r\nproto\r\n:3\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
+_SUBSCRIBED = b">3\r\n$10\r\npsubscribe\r\n$6\r\nfeed:*\r\n:1\r\n"
+
+
+@asynccontextmanager
+async def scripted_redis(
+    *, hello: bytes | None = _HELLO, then: asyncio.Event | None = None, last_words: bytes = b""
+) -> AsyncIterator[str]:
+    """Run a server that says what real ones say only in trouble.
+
+    Args:
+        hello: the answer to HELLO; None is silence. Anything but the usual one ends the connection.
+        then: when set, the first connection ends, with the last words.
+        last_words: see then.
+    """
+    ends: list[asyncio.StreamWriter] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ends.append(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await converse(reader, writer)
+        if not (then is not None and then.is_set() and last_words):
+            writer.close()
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"HELLO")
+        if hello is None:
+            await reader.read()
+        elif hello != _HELLO:
+            writer.write(hello)
+        else:
+            for word, answer in ((b"SETNAME", hello), (b"LIB-NAME", b"+OK\r\n"), (b"LIB-VER", b"+OK\r\n")):
+                await reader.readuntil(word)
+                writer.write(answer)
+            await reader.readuntil(b"PSUBSCRIBE")
+            writer.write(_SUBSCRIBED)
+            if len(ends) == 1 and then is not None:
+                await then.wait()
+                writer.write(last_words)
+            else:
+                await reader.read()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        try:
+            yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            for writer in ends:
+                writer.transport.abort()

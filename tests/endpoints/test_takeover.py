@@ -1,0 +1,118 @@
+"""The take-over: what it leans on in Sanic, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+import tempfile
+from typing import Any
+
+import pytest
+import trustme
+from sanic import Request, Sanic
+from sanic.response import text
+from sanic.server.protocols.http_protocol import HttpProtocol
+from websockets.asyncio.client import connect, unix_connect
+from websockets.exceptions import InvalidStatus
+
+from mux import Mux
+from mux.endpoints.takeover import PRIVATE_NAMES
+from tests.servers import Serving, raw_client, receive, serving, until
+
+
+def test_private_names_in_use_are_those_of_sanic() -> None:
+    """Fails first when Sanic changes what the take-over leans on."""
+    slots = {name for cls in HttpProtocol.__mro__ for name in getattr(cls, "__slots__", ())}
+    assert set(PRIVATE_NAMES) <= slots
+    assert {"request_handler", "conn_info"} <= slots
+
+
+async def test_nothing_of_sanic_stays_with_an_open_connection(feed: Serving) -> None:
+    """No task, request or protocol object outlives the handshake."""
+    async with raw_client(feed.port):
+        await until(lambda: len(feed.mux.hub) == 1)
+        await until(lambda: not _alive(HttpProtocol, Request))
+        names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]  # type: ignore[union-attr]
+        assert not [name for name in names if "connection_task" in name]
+
+
+def _alive(*kinds: type) -> list[object]:
+    gc.collect()
+    return [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
+
+
+async def test_client_that_is_gone_before_the_handshake_leaves_nothing(feed: Serving) -> None:
+    """A request whose sender has vanished meanwhile is answered by nobody and registered nowhere."""
+
+    @feed.app.on_request  # type: ignore[untyped-decorator]
+    async def vanish(request: Request) -> None:
+        request.transport.abort()  # type: ignore[union-attr]
+
+    _, writer = await asyncio.open_connection("127.0.0.1", feed.port)
+    writer.close()
+    assert len(feed.mux.hub) == 0
+
+
+async def test_tls(redis_url: str, prefix: str) -> None:
+    """The feed works under Sanic's own TLS, and ends there as it should."""
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with serving(redis_url=redis_url, prefix=prefix, ssl=context) as feed:
+        async with connect(feed.url(scheme="wss"), ssl=trusting) as client:
+            await client.send("x" * 60000)
+            assert await receive(client, 1) == ["x" * 60000]
+            await client.close(4000, "bye")
+            assert client.close_code == 4000
+        await until(lambda: len(feed.mux.hub) == 0)
+
+
+async def test_unix_socket(redis_url: str, prefix: str) -> None:
+    """The feed works on a unix socket."""
+    # Not in pytest's directory: the path of a unix socket has at most 107 bytes.
+    directory = tempfile.TemporaryDirectory()
+    app: Sanic[Any, Any] = Sanic(f"unix-{prefix[:-1]}", configure_logging=False)
+    Mux(app, redis_url=redis_url, prefix=prefix, announce=False)
+    path = f"{directory.name}/mux.sock"
+    server = await app.create_server(unix=path, return_asyncio_server=True, access_log=False)
+    assert server is not None
+    await server.startup()
+    await server.before_start()
+    await server.after_start()
+    try:
+        async with unix_connect(path, "ws://localhost/feed/lobby") as client:
+            await client.send("hi")
+            assert await receive(client, 1) == ["hi"]
+    finally:
+        await server.before_stop()
+        await server.close()
+        await server.after_stop()
+        Sanic.unregister_app(app)
+        directory.cleanup()
+
+
+async def test_middleware_of_the_app_sees_the_request_and_may_refuse_it(redis_url: str, prefix: str) -> None:
+    """The feed is a route like any other: what the app does to requests, it does to these."""
+    app: Sanic[Any, Any] = Sanic(f"middleware-{prefix[:-1]}", configure_logging=False)
+    seen: list[str] = []
+
+    @app.on_request
+    async def guard(request: Request) -> Any:
+        seen.append(request.path)
+        return None if request.args.get("key") == "secret" else text("no", 401)
+
+    @app.get("/hello")
+    async def hello(request: Request) -> Any:
+        return text("hello")
+
+    async with serving(app=app, redis_url=redis_url, prefix=prefix) as feed:
+        with pytest.raises(InvalidStatus) as refused:
+            await feed.connect("lobby")
+        assert refused.value.response.status_code == 401
+        async with feed.connect("lobby?key=secret") as client:
+            await client.send("hi")
+            assert await receive(client, 1) == ["hi"]
+    assert seen == ["/feed/lobby", "/feed/lobby"]
