@@ -10,7 +10,6 @@ What is started with the app is ended with it: clients by drain(), the broker an
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
 import orjson
@@ -159,11 +158,4 @@ def create_app(settings: Settings) -> Sanic[Any, Any]:
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
     Mux(app, settings=settings)
-
-    @app.after_server_start
-    async def freeze(app: Sanic[Any, Any]) -> None:
-        # What is there now stays for good; without it a full pass of the collector is short.
-        gc.collect()
-        gc.freeze()
-
     return app

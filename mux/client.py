@@ -34,9 +34,9 @@ def publish(url: str, channel: str, messages: Iterable[bytes]) -> int:
         for message in messages:
             connection.request("POST", path, body=message)
             response = connection.getresponse()
-            answer = response.read().decode(errors="replace").strip()
+            answer = response.read()
             if response.status >= 300:
-                raise ServerUnreachable(f"the server did not publish: {_first_line(answer) or response.reason}")
+                raise ServerUnreachable(f"the server did not publish: {_reason(answer, response)}")
             count += 1
     except (OSError, http.client.HTTPException) as error:
         raise ServerUnreachable(_unreachable(url, error)) from error
@@ -58,10 +58,9 @@ def tail(url: str, channel: str) -> None:
         with connect(address, open_timeout=TIMEOUT_SECONDS, max_size=None, compression=None) as websocket:
             for message in websocket:
                 print(format_message(datetime.now(), message), flush=True)
-        raise ServerUnreachable("the server closed the connection")
+        raise ServerUnreachable(f"the server closed the connection: {websocket.close_code} {websocket.close_reason}")
     except InvalidStatus as error:
-        answer = (error.response.body or b"").decode(errors="replace")
-        raise ServerUnreachable(f"the server refused: {_first_line(answer) or error}") from error
+        raise ServerUnreachable(f"the server refused: {_first_line(error.response.body or b'') or error}") from error
     except ConnectionClosed as error:
         raise ServerUnreachable(f"the connection was closed: {error}") from error
     except (OSError, WebSocketException) as error:
@@ -88,8 +87,15 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _first_line(answer: str) -> str:
-    return answer.strip().partition("\n")[0]
+def _first_line(answer: bytes) -> str:
+    return answer.decode(errors="replace").strip().partition("\n")[0].translate(_CONTROLS)
+
+
+def _reason(answer: bytes, response: http.client.HTTPResponse) -> str:
+    # A plain sentence is mux'; a page is somebody else's who listens at this address.
+    if response.getheader("Content-Type", "").startswith("text/plain"):
+        return _first_line(answer)
+    return f"{response.status} {response.reason}"
 
 
 def _unreachable(url: str, error: Exception) -> str:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import logging.config
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from functools import partial
+from multiprocessing import parent_process
 
-from sanic import Sanic
-from sanic.worker.loader import AppLoader
+import uvloop
 
 from mux.app import create_app
 from mux.broker.address import parse_address
@@ -26,12 +27,17 @@ from mux.broker.broker import probe
 from mux.broker.embedded import embedded_server
 from mux.errors import CannotListen
 from mux.settings import Settings
+from mux.supervisor import Supervisor
 from mux.version import __version__
 from mux.wire.channel import Namespace
 
 BACKLOG = 8192
 """Connections the kernel keeps until they are accepted; it caps them at net.core.somaxconn. With Sanic's
 100, a storm of reconnects waits for SYN retries of a second and more (design.md, section 5)."""
+
+
+REQUEST_SECONDS = 2.0
+"""How long requests that have begun may take when the server stops. A POST takes milliseconds."""
 
 
 def serve(settings: Settings) -> None:
@@ -47,7 +53,10 @@ def serve(settings: Settings) -> None:
         address = parse_address(redis_url)
         asyncio.run(probe(address, Namespace(settings.prefix).pattern))
         _welcome(settings, _url(sock), str(address))
-        _run(settings, sock)
+        if settings.workers == 1:
+            uvloop.run(_serve(settings, sock))
+        else:
+            Supervisor(settings.workers, _work, (settings, sock)).run()
 
 
 def configure_logging(level: str) -> None:
@@ -83,7 +92,6 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
             sock.listen(BACKLOG)
         except OSError as error:
             raise CannotListen(_why_not(error, host, port)) from error
-        sock.set_inheritable(True)
         yield sock
 
 
@@ -120,20 +128,45 @@ def _welcome(settings: Settings, url: str, redis: str) -> None:
     )
 
 
-def _run(settings: Settings, sock: socket.socket) -> None:
-    os.environ["SANIC_IGNORE_PRODUCTION_WARNING"] = "true"
-    factory = partial(create_app, settings)
-    app = factory()
-    single = settings.workers == 1
-    app.prepare(
-        sock=sock,
-        workers=settings.workers,
-        single_process=single,
-        backlog=BACKLOG,
-        access_log=False,
-        motd=False,
+def _work(settings: Settings, sock: socket.socket) -> None:
+    """Be one of several processes that serve."""
+    os.setpgid(0, 0)
+    configure_logging(settings.log_level)
+    uvloop.run(_serve(settings, sock))
+
+
+async def _serve(settings: Settings, sock: socket.socket) -> None:
+    """Serve in this process until SIGTERM or SIGINT, or until its supervisor is gone.
+
+    Sanic's own runner loses a signal that comes while it starts, and waits for idle connections when it
+    stops; its server object leaves both to us.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sig, stop.set)
+    supervisor = parent_process()
+    if supervisor is not None:
+        loop.add_reader(supervisor.sentinel, stop.set)
+    app = create_app(settings)
+    server = await app.create_server(
+        sock=sock, backlog=BACKLOG, access_log=False, asyncio_server_kwargs={"start_serving": False}
     )
-    if single:
-        Sanic.serve_single(primary=app)
-    else:
-        Sanic.serve(primary=app, app_loader=AppLoader(factory=factory))
+    assert server is not None, "it always returns one"
+    await server.startup()
+    await server.before_start()
+    await server.start_serving()
+    await server.after_start()
+    # What is there now stays for good; left out, a full pass of the collector is short.
+    gc.collect()
+    gc.freeze()
+    await stop.wait()
+    # A second signal does what it does to any process: it ends this one.
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(sig)
+    await server.before_stop()
+    for connection in tuple(server.connections):
+        if not connection.close_if_idle():
+            loop.call_later(REQUEST_SECONDS, connection.abort)
+    await server.close()
+    await server.after_stop()

@@ -52,10 +52,13 @@ async def serving(*, app: Sanic[Any, Any] | None = None, ssl: Any = None, **opti
     mux = Mux(app, **{"announce": False, **options})
     with listening_socket("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
-        server = await app.create_server(sock=sock, ssl=ssl, return_asyncio_server=True, access_log=False)
+        server = await app.create_server(
+            sock=sock, ssl=ssl, access_log=False, asyncio_server_kwargs={"start_serving": False}
+        )
         assert server is not None
         await server.startup()
         await server.before_start()
+        await server.start_serving()
         await server.after_start()
         try:
             yield Serving(app, mux, port)

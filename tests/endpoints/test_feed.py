@@ -42,7 +42,13 @@ async def test_fragments_arrive_as_one_message(feed: Serving) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "expected"),
-    [(b"hello", "hello"), (b"", ""), ("ü".encode(), "ü"), (b"\xff\xfe", b"\xff\xfe"), (b"\xed\xa0\x80", b"\xed\xa0\x80")],
+    [
+        (b"hello", "hello"),
+        (b"", ""),
+        ("ü".encode(), "ü"),
+        (b"\xff\xfe", b"\xff\xfe"),
+        (b"\xed\xa0\x80", b"\xed\xa0\x80"),
+    ],
     ids=["ascii", "empty", "utf-8", "not utf-8", "surrogate"],
 )
 async def test_raw_publish_is_text_if_it_is_utf8(
@@ -98,7 +104,7 @@ async def test_message_that_comes_with_the_handshake_is_published(feed: Serving)
 async def test_message_before_close_in_one_segment_is_published(feed: Serving) -> None:
     """A client that says one thing and goodbye is heard."""
     async with feed.connect() as listener, raw_client(feed.port) as client:
-        client.send(b"\x81\x82\x00\x00\x00\x00hi" b"\x88\x82\x00\x00\x00\x00\x03\xe8")
+        client.send(b"\x81\x82\x00\x00\x00\x00hi\x88\x82\x00\x00\x00\x00\x03\xe8")
         assert await receive(listener, 1) == ["hi"]
         assert await client.read_to_end() == b"\x88\x02\x03\xe8"
 

@@ -77,10 +77,11 @@ async def test_unix_socket(redis_url: str, prefix: str) -> None:
     app: Sanic[Any, Any] = Sanic(f"unix-{prefix[:-1]}", configure_logging=False)
     Mux(app, redis_url=redis_url, prefix=prefix, announce=False)
     path = f"{directory.name}/mux.sock"
-    server = await app.create_server(unix=path, return_asyncio_server=True, access_log=False)
+    server = await app.create_server(unix=path, access_log=False, asyncio_server_kwargs={"start_serving": False})
     assert server is not None
     await server.startup()
     await server.before_start()
+    await server.start_serving()
     await server.after_start()
     try:
         async with unix_connect(path, "ws://localhost/feed/lobby") as client:

@@ -1,0 +1,117 @@
+"""A client without a network: the socket, the endpoint and the backlog that a Subscriber talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mux.hub.subscriber import AnySubscriber, Backlog, Subscriber
+from mux.wire.publication import Encoder, Publication
+
+
+def lines(publications: Sequence[Publication]) -> bytes:
+    """Encode so that a test can read it: a line each, with what is known to be binary in brackets."""
+    return b"".join(b"[%b]\n" % payload if binary else b"%b\n" % payload for payload, binary in publications)
+
+
+class FakeEndpoint:
+    """Keeps what it is told."""
+
+    ping = b"ping"
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self.losses = 0
+
+    def received(self, subscriber: Subscriber[None], data: bytes) -> None:
+        self.heard.append(data)
+
+    def lost(self, subscriber: Subscriber[None]) -> None:
+        self.losses += 1
+
+    def close(self, subscriber: Subscriber[None], code: int, reason: str) -> None:
+        """Nobody here says goodbye."""
+
+
+class FakeBacklog:
+    """Keeps what it is told."""
+
+    max_pending_bytes = 100
+
+    def __init__(self) -> None:
+        self.reports: list[str] = []
+
+    def blocked(self, subscriber: AnySubscriber) -> None:
+        self.reports.append("blocked")
+
+    def unblocked(self, subscriber: AnySubscriber) -> None:
+        self.reports.append("unblocked")
+
+    def overflowed(self, subscriber: AnySubscriber) -> None:
+        self.reports.append("overflowed")
+
+
+class FakeClient:
+    """A client and its socket, which behaves as uvloop's: pause_writing() is called inside write().
+
+    Args:
+        backlog: whom its subscriber reports to; by default nobody in particular.
+        encode: what its subscriber reads.
+    """
+
+    def __init__(self, backlog: Backlog | None = None, *, encode: Encoder = lines) -> None:
+        self.endpoint = FakeEndpoint()
+        self.subscriber: Subscriber[None] = Subscriber(
+            self, endpoint=self.endpoint, encode=encode, backlog=FakeBacklog() if backlog is None else backlog
+        )
+        self.written: list[bytes] = []
+        self.pending = 0
+        self.takes_nothing = False
+        """True when nobody reads at the other end: what is written stays here."""
+        self.is_broken = False
+        """True when the handle is closed, and a write raises."""
+        self.is_reading_paused = False
+        self.aborts = 0
+        self.on_write: Callable[[], None] = lambda: None
+
+    def write(self, data: bytes) -> None:
+        if self.is_broken:
+            raise RuntimeError("unable to perform operation; the handler is closed")
+        self.on_write()
+        self.written.append(data)
+        if self.takes_nothing:
+            self.pending += len(data)
+            if not self.subscriber.is_blocked:
+                self.subscriber.pause_writing()
+
+    def take_all(self) -> None:
+        """Have the other end read everything."""
+        self.takes_nothing = False
+        self.pending = 0
+        self.subscriber.resume_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return self.pending
+
+    def is_closing(self) -> bool:
+        return self.aborts > 0
+
+    def is_reading(self) -> bool:
+        return not self.is_reading_paused
+
+    def pause_reading(self) -> None:
+        self.is_reading_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_reading_paused = False
+
+    def abort(self) -> None:
+        self.aborts += 1
+
+    def close(self) -> None:
+        self.aborts += 1
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def write_eof(self) -> None:
+        """Nobody here ends one side only."""

@@ -1,0 +1,269 @@
+import logging
+
+import pytest
+
+from mux.hub.hub import CLOSING_SECONDS, Hub
+from mux.wire.resp import Push
+
+from .fakes import FakeClient
+
+BIG: Push = [b"pmessage", b"feed:*", b"feed:lobby", b"x" * 2000]
+SMALL: Push = [b"pmessage", b"feed:*", b"feed:lobby", b"hi"]
+
+
+def make_hub(*, max_unwritable_seconds: float = 10, ping_seconds: float = 25) -> Hub:
+    """Return a hub that allows 1,000 bytes pending and otherwise has the defaults; its clock is at 0."""
+    hub = Hub(
+        max_pending_bytes=1000,
+        max_unwritable_seconds=max_unwritable_seconds,
+        ping_seconds=ping_seconds,
+        pong_seconds=10,
+    )
+    hub.tick(0)
+    return hub
+
+
+@pytest.fixture
+def hub() -> Hub:
+    """1,000 bytes pending, 10 s unwritable, pinged every 25 s and given 10 s to answer."""
+    return make_hub()
+
+
+def connect(hub: Hub) -> FakeClient:
+    """Return a new client that listens to feed:lobby."""
+    client = FakeClient(hub)
+    hub.connected(client.subscriber)
+    hub.router.join(client.subscriber, b"feed:lobby")
+    return client
+
+
+def disconnect(hub: Hub, client: FakeClient) -> None:
+    """Do what an endpoint does when the event loop reports a connection lost."""
+    hub.router.leave_all(client.subscriber)
+    hub.disconnected(client.subscriber)
+
+
+def run_clock(hub: Hub, start: int, end: int) -> None:
+    """Tick every second, the first one and the last one included."""
+    for now in range(start, end + 1):
+        hub.tick(now)
+
+
+def test_a_batch_reaches_the_subscribers(hub: Hub) -> None:
+    """A hub delivers what its router routes."""
+    client = connect(hub)
+    hub.dispatch([SMALL, SMALL])
+    assert client.written == [b"hi\nhi\n"]
+
+
+def test_a_client_with_too_much_pending_is_evicted(hub: Hub) -> None:
+    """Its connection is aborted, the others' are not, and it is counted."""
+    slow, quick = connect(hub), connect(hub)
+    slow.takes_nothing = True
+    hub.dispatch([BIG])
+    assert (slow.aborts, quick.aborts) == (1, 0)
+    assert hub.evicted == {"overflow": 1}
+
+
+def test_eviction_comes_after_the_fan_out(hub: Hub) -> None:
+    """While a batch is written nobody is ended: everybody has been written to by then."""
+    clients = [connect(hub) for _ in range(3)]
+    aborted_while_writing: list[int] = []
+    for client in clients:
+        client.takes_nothing = True
+        client.on_write = lambda: aborted_while_writing.append(sum(client.aborts for client in clients))
+    hub.dispatch([BIG])
+    assert aborted_while_writing == [0, 0, 0]
+    assert [client.aborts for client in clients] == [1, 1, 1]
+
+
+def test_an_evicted_client_is_ended_once(hub: Hub) -> None:
+    """Batches that come before the event loop reports it lost neither end it nor count it again."""
+    client = connect(hub)
+    client.takes_nothing = True
+    for _ in range(3):
+        hub.dispatch([BIG])
+    assert (client.aborts, hub.evicted) == (1, {"overflow": 1})
+
+
+def test_an_evicted_client_leaves_like_any_other(hub: Hub) -> None:
+    """Eviction ends the connection and nothing else; the rest follows when it is lost."""
+    client = connect(hub)
+    client.takes_nothing = True
+    hub.dispatch([BIG])
+    assert (len(hub), list(hub.router.subscribers(b"feed:lobby"))) == (1, [client.subscriber])
+    disconnect(hub, client)
+    assert (len(hub), len(hub.router)) == (0, 0)
+
+
+def test_what_was_written_outside_a_dispatch_is_looked_at_when_asked(hub: Hub) -> None:
+    """An answer to a client counts like a delivery."""
+    client = connect(hub)
+    client.takes_nothing = True
+    client.subscriber.write(b"x" * 1001)
+    assert client.aborts == 0
+    hub.evict_overflowing()
+    assert (client.aborts, hub.evicted) == (1, {"overflow": 1})
+
+
+def test_a_ping_too_much_evicts_as_well(hub: Hub) -> None:
+    """What the tick writes is looked at by the tick."""
+    client = connect(hub)
+    client.takes_nothing = True
+    client.subscriber.write(b"x" * 1000)
+    for _ in range(25):
+        hub.tick(0)
+    assert (client.aborts, hub.evicted) == (1, {"overflow": 1})
+
+
+def test_a_client_that_left_is_not_evicted(hub: Hub) -> None:
+    """Between the overflow and the eviction its connection may be lost."""
+    client = connect(hub)
+    client.takes_nothing = True
+    client.subscriber.write(b"x" * 1001)
+    disconnect(hub, client)
+    hub.evict_overflowing()
+    assert (client.aborts, hub.evicted) == (0, {})
+
+
+def test_a_client_whose_socket_takes_nothing_is_evicted_after_ten_seconds(hub: Hub) -> None:
+    """However little is pending."""
+    client = connect(hub)
+    client.takes_nothing = True
+    client.subscriber.write(b"x")
+    run_clock(hub, 1, 9)
+    assert client.aborts == 0
+    hub.tick(10)
+    assert (client.aborts, hub.evicted) == (1, {"unwritable": 1})
+
+
+def test_a_client_whose_socket_takes_bytes_again_stays(hub: Hub) -> None:
+    """The ten seconds begin anew the next time."""
+    client = connect(hub)
+    client.takes_nothing = True
+    client.subscriber.write(b"x")
+    run_clock(hub, 1, 9)
+    client.take_all()
+    client.takes_nothing = True
+    client.subscriber.write(b"x")
+    run_clock(hub, 10, 18)
+    assert client.aborts == 0
+    hub.tick(19)
+    assert client.aborts == 1
+
+
+@pytest.mark.parametrize(
+    ("ping_seconds", "max_unwritable_seconds"),
+    [pytest.param(300, 10, id="ticks 12 s apart"), pytest.param(25, 0.5, id="less than a tick")],
+)
+def test_nobody_is_evicted_before_its_time(ping_seconds: float, max_unwritable_seconds: float) -> None:
+    """With ticks further apart than the time allowed, whoever was blocked at a tick was once evicted at it."""
+    hub = make_hub(ping_seconds=ping_seconds, max_unwritable_seconds=max_unwritable_seconds)
+    client = connect(hub)
+    client.takes_nothing = True
+    client.subscriber.write(b"blocked a moment before the tick")
+    hub.tick(hub.tick_seconds)
+    assert hub.evicted == {}
+
+
+def test_a_silent_client_is_dropped(hub: Hub) -> None:
+    """Pinged within 25 s, and gone 10 s later."""
+    client = connect(hub)
+    run_clock(hub, 1, 35)
+    assert (client.written, client.aborts, hub.evicted) == ([b"ping"], 1, {"silent": 1})
+
+
+def test_a_slow_consumer_is_worth_a_line(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """An operator reads why and how much, and no payload."""
+    client = connect(hub)
+    client.takes_nothing = True
+    hub.dispatch([BIG])
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "evicted a slow consumer (overflow) with 2001 bytes pending")
+    ]
+
+
+def test_a_silent_client_is_worth_a_line_at_debug(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """Phones lose their network all day."""
+    caplog.set_level(logging.DEBUG, "mux.hub")
+    connect(hub)
+    run_clock(hub, 1, 35)
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("DEBUG", "dropped a client that did not answer its ping")
+    ]
+
+
+def test_a_closing_client_is_cut_off_when_it_takes_too_long(hub: Hub) -> None:
+    """It said goodbye or we did; then it has five seconds. That is no eviction."""
+    client = connect(hub)
+    hub.closing(client.subscriber)
+    run_clock(hub, 1, int(CLOSING_SECONDS) - 1)
+    assert client.aborts == 0
+    hub.tick(CLOSING_SECONDS)
+    assert (client.aborts, hub.evicted) == (1, {})
+
+
+def test_a_closing_client_is_not_cut_off_before_its_time() -> None:
+    """With ticks 12 s apart, whoever said goodbye just before a tick was once cut off at it."""
+    hub = make_hub(ping_seconds=300)
+    client = connect(hub)
+    hub.closing(client.subscriber)
+    hub.tick(hub.tick_seconds)
+    assert client.aborts == 0
+
+
+def test_a_closing_client_is_not_pinged(hub: Hub) -> None:
+    """A ping after a close frame may not be, and nobody waits for its answer."""
+    client = connect(hub)
+    hub.closing(client.subscriber)
+    for _ in range(50):
+        hub.tick(1)
+    assert client.written == []
+
+
+def test_closing_twice_gives_no_more_time(hub: Hub) -> None:
+    """Every byte that comes after the goodbye says so again."""
+    client = connect(hub)
+    for now in range(1, 6):
+        hub.closing(client.subscriber)
+        hub.tick(now)
+    assert client.aborts == 1
+
+
+def test_open_and_closing_connections_are_told_apart(hub: Hub) -> None:
+    """Together they are all there are."""
+    staying, going, gone = connect(hub), connect(hub), connect(hub)
+    hub.closing(going.subscriber)
+    disconnect(hub, gone)
+    assert hub.open_connections() == [staying.subscriber]
+    assert hub.closing_connections() == [going.subscriber]
+    assert len(hub) == 2
+
+
+def test_on_empty_is_called_when_the_last_client_is_gone(hub: Hub) -> None:
+    """Not when it begins to close, and not for the last but one."""
+    calls: list[int] = []
+    hub.on_empty = lambda: calls.append(len(hub))
+    first, last = connect(hub), connect(hub)
+    disconnect(hub, first)
+    hub.closing(last.subscriber)
+    assert calls == []
+    disconnect(hub, last)
+    assert calls == [0]
+
+
+def test_nobody_need_ask_for_on_empty(hub: Hub) -> None:
+    """Most of the time nobody waits for the end."""
+    disconnect(hub, connect(hub))
+    assert len(hub) == 0
+
+
+def test_a_disconnected_client_is_forgotten(hub: Hub) -> None:
+    """Blocked, overflowing and closing as it was: no tick touches it again."""
+    client = connect(hub)
+    client.takes_nothing = True
+    client.subscriber.write(b"x" * 1001)
+    hub.closing(client.subscriber)
+    disconnect(hub, client)
+    run_clock(hub, 1, 60)
+    assert (client.aborts, hub.evicted, hub.open_connections(), hub.closing_connections()) == (0, {}, [], [])

@@ -1,0 +1,248 @@
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from mux.hub.router import Router
+from mux.hub.slot import members
+from mux.wire.publication import Publication
+from mux.wire.resp import Push
+
+from .fakes import FakeClient, lines
+
+
+class RecordingEncoder:
+    """Encodes like lines(), with a name in front, and keeps what it was asked for."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.batches: list[list[Publication]] = []
+
+    def __call__(self, publications: Sequence[Publication]) -> bytes:
+        self.batches.append(list(publications))
+        return self.render(publications)
+
+    def render(self, publications: Sequence[Publication]) -> bytes:
+        """Return what a call returns, without keeping anything."""
+        return self.name + b":" + lines(publications)
+
+
+def message(channel: bytes, payload: bytes) -> Push:
+    """Return a message as it comes from Redis."""
+    return [b"pmessage", b"feed:*", channel, payload]
+
+
+@pytest.fixture
+def router() -> Router:
+    """Nobody listens to anything."""
+    return Router()
+
+
+def listener(router: Router, *channels: bytes, encode: RecordingEncoder | None = None) -> FakeClient:
+    """Return a client that listens to channels."""
+    client = FakeClient(encode=encode or lines)
+    for channel in channels:
+        router.join(client.subscriber, channel)
+    return client
+
+
+def test_a_message_reaches_every_subscriber_of_its_channel(router: Router) -> None:
+    """And nobody of another."""
+    alice, bob, carol = listener(router, b"a"), listener(router, b"a"), listener(router, b"b")
+    router.dispatch([message(b"a", b"hi")])
+    assert (alice.written, bob.written, carol.written) == ([b"hi\n"], [b"hi\n"], [])
+
+
+def test_a_batch_is_one_write_in_the_order_of_redis(router: Router) -> None:
+    """Three messages, one buffer, and the same object for everybody."""
+    alice, bob = listener(router, b"a"), listener(router, b"a")
+    router.dispatch([message(b"a", b"1"), message(b"b", b"x"), message(b"a", b"2"), message(b"a", b"3")])
+    assert alice.written == [b"1\n2\n3\n"]
+    assert alice.written[0] is bob.written[0]
+
+
+def test_a_subscriber_of_two_channels_is_written_to_once_for_each(router: Router) -> None:
+    """Each channel's messages are one buffer."""
+    alice = listener(router, b"a", b"b")
+    router.dispatch([message(b"a", b"1"), message(b"b", b"2"), message(b"a", b"3")])
+    assert sorted(alice.written) == [b"1\n3\n", b"2\n"]
+
+
+def test_the_marked_channel_is_the_plain_channel_in_binary(router: Router) -> None:
+    """Subscribers of the plain one get both, in the order Redis gave."""
+    alice = listener(router, b"a")
+    router.dispatch([message(b"a", b"1"), message(b"a\x00", b"2"), message(b"a", b"3")])
+    assert alice.written == [b"1\n[2]\n3\n"]
+
+
+@pytest.mark.parametrize("channel", [b"b", b"b\x00", b"a\x00\x00", b"a\x01", b"A", b"\x00"])
+def test_an_unheard_message_is_counted_and_not_encoded(router: Router, channel: bytes) -> None:
+    """What nobody listens to, marked or not, costs a lookup."""
+    encode = RecordingEncoder(b"text")
+    alice = listener(router, b"a", encode=encode)
+    router.dispatch([message(channel, b"hi")])
+    assert (router.received, router.unheard, router.delivered) == (1, 1, 0)
+    assert (encode.batches, alice.written) == ([], [])
+
+
+def test_each_encoding_is_made_once_for_a_batch_and_a_channel(router: Router) -> None:
+    """However its subscribers are mixed; what nobody there reads is not made."""
+    text, push, unused = RecordingEncoder(b"text"), RecordingEncoder(b"push"), RecordingEncoder(b"unused")
+    texts = [listener(router, b"a", encode=text) for _ in range(5)]
+    pushes = [listener(router, b"a", encode=push) for _ in range(5)]
+    listener(router, b"b", encode=unused)
+    router.dispatch([message(b"a", b"1"), message(b"a", b"2")])
+    assert (len(text.batches), len(push.batches), len(unused.batches)) == (1, 1, 0)
+    assert {client.written[0] for client in texts} == {b"text:1\n2\n"}
+    assert {client.written[0] for client in pushes} == {b"push:1\n2\n"}
+
+
+def test_a_client_that_is_gone_does_not_stop_the_others(router: Router) -> None:
+    """Every other one of a hundred has a closed handle; the rest get the message."""
+    clients = [listener(router, b"a") for _ in range(100)]
+    for client in clients[::2]:
+        client.is_broken = True
+    router.dispatch([message(b"a", b"hi")])
+    assert {len(client.written) for client in clients[1::2]} == {1}
+
+
+def test_joining_twice_is_joining_once(router: Router) -> None:
+    """One delivery, and one leave is enough."""
+    alice = listener(router, b"a", b"a")
+    router.dispatch([message(b"a", b"hi")])
+    assert alice.written == [b"hi\n"]
+    router.leave(alice.subscriber, b"a")
+    assert len(router) == 0
+
+
+def test_leaving_a_channel_one_is_not_in_is_nothing(router: Router) -> None:
+    """Neither one's own channels nor the others of that channel are touched."""
+    alice, bob = listener(router, b"a"), listener(router, b"b")
+    for channel in (b"b", b"nowhere"):
+        router.leave(alice.subscriber, channel)
+    assert list(router.subscribers(b"a")) == [alice.subscriber]
+    assert list(router.subscribers(b"b")) == [bob.subscriber]
+    assert list(members(alice.subscriber.channels)) == [b"a"]
+
+
+def test_leaving_all_returns_the_channels_once(router: Router) -> None:
+    """Who left has nothing to be announced again."""
+    alice = listener(router, b"a", b"b")
+    assert sorted(router.leave_all(alice.subscriber)) == [b"a", b"b"]
+    assert router.leave_all(alice.subscriber) == []
+
+
+def test_a_channel_of_one_has_no_set(router: Router) -> None:
+    """Nor has a subscriber of one channel: together that is most of what a million channels cost."""
+    alice, bob = listener(router, b"a"), listener(router, b"a")
+    router.leave(bob.subscriber, b"a")
+    assert router._subscribers == {b"a": alice.subscriber}
+    assert (alice.subscriber.channels, bob.subscriber.channels) == (b"a", None)
+
+
+def test_counters_count_messages_and_deliveries(router: Router) -> None:
+    """One message to two subscribers is received once and delivered twice."""
+    listener(router, b"a")
+    listener(router, b"a", b"b")
+    router.dispatch([message(b"a", b"1"), message(b"a\x00", b"2"), message(b"b", b"3"), message(b"c", b"4")])
+    router.dispatch([])
+    assert (router.received, router.unheard, router.delivered) == (4, 1, 5)
+
+
+CLIENTS = st.integers(0, 5)
+CHANNELS = st.sampled_from([b"feed:a", b"feed:b", b"feed:aa", b"feed:"])
+
+
+class RouterAgainstModel(RuleBasedStateMachine):
+    """A router and a set of (client, channel) pairs under the same random operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = Router()
+        self.encoders = [RecordingEncoder(b"text"), RecordingEncoder(b"push")]
+        self.clients = [FakeClient(encode=self.encoders[number % 2]) for number in range(6)]
+        self.pairs: set[tuple[int, bytes]] = set()
+        self.serial = 0
+        self.counts: Counter[str] = Counter()
+
+    @rule(client=CLIENTS, channel=CHANNELS)
+    def join(self, client: int, channel: bytes) -> None:
+        self.router.join(self.clients[client].subscriber, channel)
+        self.pairs.add((client, channel))
+
+    @rule(client=CLIENTS, channel=CHANNELS)
+    def leave(self, client: int, channel: bytes) -> None:
+        self.router.leave(self.clients[client].subscriber, channel)
+        self.pairs.discard((client, channel))
+
+    @rule(client=CLIENTS)
+    def leave_all(self, client: int) -> None:
+        left = self.router.leave_all(self.clients[client].subscriber)
+        assert sorted(left) == sorted(channel for member, channel in self.pairs if member == client)
+        self.pairs = {pair for pair in self.pairs if pair[0] != client}
+
+    @rule(client=CLIENTS)
+    def close_or_reopen_handle(self, client: int) -> None:
+        self.clients[client].is_broken = not self.clients[client].is_broken
+
+    @rule(batch=st.lists(st.tuples(CHANNELS, st.booleans()), max_size=8))
+    def dispatch(self, batch: list[tuple[bytes, bool]]) -> None:
+        publications: dict[bytes, list[Publication]] = {}
+        messages: list[Push] = []
+        for channel, binary in batch:
+            self.serial += 1
+            payload = b"%d" % self.serial
+            publications.setdefault(channel, []).append((payload, binary))
+            messages.append(message(channel + b"\x00" if binary else channel, payload))
+        self.router.dispatch(messages)
+        self.check_deliveries(publications)
+        self.check_encodings(publications)
+
+    def check_deliveries(self, publications: dict[bytes, list[Publication]]) -> None:
+        """Each client has one write for each of its channels in the batch; across channels no order is promised."""
+        for number, client in enumerate(self.clients):
+            own = [publications[channel] for channel in publications if (number, channel) in self.pairs]
+            expected = [] if client.is_broken else [self.encoders[number % 2].render(batch) for batch in own]
+            assert sorted(client.written) == sorted(expected)
+            client.written.clear()
+            self.counts["delivered"] += sum(map(len, own))
+        heard = {channel for _, channel in self.pairs}
+        self.counts["received"] += sum(map(len, publications.values()))
+        self.counts["unheard"] += sum(len(batch) for channel, batch in publications.items() if channel not in heard)
+
+    def check_encodings(self, publications: dict[bytes, list[Publication]]) -> None:
+        """Each encoding is made once for each channel that has a subscriber who reads it."""
+        for kind, encoder in enumerate(self.encoders):
+            wanted = {channel for number, channel in self.pairs if number % 2 == kind} & publications.keys()
+            assert sorted(encoder.batches) == sorted(publications[channel] for channel in wanted)
+            encoder.batches.clear()
+
+    @invariant()
+    def both_directions_agree(self) -> None:
+        for channel in (b"feed:a", b"feed:b", b"feed:aa", b"feed:"):
+            listening = {self.clients[number].subscriber for number, joined in self.pairs if joined == channel}
+            assert set(self.router.subscribers(channel)) == listening
+        for number, client in enumerate(self.clients):
+            joined = {channel for member, channel in self.pairs if member == number}
+            assert set(members(client.subscriber.channels)) == joined
+
+    @invariant()
+    def only_channels_with_subscribers_are_kept(self) -> None:
+        assert len(self.router) == len({channel for _, channel in self.pairs})
+
+    @invariant()
+    def counters_agree(self) -> None:
+        router = self.router
+        counts = (router.received, router.unheard, router.delivered)
+        assert counts == (self.counts["received"], self.counts["unheard"], self.counts["delivered"])
+
+    def teardown(self) -> None:
+        for client in self.clients:
+            self.router.leave_all(client.subscriber)
+        assert len(self.router) == 0
+        assert all(client.subscriber.channels is None for client in self.clients)
+
+
+TestRouterAgainstModel = RouterAgainstModel.TestCase

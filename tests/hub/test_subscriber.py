@@ -1,0 +1,97 @@
+import pytest
+
+from .fakes import FakeBacklog, FakeClient
+
+
+@pytest.fixture
+def backlog() -> FakeBacklog:
+    """Takes reports; 100 bytes may be pending."""
+    return FakeBacklog()
+
+
+@pytest.fixture
+def client(backlog: FakeBacklog) -> FakeClient:
+    """A client whose socket takes everything."""
+    return FakeClient(backlog)
+
+
+def test_what_is_written_goes_to_the_socket(client: FakeClient, backlog: FakeBacklog) -> None:
+    """The very same object, so that a thousand clients share one buffer."""
+    data = b"hello" * 100
+    client.subscriber.write(data)
+    assert client.written[0] is data
+    assert backlog.reports == []
+
+
+def test_writing_to_a_closed_handle_is_nothing(client: FakeClient, backlog: FakeBacklog) -> None:
+    """A transport of uvloop raises RuntimeError then; the loop over the other clients goes on."""
+    client.is_broken = True
+    client.subscriber.write(b"x" * 1000)
+    assert (client.written, backlog.reports) == ([], [])
+
+
+def test_a_socket_that_takes_no_more_is_reported_once(client: FakeClient, backlog: FakeBacklog) -> None:
+    """From the first byte that stays here, until it takes bytes again."""
+    client.takes_nothing = True
+    client.subscriber.write(b"a")
+    client.subscriber.write(b"b")
+    assert (backlog.reports, client.subscriber.is_blocked) == (["blocked"], True)
+    client.take_all()
+    assert (backlog.reports, client.subscriber.is_blocked) == (["blocked", "unblocked"], False)
+
+
+@pytest.mark.parametrize(("pending", "reports"), [(100, ["blocked"]), (101, ["blocked", "overflowed"])])
+def test_more_than_the_limit_is_an_overflow(
+    client: FakeClient, backlog: FakeBacklog, pending: int, reports: list[str]
+) -> None:
+    """As much as the limit may wait; one byte more is too much. Nothing is ended while writing."""
+    client.takes_nothing = True
+    client.subscriber.write(b"x" * pending)
+    assert backlog.reports == reports
+    assert not client.is_closing()
+
+
+def test_overflow_is_looked_for_only_when_blocked(client: FakeClient, backlog: FakeBacklog) -> None:
+    """A socket that takes bytes is not asked how many it has."""
+    client.pending = 1000
+    client.subscriber.write(b"x")
+    assert backlog.reports == []
+
+
+def test_every_write_over_the_limit_is_reported(client: FakeClient, backlog: FakeBacklog) -> None:
+    """Who looks after it may have missed the first."""
+    client.takes_nothing = True
+    for _ in range(3):
+        client.subscriber.write(b"x" * 60)
+    assert backlog.reports == ["blocked", "overflowed", "overflowed"]
+
+
+def test_ping_writes_what_a_client_of_this_kind_answers(client: FakeClient) -> None:
+    """The bytes are the endpoint's."""
+    client.subscriber.ping()
+    assert client.written == [b"ping"]
+
+
+def test_what_is_received_goes_to_the_endpoint(client: FakeClient) -> None:
+    """And the client has been heard."""
+    assert not client.subscriber.heard
+    client.subscriber.data_received(b"hi")
+    assert client.endpoint.heard == [b"hi"]
+    assert client.subscriber.heard
+
+
+def test_the_end_of_what_a_client_sends_lets_the_transport_close(client: FakeClient) -> None:
+    """A false return is how asyncio is told so."""
+    assert not client.subscriber.eof_received()  # type: ignore[func-returns-value]  # that it returns None is the point
+
+
+@pytest.mark.parametrize("reason", [None, ConnectionResetError()])
+def test_a_lost_connection_is_told_to_the_endpoint(client: FakeClient, reason: Exception | None) -> None:
+    """Why it was lost makes no difference."""
+    client.subscriber.connection_lost(reason)
+    assert client.endpoint.losses == 1
+
+
+def test_a_subscriber_has_no_dict(client: FakeClient) -> None:
+    """It is most of what an idle client costs."""
+    assert not hasattr(client.subscriber, "__dict__")

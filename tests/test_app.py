@@ -1,0 +1,94 @@
+"""Mux as a part of somebody's app."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sanic import Request, Sanic
+from sanic.response import json
+
+from mux import BrokerUnavailable, InvalidChannel, InvalidSetting, MessageTooLarge, Mux, Settings
+from tests.servers import Serving, receive, serving
+
+
+@pytest.mark.parametrize(
+    ("message", "heard"),
+    [
+        ("hi", "hi"),
+        (b"hi", b"hi"),
+        (bytearray(b"hi"), b"hi"),
+        (memoryview(b"hi"), b"hi"),
+        ({"id": 7}, '{"id":7}'),
+        ([1, None, "ü"], '[1,null,"ü"]'),
+        (None, "null"),
+    ],
+)
+async def test_publish_takes_text_bytes_and_anything_json_has(feed: Serving, message: object, heard: object) -> None:
+    """Str is text, bytes are binary, anything else is its JSON as text."""
+    async with feed.connect("orders") as client:
+        await feed.mux.publish("orders", message)
+        assert await receive(client, 1) == [heard]
+
+
+async def test_publish_checks_what_it_is_given(feed: Serving) -> None:
+    """The app gets an exception where a client would get a close code."""
+    with pytest.raises(InvalidChannel):
+        await feed.mux.publish("no spaces", "hi")
+    with pytest.raises(MessageTooLarge, match="65537"):
+        await feed.mux.publish("orders", "x" * 65537)
+    with pytest.raises(TypeError):
+        await feed.mux.publish("orders", object())
+
+
+async def test_publish_from_a_handler_of_the_app(redis_url: str, prefix: str) -> None:
+    """The use that the library is for: a request comes in, and the feed hears of it."""
+    app: Sanic[Any, Any] = Sanic(f"shop-{prefix[:-1]}", configure_logging=False)
+
+    @app.post("/order")
+    async def order(request: Request) -> Any:
+        await serving_app.mux.publish("orders", request.json)
+        return json({"ok": True})
+
+    async with (
+        serving(app=app, redis_url=redis_url, prefix=prefix) as serving_app,
+        serving_app.connect("orders") as one,
+    ):
+        _, writer = await asyncio.open_connection("127.0.0.1", serving_app.port)
+        writer.write(b'POST /order HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n{"id":7}')
+        assert await receive(one, 1) == ['{"id":7}']
+        writer.close()
+
+
+async def test_app_starts_without_redis_and_publishes_when_it_is_there(free_port: int) -> None:
+    """A Redis that is late, or away, does not keep an app from starting."""
+    async with serving(redis_url=f"redis://127.0.0.1:{free_port}") as feed:
+        with pytest.raises(BrokerUnavailable):
+            await feed.mux.publish("orders", "hi")
+        async with feed.connect("orders"):
+            pass
+
+
+def test_settings_come_from_one_place() -> None:
+    """Either a Settings or its fields, and a Redis in any case."""
+    app: Sanic[Any, Any] = Sanic("settings", configure_logging=False)
+    try:
+        with pytest.raises(InvalidSetting, match="redis_url"):
+            Mux(app)
+        with pytest.raises(InvalidSetting, match="not both"):
+            Mux(app, settings=Settings(redis_url="redis://h"), port=1)
+        with pytest.raises(InvalidSetting, match="unknown setting 'colour'"):
+            Mux(app, redis_url="redis://h", colour="red")
+    finally:
+        Sanic.unregister_app(app)
+
+
+async def test_nothing_is_left_running_after_the_app_has_stopped(redis_url: str, prefix: str) -> None:
+    """Every task and timer has an owner that ends it."""
+    before = asyncio.all_tasks()
+    async with serving(redis_url=redis_url, prefix=prefix) as feed, feed.connect():
+        pass
+    assert asyncio.all_tasks() == before
+    assert feed.mux._timer is None
+    await feed.mux.aclose()

@@ -1,0 +1,108 @@
+"""`mux publish` and `mux tail`, and the help, as a person uses them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from datetime import datetime
+
+import pytest
+
+from mux.client import format_message
+from mux.settings import Settings, environment_variable
+from tests.servers import PATIENCE_SECONDS, Serving, receive, run_mux, until
+
+
+@pytest.fixture
+async def url(feed: Serving) -> AsyncIterator[str]:
+    """Return where the server is."""
+    yield f"http://127.0.0.1:{feed.port}"
+
+
+async def test_publish_sends_a_message(feed: Serving, url: str) -> None:
+    """One message, as text."""
+    async with feed.connect("a/b") as client:
+        assert (await asyncio.to_thread(run_mux, "publish", "a/b", "grüße", "--url", url)).returncode == 0
+        assert await receive(client, 1) == ["grüße"]
+
+
+@pytest.mark.parametrize("dash", [["-"], []], ids=["dash", "nothing"])
+async def test_publish_sends_a_message_for_every_line(feed: Serving, url: str, dash: list[str]) -> None:
+    """Lines of standard input, in order, whatever ends them."""
+    async with feed.connect() as client:
+        ended = await asyncio.to_thread(run_mux, "publish", "lobby", *dash, "--url", url, stdin="one\ntwo\r\n\nlast")
+        assert ended.returncode == 0
+        assert await receive(client, 4) == ["one", "two", "", "last"]
+
+
+async def test_publish_that_is_refused_says_why(url: str) -> None:
+    """The server's own sentence reaches the person."""
+    ended = await asyncio.to_thread(run_mux, "publish", "no spaces", "x", "--url", url)
+    assert ended.returncode == 1
+    assert "no space" in ended.stderr
+
+
+async def test_tail_prints_what_passes(feed: Serving, url: str) -> None:
+    """A line each, with the time; Ctrl-C ends it."""
+    tail = await _tail("lobby", url)
+    await until(lambda: len(feed.mux.hub) == 1)
+    await feed.mux.publish("lobby", "hello")
+    await feed.mux.publish("lobby", b"\x00\xff")
+    assert tail.stdout is not None
+    lines = [await asyncio.wait_for(tail.stdout.readline(), PATIENCE_SECONDS) for _ in range(2)]
+    assert re.fullmatch(rb"\d\d:\d\d:\d\d\.\d{3}  hello\n", lines[0])
+    assert lines[1].endswith(b"  (2 bytes) 00 ff\n")
+    tail.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(tail.wait(), PATIENCE_SECONDS) == 130
+
+
+async def test_tail_says_when_the_server_ends(feed: Serving, url: str) -> None:
+    """A script that pipes a feed learns that it is over."""
+    tail = await _tail("lobby", url)
+    await until(lambda: len(feed.mux.hub) == 1)
+    await feed.mux.drain()
+    _, said = await asyncio.wait_for(tail.communicate(), PATIENCE_SECONDS)
+    assert tail.returncode == 1
+    assert b"1001" in said
+
+
+async def test_tail_that_is_refused_says_why(url: str) -> None:
+    """The server's own sentence reaches the person."""
+    tail = await _tail("$reserved", url)
+    _, said = await asyncio.wait_for(tail.communicate(), PATIENCE_SECONDS)
+    assert tail.returncode == 1
+    assert b"reserved" in said
+
+
+async def _tail(channel: str, url: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "mux", "tail", channel, "--url", url, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    """A message cannot move the cursor, ring the bell or start a line of its own."""
+    line = format_message(datetime(2026, 1, 2, 3, 4, 5, 6789), "a\x1b[2J\nb\x07\x9bc\x7fü")
+    assert line == "03:04:05.006  a\\x1b[2J\\x0ab\\x07\\x9bc\\x7fü"
+
+
+def test_help_lists_every_setting_with_its_variable_default_and_unit() -> None:
+    """One definition serves the option, the variable and the help."""
+    said = run_mux("serve", "--help", env={"COLUMNS": "200"}).stdout
+    for spec in fields(Settings):
+        assert f"--{spec.name.replace('_', '-')}" in said
+        assert environment_variable(spec) in said
+        if isinstance(spec.default, int | float | str) and not isinstance(spec.default, bool):
+            assert f"default {spec.default}" in " ".join(said.split())
+        unit = spec.metadata["meaning"].unit
+        assert unit in said
+
+
+def test_version() -> None:
+    """`mux --version` says one line."""
+    assert re.fullmatch(r"mux \d+\.\d+\.\d+\n", run_mux("--version").stdout)

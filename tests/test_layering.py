@@ -1,0 +1,135 @@
+"""The architecture, read from the imports of every module (ast: nothing is run)."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import mux
+
+ROOT = Path(mux.__file__).parent
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sorted(ROOT.rglob("*.py"))}
+"""Every module by its name inside mux, as hub.router."""
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # What each part may import of mux beside itself; a part is a package or a module at the top.
+    "errors": set(),
+    "version": set(),
+    "wire": {"errors"},
+    "settings": {"errors", "wire"},
+    "hub": {"wire"},
+    "broker": {"errors", "version", "wire"},
+    "endpoints": {"broker", "errors", "hub", "settings", "wire"},
+    "app": {"broker", "endpoints", "errors", "hub", "settings", "wire"},
+    "supervisor": set(),
+    "server": {"app", "broker", "errors", "settings", "supervisor", "version", "wire"},
+    "client": {"errors"},
+    "cli": {"client", "errors", "server", "settings", "version"},
+    "__init__": {"app", "errors", "settings", "version"},
+    "__main__": {"cli"},
+}
+
+IMPURE = {"asyncio", "os", "redis", "sanic", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"}
+"""I/O, clocks and event loops."""
+
+MAY_IMPORT_SANIC = {"app", "endpoints", "server"}
+
+OF_SANICS_PROTOCOL = {"_callback_check_timeouts", "connections", "get_protocol", "recv_buffer", "set_protocol"}
+"""Attributes that nobody but the take-over has to do with; request.transport is one more."""
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    """Return the source of a module, parsed."""
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imports(module: str) -> Iterator[str]:
+    """Yield the full name of every module a module imports, in functions too; of `from a import b` a.b if it is one."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"a relative import in {module}"
+            assert node.module is not None
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner.removeprefix("mux.") in MODULES else node.module
+
+
+def own_imports(module: str) -> set[str]:
+    """Return the modules of mux that a module imports, by their names inside mux."""
+    own = {name for name in imports(module) if name.partition(".")[0] == "mux"}
+    return {name.partition(".")[2] or "__init__" for name in own}
+
+
+def part(module: str) -> str:
+    """Return the package of a module, or the module itself when it is at the top."""
+    return module.partition(".")[0]
+
+
+def attributes(module: str) -> Iterator[tuple[str, str]]:
+    """Yield every attribute a module touches: what of (a name, or nothing), and which."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Attribute):
+            yield node.value.id if isinstance(node.value, ast.Name) else "", node.attr
+
+
+def functions(module: str) -> set[str]:
+    """Return the names of the functions and methods a module defines."""
+    return {node.name for node in ast.walk(tree(module)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_every_part_has_its_place() -> None:
+    """Whoever adds a package or a module at the top says in the table what it may import."""
+    assert {part(module) for module in MODULES} == MAY_IMPORT.keys()
+
+
+def test_the_table_points_down() -> None:
+    """The table itself has no way back up."""
+    list(TopologicalSorter(MAY_IMPORT).static_order())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    """A module imports from its own part and from those the table allows."""
+    own = part(module)
+    assert {part(name) for name in own_imports(module)} - {own} <= MAY_IMPORT[own]
+
+
+def test_there_is_no_import_cycle() -> None:
+    """Inside a package neither; an import in a function counts like any other."""
+    list(TopologicalSorter({module: own_imports(module) for module in MODULES}).static_order())
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if part(module) in ("wire", "hub")])
+def test_wire_and_hub_are_pure(module: str) -> None:
+    """Bytes in, values out: no event loop, no I/O, no clock."""
+    assert not IMPURE & {name.partition(".")[0] for name in imports(module)}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if part(module) not in MAY_IMPORT_SANIC])
+def test_only_the_top_imports_sanic(module: str) -> None:
+    """The endpoints, the app and the server; everything else would serve under another framework."""
+    assert "sanic" not in {name.partition(".")[0] for name in imports(module)}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "endpoints.takeover"])
+def test_only_the_takeover_touches_what_is_private(module: str) -> None:
+    """What Sanic may change any day is in one module; nobody looks behind another object's underscore either."""
+    touched = list(attributes(module))
+    own = {name for of, name in touched if of in ("self", "cls")} | functions(module)
+    assert not {name for _, name in touched if name.startswith("_") and not name.endswith("__")} - own
+    assert not OF_SANICS_PROTOCOL & {name for _, name in touched}
+    assert ("request", "transport") not in touched
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_named_for_what_it_does(module: str) -> None:
+    """Where anything fits, everything ends up."""
+    assert not {"common", "helpers", "manager", "misc", "util", "utils"} & set(module.split("."))

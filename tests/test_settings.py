@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+from typing import get_type_hints
+
+import pytest
+
+from mux.errors import InvalidSetting
+from mux.settings import Meaning, Settings, environment_variable
+
+DEFAULTS = {
+    "host": "127.0.0.1",
+    "port": 8000,
+    "workers": 1,
+    "redis_url": None,
+    "prefix": "feed:",
+    "announce": True,
+    "max_message_bytes": 64 * 1024,
+    "allowed_origin": (),
+    "max_pending_bytes": 1024 * 1024,
+    "max_unwritable_seconds": 10,
+    "ping_seconds": 25,
+    "pong_seconds": 10,
+    "log_level": "info",
+}
+"""Those of design.md, section 7, and of the command line."""
+
+
+def values(settings: Settings) -> dict[str, object]:
+    """Return all settings by name."""
+    return {spec.name: getattr(settings, spec.name) for spec in fields(settings)}
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    """With an empty environment, and when made directly."""
+    assert values(Settings.load({}, {})) == values(Settings()) == DEFAULTS
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_every_setting_says_what_it_is(name: str) -> None:
+    """A sentence, a unit where it has one in its name, and an environment variable."""
+    (spec,) = (spec for spec in fields(Settings) if spec.name == name)
+    meaning = spec.metadata["meaning"]
+    assert isinstance(meaning, Meaning)
+    assert meaning.text.endswith(".")
+    assert meaning.unit == next((unit for unit in ("bytes", "seconds") if name.endswith(unit)), "")
+    assert environment_variable(spec) == "MUX_" + name.upper()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "name", "value"),
+    [
+        ("MUX_HOST", "0.0.0.0", "host", "0.0.0.0"),
+        ("MUX_PORT", "9000", "port", 9000),
+        ("MUX_PORT", " 0 ", "port", 0),
+        ("MUX_WORKERS", "4", "workers", 4),
+        ("MUX_REDIS_URL", "redis://localhost", "redis_url", "redis://localhost"),
+        ("MUX_PREFIX", "shop:", "prefix", "shop:"),
+        ("MUX_ANNOUNCE", "no", "announce", False),
+        ("MUX_ANNOUNCE", "FALSE", "announce", False),
+        ("MUX_ANNOUNCE", "0", "announce", False),
+        ("MUX_ANNOUNCE", "off", "announce", False),
+        ("MUX_ANNOUNCE", "Yes", "announce", True),
+        ("MUX_ANNOUNCE", "on", "announce", True),
+        ("MUX_ANNOUNCE", "true", "announce", True),
+        ("MUX_ANNOUNCE", "1", "announce", True),
+        ("MUX_MAX_MESSAGE_BYTES", "1", "max_message_bytes", 1),
+        ("MUX_ALLOWED_ORIGIN", "https://a.com", "allowed_origin", ("https://a.com",)),
+        ("MUX_ALLOWED_ORIGIN", "https://a.com,https://b.com", "allowed_origin", ("https://a.com", "https://b.com")),
+        ("MUX_ALLOWED_ORIGIN", "https://a.com  *", "allowed_origin", ("https://a.com", "*")),
+        ("MUX_MAX_PENDING_BYTES", "1024", "max_pending_bytes", 1024),
+        ("MUX_MAX_UNWRITABLE_SECONDS", "2.5", "max_unwritable_seconds", 2.5),
+        ("MUX_PING_SECONDS", "60", "ping_seconds", 60.0),
+        ("MUX_PONG_SECONDS", "5e-1", "pong_seconds", 0.5),
+        ("MUX_LOG_LEVEL", "debug", "log_level", "debug"),
+    ],
+)
+def test_the_environment_is_read(variable: str, text: str, name: str, value: object) -> None:
+    """As the type of its field; nothing else changes."""
+    settings = values(Settings.load({}, {variable: text}))
+    assert settings == DEFAULTS | {name: value}
+    assert type(settings[name]) is type(value)
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_variable_is_none(text: str) -> None:
+    """A deployment that sets a variable to nothing gets the default."""
+    assert values(Settings.load({}, {f"MUX_{name.upper()}": text for name in DEFAULTS})) == DEFAULTS
+
+
+def test_the_process_environment_is_read_when_no_other_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the command does."""
+    monkeypatch.setenv("MUX_PORT", "9000")
+    assert Settings.load().port == 9000
+
+
+@pytest.mark.parametrize(
+    ("explicit", "environ", "expected"),
+    [
+        ({"port": 1}, {"MUX_PORT": "2"}, 1),
+        ({"port": 0}, {"MUX_PORT": "2"}, 0),
+        ({"port": None}, {"MUX_PORT": "2"}, 2),
+        ({}, {"MUX_PORT": "2"}, 2),
+        ({"port": 1}, {}, 1),
+        ({"port": None}, {}, 8000),
+        ({"port": 1}, {"MUX_PORT": "nonsense"}, 1),
+    ],
+)
+def test_explicit_wins_over_the_environment_and_that_over_the_default(
+    explicit: dict[str, object], environ: dict[str, str], expected: int
+) -> None:
+    """None is not explicit; 0 is."""
+    assert Settings.load(explicit, environ).port == expected
+
+
+def test_false_and_an_empty_list_are_explicit() -> None:
+    """They win over the environment as anything else does."""
+    environ = {"MUX_ANNOUNCE": "yes", "MUX_ALLOWED_ORIGIN": "*"}
+    settings = Settings.load({"announce": False, "allowed_origin": []}, environ)
+    assert (settings.announce, settings.allowed_origin) == (False, ())
+
+
+def test_a_list_becomes_a_tuple() -> None:
+    """The command line has a list of origins."""
+    assert Settings.load({"allowed_origin": ["https://a.com", "*"]}, {}).allowed_origin == ("https://a.com", "*")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("port", -1, "port is -1; it must be at least 0"),
+        ("port", 65536, "port is 65536; it must be at most 65535"),
+        ("workers", 0, "workers is 0; it must be at least 1"),
+        ("workers", 1025, "workers is 1025; it must be at most 1024"),
+        ("max_message_bytes", 0, "max_message_bytes is 0; it must be at least 1"),
+        ("max_pending_bytes", 1023, "max_pending_bytes is 1023; it must be at least 1024"),
+        ("max_unwritable_seconds", 0.04, "max_unwritable_seconds is 0.04; it must be at least 0.05"),
+        ("max_unwritable_seconds", float("nan"), "max_unwritable_seconds is nan; it must be at least 0.05"),
+        ("ping_seconds", 0, "ping_seconds is 0; it must be at least 0.05"),
+        ("ping_seconds", float("nan"), "ping_seconds is nan; it must be at least 0.05"),
+        ("pong_seconds", 0, "pong_seconds is 0; it must be at least 0.01"),
+        ("pong_seconds", 25, "pong_seconds is 25; it must be less than ping_seconds, 25"),
+        ("ping_seconds", 10, "pong_seconds is 10; it must be less than ping_seconds, 10"),
+        ("log_level", "loud", "log_level is 'loud'; it must be one of debug, info, warning, error"),
+        ("prefix", "", "the prefix '' must be 1 to 64 printable ASCII characters without space"),
+        ("prefix", "a b", "the prefix 'a b' must be 1 to 64 printable ASCII characters without space"),
+        (
+            "allowed_origin",
+            ("example.com",),
+            "the allowed origin 'example.com' is not scheme://host or scheme://host:port",
+        ),
+    ],
+)
+def test_an_impossible_value_is_one_sentence(name: str, value: object, sentence: str) -> None:
+    """Name, value and what is allowed."""
+    with pytest.raises(InvalidSetting) as caught:
+        Settings.load({name: value}, {})
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 0),
+        ("port", 65535),
+        ("workers", 1024),
+        ("max_message_bytes", 1),
+        ("max_pending_bytes", 1024),
+        ("max_unwritable_seconds", 0.05),
+        ("pong_seconds", 24.9),
+    ],
+)
+def test_the_limits_themselves_are_allowed(name: str, value: object) -> None:
+    """At least and at most mean what they say."""
+    assert values(Settings.load({name: value}, {}))[name] == value
+
+
+def test_the_largest_message_is_as_large_as_redis_takes() -> None:
+    """512 MiB, and not a byte more."""
+    assert Settings(max_message_bytes=536_870_912).max_message_bytes == 536_870_912
+    with pytest.raises(InvalidSetting, match="max_message_bytes is 536870913; it must be at most 536870912"):
+        Settings(max_message_bytes=536_870_913)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "8000"),
+        ("workers", 1.5),
+        ("max_message_bytes", "64k"),
+        ("ping_seconds", "25"),
+        ("ping_seconds", float("inf")),
+        ("announce", "no"),
+        ("allowed_origin", "https://example.com"),
+        ("prefix", b"feed:"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_one_sentence(name: str, value: object) -> None:
+    """Mux(app, announce="no") once announced, and max_message_bytes="64k" was a TypeError about str and int."""
+    with pytest.raises(InvalidSetting, match=name):
+        Settings.load({name: value}, {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "sentence"),
+    [
+        ("MUX_PORT", "http", "MUX_PORT is 'http'; it must be a number"),
+        ("MUX_PORT", "80.5", "MUX_PORT is '80.5'; it must be a number"),
+        ("MUX_MAX_MESSAGE_BYTES", "64k", "MUX_MAX_MESSAGE_BYTES is '64k'; it must be a number"),
+        ("MUX_PING_SECONDS", "25s", "MUX_PING_SECONDS is '25s'; it must be a number"),
+        ("MUX_ANNOUNCE", "maybe", "MUX_ANNOUNCE is 'maybe'; it must be yes or no"),
+        ("MUX_PORT", "70000", "port is 70000; it must be at most 65535"),
+        ("MUX_LOG_LEVEL", "loud", "log_level is 'loud'; it must be one of debug, info, warning, error"),
+    ],
+)
+def test_an_impossible_variable_is_one_sentence(variable: str, text: str, sentence: str) -> None:
+    """Which variable, what it is, and what it could be."""
+    with pytest.raises(InvalidSetting) as caught:
+        Settings.load({}, {variable: text})
+    assert str(caught.value) == sentence
+
+
+def test_an_unknown_name_is_named_with_those_there_are() -> None:
+    """A typo is found at once."""
+    with pytest.raises(InvalidSetting, match=r"unknown setting 'redisurl'; there are .*redis_url") as caught:
+        Settings.load({"redisurl": "redis://localhost", "zoo": 1}, {})
+    assert all(name in str(caught.value) for name in DEFAULTS)
+
+
+def test_settings_cannot_be_changed() -> None:
+    """What was checked stays as it was checked."""
+    with pytest.raises(FrozenInstanceError):
+        Settings().port = 1  # type: ignore[misc]  # that it is frozen is the point
+
+
+def test_the_table_covers_every_setting() -> None:
+    """Whoever adds a setting says here what its default is."""
+    assert get_type_hints(Settings).keys() == DEFAULTS.keys()

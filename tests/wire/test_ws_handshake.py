@@ -1,0 +1,102 @@
+import pytest
+
+from mux.wire.ws_handshake import Handshake
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+Fields = dict[str, str]
+
+REQUEST: Fields = {
+    "Host": "server.example.com",
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": KEY,
+    "Origin": "http://example.com",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+def test_the_handshake_of_the_rfc_is_accepted() -> None:
+    """Key and accept are those of RFC 6455, section 1.3."""
+    answer = Handshake().answer("/chat", REQUEST.items())
+    assert (answer.status_code, answer.headers["Sec-WebSocket-Accept"]) == (101, ACCEPT)
+    assert answer.serialize().startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+
+
+def test_an_accepted_handshake_has_no_body() -> None:
+    """What follows the empty line is frames."""
+    head = Handshake().answer("/chat", REQUEST.items()).serialize()
+    assert head.endswith(b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Upgrade": "WebSocket"},
+        {"Connection": "keep-alive, upgrade"},
+        {"Cookie": "name=caf\xe9"},
+    ],
+)
+def test_what_clients_send_differently_is_accepted(change: Fields) -> None:
+    """Case, other connection options and headers of others do not matter."""
+    assert Handshake().answer("/chat", (REQUEST | change).items()).status_code == 101
+
+
+@pytest.mark.parametrize("value", ["日本", "\udcff", "a\x01b"])
+def test_a_header_of_others_never_matters(value: str) -> None:
+    """A cookie in UTF-8 once raised out of the handshake: the client got a 500 and the log a traceback."""
+    assert Handshake().answer("/chat", (REQUEST | {"Cookie": value}).items()).status_code == 101
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"Upgrade": "h2c"}, 426),
+        ({"Connection": "keep-alive"}, 426),
+        ({"Sec-WebSocket-Key": "not base64"}, 400),
+        ({"Sec-WebSocket-Key": "c2hvcnQ="}, 400),
+        ({"Sec-WebSocket-Key": "\udcff"}, 400),
+        ({"Sec-WebSocket-Key": "é"}, 400),
+        ({"Sec-WebSocket-Version": "8"}, 400),
+        ({"Sec-WebSocket-Version": "thirteen"}, 400),
+    ],
+)
+def test_a_wrong_header_is_refused(change: Fields, status: int) -> None:
+    """The answer is a plain HTTP response that says which."""
+    answer = Handshake().answer("/chat", (REQUEST | change).items())
+    assert answer.status_code == status
+    assert next(iter(change)).encode() in answer.body
+
+
+@pytest.mark.parametrize(
+    ("missing", "status"),
+    [("Upgrade", 426), ("Connection", 426), ("Sec-WebSocket-Key", 400), ("Sec-WebSocket-Version", 400)],
+)
+def test_a_missing_header_is_refused(missing: str, status: int) -> None:
+    """All four are required (RFC 6455, section 4.2.1)."""
+    answer = Handshake().answer("/chat", [field for field in REQUEST.items() if field[0] != missing])
+    assert answer.status_code == status
+    assert missing.encode() in answer.body
+
+
+@pytest.mark.parametrize("twice", ["Sec-WebSocket-Key", "Sec-WebSocket-Version"])
+def test_a_header_that_comes_twice_is_refused(twice: str) -> None:
+    """Either could be meant, so neither is."""
+    assert Handshake().answer("/chat", [*REQUEST.items(), (twice, REQUEST[twice])]).status_code == 400
+
+
+def test_no_compression_and_no_subprotocol_is_agreed_on() -> None:
+    """Frames are the same bytes for every client, whatever a client offers."""
+    offers = {"Sec-WebSocket-Extensions": "permessage-deflate", "Sec-WebSocket-Protocol": "chat, superchat"}
+    answer = Handshake().answer("/chat", (REQUEST | offers).items())
+    assert answer.status_code == 101
+    assert not offers.keys() & answer.headers.keys()
+    assert not {name.lower() for name in offers} & set(answer.headers)
+
+
+def test_one_handshake_answers_many_requests() -> None:
+    """A refusal leaves nothing behind for the next."""
+    handshake = Handshake()
+    statuses = [handshake.answer("/", fields.items()).status_code for fields in (REQUEST, Fields(), REQUEST)]
+    assert statuses == [101, 426, 101]
