@@ -87,7 +87,7 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _first_line(answer: bytes) -> str:
+def _first_line(answer: bytes | bytearray) -> str:
     return answer.decode(errors="replace").strip().partition("\n")[0].translate(_CONTROLS)
 
 

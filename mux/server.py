@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from multiprocessing import parent_process
+from typing import Any
 
 import uvloop
 
@@ -149,10 +150,10 @@ async def _serve(settings: Settings, sock: socket.socket) -> None:
     if supervisor is not None:
         loop.add_reader(supervisor.sentinel, stop.set)
     app = create_app(settings)
-    server = await app.create_server(
+    # Any: the methods of Sanic's AsyncioServer have no annotations.
+    server: Any = await app.create_server(
         sock=sock, backlog=BACKLOG, access_log=False, asyncio_server_kwargs={"start_serving": False}
     )
-    assert server is not None, "it always returns one"
     await server.startup()
     await server.before_start()
     await server.start_serving()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from math import isfinite
 from typing import Any, Literal, get_args, get_type_hints
 
 from mux.errors import InvalidSetting
@@ -58,7 +59,7 @@ class Settings:
     allowed_origin: tuple[str, ...] = _setting(
         (), "Origin whose pages may connect beside those of this host, as https://example.com; * is any; repeatable."
     )
-    max_pending_bytes: int = _setting(1024 * 1024, "A client with more waiting for it is dropped.", "bytes", 1024)
+    max_pending_bytes: int = _setting(1024 * 1024, "A client with more waiting for it is dropped.", "bytes", 65536)
     max_unwritable_seconds: float = _setting(
         10.0, "A client whose socket takes nothing for so long is dropped.", "seconds", 0.05
     )
@@ -67,16 +68,17 @@ class Settings:
     log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:
+        types = get_type_hints(type(self))
         for spec in fields(self):
-            _check_range(spec, getattr(self, spec.name))
+            value = getattr(self, spec.name)
+            _check_type(spec, value, types[spec.name])
+            _check_range(spec, value)
         Namespace(self.prefix)
         OriginPolicy(self.allowed_origin)
         if self.pong_seconds >= self.ping_seconds:
             raise InvalidSetting(
                 f"pong_seconds is {self.pong_seconds:g}; it must be less than ping_seconds, {self.ping_seconds:g}"
             )
-        if self.log_level not in get_args(LogLevel):
-            raise InvalidSetting(f"log_level is {self.log_level!r}; it must be one of {', '.join(get_args(LogLevel))}")
 
     @classmethod
     def load(cls, explicit: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -111,12 +113,31 @@ def environment_variable(spec: Field[Any]) -> str:
     return f"MUX_{spec.name.upper()}"
 
 
+def _check_type(spec: Field[Any], value: object, kind: object) -> None:
+    if kind is float:
+        is_right = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        expected = "a number"
+    elif kind is int:
+        is_right, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    elif kind is bool:
+        is_right, expected = isinstance(value, bool), "True or False"
+    elif kind == tuple[str, ...]:
+        is_right = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+        expected = "a list of str"
+    elif kind is LogLevel:
+        is_right, expected = value in get_args(LogLevel), f"one of {', '.join(get_args(LogLevel))}"
+    else:
+        is_right, expected = isinstance(value, str) or (value is None and kind == str | None), "a str"
+    if not is_right:
+        raise InvalidSetting(f"{spec.name} is {value!r}; it must be {expected}")
+
+
 def _check_range(spec: Field[Any], value: Any) -> None:
     meaning: Meaning = spec.metadata["meaning"]
-    if meaning.minimum is not None and not value >= meaning.minimum:
-        raise InvalidSetting(f"{spec.name} is {value}; it must be at least {meaning.minimum:g}")
-    if meaning.maximum is not None and not value <= meaning.maximum:
-        raise InvalidSetting(f"{spec.name} is {value}; it must be at most {meaning.maximum:g}")
+    if meaning.minimum is not None and value < meaning.minimum:
+        raise InvalidSetting(f"{spec.name} is {value}; it must be at least {meaning.minimum}")
+    if meaning.maximum is not None and value > meaning.maximum:
+        raise InvalidSetting(f"{spec.name} is {value}; it must be at most {meaning.maximum}")
 
 
 def _parse(variable: str, text: str, kind: object) -> object:

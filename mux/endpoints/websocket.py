@@ -86,6 +86,8 @@ class WebSocketEndpoint:
 
     def close(self, client: WebSocketClient, code: int, reason: str) -> None:
         """Start the closing handshake, unless it has begun. The client leaves its channels now."""
+        if client.transport.is_closing():
+            return
         parser = self._parser(client)
         parser.close(code, reason)
         self._flush(client, parser)

@@ -24,7 +24,7 @@ class Deadlines(Generic[T]):
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._now = 0.0
+        self._now: float | None = None
         self._due: dict[T, float] = {}
 
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ class Deadlines(Generic[T]):
 
     def start(self, thing: T) -> None:
         """Give thing its time, unless its time is running already."""
-        self._due.setdefault(thing, self._now + self._seconds)
+        self._due.setdefault(thing, (self._now or 0.0) + self._seconds)
 
     def stop(self, thing: T) -> None:
         """Take thing out, whether or not it is in."""
@@ -43,6 +43,8 @@ class Deadlines(Generic[T]):
 
     def tick(self, now: float) -> list[T]:
         """Set the time, in seconds on any clock that does not go back; take out and return what is overdue."""
+        if self._now is None:  # the clock may begin anywhere
+            self._due = {thing: now + due for thing, due in self._due.items()}
         self._now = now
         overdue: list[T] = []
         for thing, due in self._due.items():

@@ -1,11 +1,9 @@
 """Ping clients that say nothing, and find those that do not answer.
 
-A wheel of 25 spokes turns one spoke per tick, and a full turn takes one ping interval. Every
-connection hangs on one spoke, so one timer serves all of them, a tick touches a twenty-fifth of them,
-and pings never leave in one burst.
+A wheel turns one spoke per tick, and a full turn takes one ping interval. Every connection hangs on one
+spoke, so one timer serves all of them, a tick touches a few of them, and pings never leave in one burst.
 
-Any bytes count as an answer: a client that talks is alive. Who was heard in the last turn is not
-pinged.
+Any bytes count as an answer: a client that talks is alive, and while it talks it is not pinged.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from math import ceil
 from mux.hub.subscriber import AnySubscriber
 
 SPOKES = 25
-"""Ticks per ping interval: one a second at the default of 25 s (design.md, section 7)."""
+"""Ticks per ping interval, at least: one a second at the default of 25 s (design.md, section 7)."""
 
 
 class Heartbeat:
@@ -26,15 +24,16 @@ class Heartbeat:
     Args:
         ping_seconds: how often a silent client is pinged.
         pong_seconds: how long it has to answer, rounded up to a tick; less than ping_seconds.
+        spokes: ticks per ping interval.
     """
 
     __slots__ = ("_grace", "_next", "_position", "_wheel", "tick_seconds")
 
-    def __init__(self, *, ping_seconds: float, pong_seconds: float) -> None:
-        self.tick_seconds = ping_seconds / SPOKES
+    def __init__(self, *, ping_seconds: float, pong_seconds: float, spokes: int = SPOKES) -> None:
+        self.tick_seconds = ping_seconds / spokes
         """How often tick() is to be called."""
-        self._grace = min(SPOKES - 1, ceil(pong_seconds / self.tick_seconds))
-        self._wheel: list[set[AnySubscriber]] = [set() for _ in range(SPOKES)]
+        self._grace = min(spokes - 1, ceil(pong_seconds / self.tick_seconds))
+        self._wheel: list[set[AnySubscriber]] = [set() for _ in range(spokes)]
         self._position = 0
         self._next = 0
 
@@ -48,7 +47,7 @@ class Heartbeat:
         """Watch a connection; its first ping comes within one interval."""
         subscriber.spoke = self._next
         self._wheel[self._next].add(subscriber)
-        self._next = (self._next + 1) % SPOKES
+        self._next = (self._next + 1) % len(self._wheel)
 
     def discard(self, subscriber: AnySubscriber) -> None:
         """Stop watching a connection, whether or not it was watched."""
@@ -56,7 +55,7 @@ class Heartbeat:
 
     def tick(self) -> list[AnySubscriber]:
         """Ping whoever is due and return those who let their time to answer pass."""
-        self._position = (self._position + 1) % SPOKES
+        self._position = (self._position + 1) % len(self._wheel)
         silent = []
         for subscriber in self._wheel[self._position - self._grace]:
             if subscriber.awaited:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
+from math import ceil
 
 from mux.hub.deadlines import Deadlines
-from mux.hub.heartbeat import Heartbeat
+from mux.hub.heartbeat import SPOKES, Heartbeat
 from mux.hub.router import Router
 from mux.hub.subscriber import AnySubscriber
 from mux.wire.resp import Push
@@ -20,6 +21,9 @@ from mux.wire.resp import Push
 CLOSING_SECONDS = 5.0
 """How long a client has to finish the closing handshake. RFC 6455, section 7.1.1, asks for a reasonable
 time and names none; a browser answers within a round trip."""
+
+TICKS_PER_DEADLINE = 5
+"""A deadline may be met early by one tick, so by a fifth at the most; at the defaults a tick is a second."""
 
 logger = logging.getLogger("mux.hub")
 
@@ -43,7 +47,13 @@ class Hub:
         """How many connections were ended against their will, by reason."""
         self.on_empty: Callable[[], None] | None = None
         """Called when the last connection is gone."""
-        self._heartbeat = Heartbeat(ping_seconds=ping_seconds, pong_seconds=pong_seconds)
+        # Deadlines are exact to a tick, so a tick is a small part of the shortest.
+        longest_tick = min(max_unwritable_seconds, CLOSING_SECONDS) / TICKS_PER_DEADLINE
+        self._heartbeat = Heartbeat(
+            ping_seconds=ping_seconds,
+            pong_seconds=pong_seconds,
+            spokes=max(SPOKES, ceil(ping_seconds / longest_tick)),
+        )
         self._unwritable: Deadlines[AnySubscriber] = Deadlines(max_unwritable_seconds)
         self._closing: Deadlines[AnySubscriber] = Deadlines(CLOSING_SECONDS)
         self._overflowing: set[AnySubscriber] = set()

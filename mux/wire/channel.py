@@ -63,7 +63,7 @@ def channel_from_path(segment: str) -> bytes:
     Raises:
         InvalidChannel: as check_channel().
     """
-    return check_channel(unquote_to_bytes(segment))
+    return check_channel(unquote_to_bytes(segment.encode("utf-8", "surrogatepass")))
 
 
 def binary_variant(redis_channel: bytes) -> bytes:

@@ -15,6 +15,9 @@ from mux.errors import InvalidSetting, OriginRefused
 ANY = "*"
 """In the list: any page of any host, and `null` as well."""
 
+# User information, and what somebody may take for a pattern or a list.
+_FORBIDDEN = frozenset("@*, \t")
+
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -25,7 +28,7 @@ def _authority(scheme: str, netloc: str) -> tuple[str, int | None] | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    if not host or parts.netloc != netloc or "@" in netloc:
+    if not host or parts.netloc != netloc or not _FORBIDDEN.isdisjoint(netloc):
         return None
     return host, port if port is not None else _DEFAULT_PORTS.get(scheme)
 

@@ -55,14 +55,17 @@ class RespReader:
         gets = reader.gets
         messages: list[Push] = []
         others: list[Reply] = []
-        while (reply := gets()) is not _MORE:
-            if type(reply) is _PushNotification:
-                if reply[0] == b"pmessage":
-                    messages.append(reply)
+        try:
+            while (reply := gets()) is not _MORE:
+                if type(reply) is _PushNotification:
+                    if reply[0] == b"pmessage":
+                        messages.append(reply)
+                    else:
+                        others.append(Announcement(reply))
                 else:
-                    others.append(Announcement(reply))
-            else:
-                others.append(reply)
+                    others.append(reply)
+        except (IndexError, TypeError) as error:  # an empty push; a map with a key that cannot be one in Python
+            raise BrokerGarbled(f"a reply that cannot be: {error}") from error
         return messages, others
 
 

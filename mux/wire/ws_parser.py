@@ -21,7 +21,8 @@ import codecs
 import logging
 from typing import TypeAlias
 
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Frame, Opcode
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
@@ -33,6 +34,9 @@ MIN_FRAGMENTS = 64
 
 BYTES_PER_FRAGMENT = 64
 """Above that, one fragment for so many bytes of the limit, so that a large message may come in small pieces."""
+
+MAX_CONTROL_BYTES = 125
+"""Largest payload of a control frame (RFC 6455, section 5.5)."""
 
 _new_text_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -50,29 +54,77 @@ class _ErrorsOnly(logging.LoggerAdapter[logging.Logger]):
 _logger = _ErrorsOnly(logging.getLogger("mux.websocket"), {})
 
 
-class _TooManyFragments(Exception):
-    pass
+class _TooManyFragments(PayloadTooBig):
+    """websockets answers it with 1009, as its base."""
+
+    def __str__(self) -> str:
+        return "too many fragments"
 
 
 class _Fragments:
     """A message of which the last fragment has not come."""
 
-    __slots__ = ("binary", "buffer", "count", "decoder", "limit")
+    __slots__ = ("binary", "buffer", "count", "decoder")
 
-    def __init__(self, *, binary: bool, limit: int) -> None:
+    def __init__(self, *, binary: bool) -> None:
         self.binary = binary
         self.buffer = bytearray()
         self.count = 0
         self.decoder = None if binary else _new_text_decoder()
-        self.limit = limit
 
     def add(self, data: bytes, *, final: bool) -> None:
         self.count += 1
-        if self.count > self.limit:
-            raise _TooManyFragments
         if self.decoder is not None:
             self.decoder.decode(data, final)
         self.buffer += data
+
+
+class _Joining(ServerProtocol):
+    """A ServerProtocol that joins messages frame by frame, as they are parsed.
+
+    So a mistake in one frame is found before the next is looked at, however the stream is segmented.
+    What recv_frame() raises, the parser that calls it turns into the close code: UnicodeDecodeError into
+    1007, PayloadTooBig into 1009.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        # The parser's own limit is for any frame by its header: control frames come on top of a message.
+        super().__init__(state=State.OPEN, max_size=limit_bytes + MAX_CONTROL_BYTES, logger=_logger)
+        self.limit_bytes = limit_bytes
+        self.messages: list[Message] = []
+        self.fragments: _Fragments | None = None
+        self.incomplete_bytes = 0
+
+    def recv_frame(self, frame: Frame) -> None:
+        super().recv_frame(frame)
+        self.incomplete_bytes -= _wire_size(len(frame.data))
+        if frame.opcode <= Opcode.BINARY:
+            self._join(frame)
+
+    def _join(self, frame: Frame) -> None:
+        data = bytes(frame.data)
+        if frame.opcode is not Opcode.CONT:
+            binary = frame.opcode is Opcode.BINARY
+            if frame.fin:
+                self._check_size(len(data))
+                if not binary and not data.isascii():
+                    data.decode()
+                self.messages.append((data, binary))
+                return
+            self.fragments = _Fragments(binary=binary)
+        fragments = self.fragments
+        assert fragments is not None, "websockets refuses a continuation of nothing"
+        self._check_size(len(fragments.buffer) + len(data))
+        fragments.add(data, final=frame.fin)
+        if fragments.count > max(MIN_FRAGMENTS, self.limit_bytes // BYTES_PER_FRAGMENT):
+            raise _TooManyFragments(None, self.limit_bytes)
+        if frame.fin:
+            self.fragments = None
+            self.messages.append((bytes(fragments.buffer), fragments.binary))
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limit_bytes:
+            raise PayloadTooBig(size, self.limit_bytes)
 
 
 class WebSocketParser:
@@ -81,16 +133,14 @@ class WebSocketParser:
     Feed it with receive(); after every call write what outgoing() returns.
 
     Args:
-        max_message_bytes: a longer message fails the connection with 1009, as soon as the header of the
-            frame that goes over the limit has come.
+        max_message_bytes: a longer message fails the connection with 1009: by its header, if it is longer
+            by more than a control frame may be, so that it is never buffered whole.
     """
 
-    __slots__ = ("_fragments", "_incomplete_bytes", "_protocol")
+    __slots__ = ("_protocol",)
 
     def __init__(self, *, max_message_bytes: int) -> None:
-        self._protocol = ServerProtocol(state=State.OPEN, max_size=max_message_bytes, logger=_logger)
-        self._fragments: _Fragments | None = None
-        self._incomplete_bytes = 0
+        self._protocol = _Joining(max_message_bytes)
 
     @property
     def is_open(self) -> bool:
@@ -100,29 +150,16 @@ class WebSocketParser:
     @property
     def is_at_rest(self) -> bool:
         """True when a new parser would do as well."""
-        return not self._incomplete_bytes and self._fragments is None and self.is_open
+        protocol = self._protocol
+        return not protocol.incomplete_bytes and protocol.fragments is None and self.is_open
 
     def receive(self, data: bytes) -> list[Message]:
         """Take bytes from the client and return the messages they complete, in order."""
         protocol = self._protocol
+        protocol.incomplete_bytes += len(data)
         protocol.receive_data(data)
-        self._incomplete_bytes += len(data)
-        messages: list[Message] = []
-        for frame in protocol.events_received():
-            assert isinstance(frame, Frame), "the request was Sanic's"
-            self._incomplete_bytes -= _wire_size(len(frame.data))
-            if frame.opcode > Opcode.BINARY:
-                continue
-            try:
-                message = self._join(frame)
-            except UnicodeDecodeError:
-                protocol.fail(CloseCode.INVALID_DATA, "text is not valid UTF-8")
-                break
-            except _TooManyFragments:
-                protocol.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
-                break
-            if message is not None:
-                messages.append(message)
+        protocol.events.clear()
+        messages, protocol.messages = protocol.messages, []
         return messages
 
     def close(self, code: int, reason: str = "") -> None:
@@ -134,28 +171,6 @@ class WebSocketParser:
         """Return what to write now, and whether this side ends the connection after it."""
         chunks = self._protocol.data_to_send()
         return b"".join(chunks), bool(chunks) and chunks[-1] == SEND_EOF
-
-    def _join(self, frame: Frame) -> Message | None:
-        data = bytes(frame.data)
-        if frame.opcode is not Opcode.CONT:
-            binary = frame.opcode is Opcode.BINARY
-            if frame.fin:
-                if not binary and not data.isascii():
-                    data.decode()
-                return data, binary
-            self._fragments = _Fragments(binary=binary, limit=self._max_fragments())
-        fragments = self._fragments
-        assert fragments is not None, "websockets refuses a continuation of nothing"
-        fragments.add(data, final=frame.fin)
-        if not frame.fin:
-            return None
-        self._fragments = None
-        return bytes(fragments.buffer), fragments.binary
-
-    def _max_fragments(self) -> int:
-        limit_bytes = self._protocol.max_message_size
-        assert limit_bytes is not None, "set in __init__"
-        return max(MIN_FRAGMENTS, limit_bytes // BYTES_PER_FRAGMENT)
 
 
 def _wire_size(payload_bytes: int) -> int:

@@ -74,6 +74,7 @@ def test_deadlines_are_those_of_a_list_searched_every_time(operations: list[tupl
     deadlines: Deadlines[int] = Deadlines(3)
     model: dict[int, int] = {}
     now = 0
+    deadlines.tick(now)
     for what, number in operations:
         if what == "start":
             deadlines.start(number)
