@@ -1,0 +1,1 @@
+"""What mux costs, each figure beside a baseline taken in the same run."""
