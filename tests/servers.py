@@ -46,27 +46,32 @@ class Serving:
 
 
 @asynccontextmanager
+async def running(app: Sanic[Any, Any], **listen: Any) -> AsyncIterator[None]:
+    """Run an app in this process and loop, in the order of Sanic's own server."""
+    # Any: the methods of Sanic's AsyncioServer have no annotations.
+    server: Any = await app.create_server(access_log=False, asyncio_server_kwargs={"start_serving": False}, **listen)
+    await server.startup()
+    await server.before_start()
+    await server.start_serving()
+    await server.after_start()
+    try:
+        yield
+    finally:
+        await server.before_stop()
+        await server.close()
+        await server.after_stop()
+        Sanic.unregister_app(app)
+
+
+@asynccontextmanager
 async def serving(*, app: Sanic[Any, Any] | None = None, ssl: Any = None, **options: Any) -> AsyncIterator[Serving]:
     """Serve an app with a Mux on it for as long as the block runs."""
     app = app or Sanic(f"test-{next(_numbers)}", configure_logging=False)
-    mux = Mux(app, **{"announce": False, **options})
+    mux = Mux(app, **(options if "settings" in options else {"announce": False, **options}))
     with listening_socket("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
-        server = await app.create_server(
-            sock=sock, ssl=ssl, access_log=False, asyncio_server_kwargs={"start_serving": False}
-        )
-        assert server is not None
-        await server.startup()
-        await server.before_start()
-        await server.start_serving()
-        await server.after_start()
-        try:
+        async with running(app, sock=sock, ssl=ssl):
             yield Serving(app, mux, port)
-        finally:
-            await server.before_stop()
-            await server.close()
-            await server.after_stop()
-            Sanic.unregister_app(app)
 
 
 class ServerProcess:
@@ -167,6 +172,11 @@ class RawClient:
     def send(self, data: bytes) -> None:
         """Send bytes."""
         self.writer.write(data)
+
+    def stop_reading(self) -> None:
+        """Leave what the server sends where it is."""
+        transport: Any = self.writer.transport
+        transport.pause_reading()
 
     async def aclose(self) -> None:
         """End the connection as it is."""

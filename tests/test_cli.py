@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import fields
 from datetime import datetime
 
@@ -19,9 +18,9 @@ from tests.servers import PATIENCE_SECONDS, Serving, receive, run_mux, until
 
 
 @pytest.fixture
-async def url(feed: Serving) -> AsyncIterator[str]:
+async def url(feed: Serving) -> str:
     """Return where the server is."""
-    yield f"http://127.0.0.1:{feed.port}"
+    return f"http://127.0.0.1:{feed.port}"
 
 
 async def test_publish_sends_a_message(feed: Serving, url: str) -> None:

@@ -257,6 +257,58 @@ def test_embedded_server_is_shared_by_all_processes_and_ends_with_them() -> None
         assert not path.parent.exists()
 
 
+async def test_killed_worker_is_replaced(redis_url: str, prefix: str) -> None:
+    """kill -9 of one process ends its clients and nobody else's; another takes its place."""
+    control = redis.Redis.from_url(redis_url)
+    before = set(mux_connections(control))
+
+    def names() -> set[str]:
+        return set(mux_connections(control)) - before
+
+    with mux_serve("--redis-url", redis_url, "--prefix", prefix, "--workers", "2") as server:
+        await until(lambda: len(names()) == 2)
+        first = names()
+        os.kill(int(min(first).rpartition("-")[2]), signal.SIGKILL)
+        await until(lambda: len(names() - first) == 1 and len(names()) == 2)
+        async with server.connect() as client:
+            await client.send("still here")
+            while (await receive(client, 1)) != ["still here"]:
+                pass
+        status, said = await asyncio.to_thread(server.stop)
+        assert status == 0
+        assert "ended with status -9" in said
+
+
+async def test_workers_end_with_a_killed_supervisor(redis_url: str, prefix: str) -> None:
+    """Nobody is left behind to serve without one who watches."""
+    control = redis.Redis.from_url(redis_url)
+    before = set(mux_connections(control))
+    with mux_serve("--redis-url", redis_url, "--prefix", prefix, "--workers", "2") as server:
+        await until(lambda: len(set(mux_connections(control)) - before) == 2)
+        server.process.kill()
+        await until(lambda: not set(mux_connections(control)) - before)
+
+
+async def test_second_signal_ends_it_at_once(redis_url: str, prefix: str) -> None:
+    """An operator in a hurry does not wait for goodbyes."""
+    for workers in ("1", "2"):
+        with mux_serve("--redis-url", redis_url, "--prefix", prefix, "--workers", workers) as server:
+            mute = socket.create_connection(("127.0.0.1", server.port))
+            mute.sendall(handshake(server.port))
+            assert mute.recv(4096).startswith(b"HTTP/1.1 101 ")
+            with mute:
+                server.process.send_signal(signal.SIGTERM)
+                await asyncio.to_thread(_goodbye, mute)
+                server.process.send_signal(signal.SIGTERM)
+                await asyncio.to_thread(server.process.wait, 4)
+
+
+def _goodbye(client: socket.socket) -> None:
+    """Wait for the close frame, and do not answer."""
+    while b"\x88" not in client.recv(4096):
+        pass
+
+
 def test_options_come_from_the_environment() -> None:
     """Every option has a variable; the command line wins."""
     with mux_serve("--prefix", "cli:", env={"MUX_PREFIX": "env:", "MUX_WORKERS": "1", "MUX_ANNOUNCE": "no"}) as server:

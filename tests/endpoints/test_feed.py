@@ -8,6 +8,7 @@ import pytest
 import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from mux import Settings
 from tests.servers import PATIENCE_SECONDS, Serving, raw_client, receive, serving, until
 
 
@@ -114,12 +115,12 @@ async def test_message_before_close_in_one_segment_is_published(feed: Serving) -
     [
         (b"\x81\x82\x00\x00\x00\x00\xc3\x28", 1007),
         (b"\x01\x81\x00\x00\x00\x00\xc3\x80\x81\x00\x00\x00\x00\x28", 1007),
-        (b"\x81\xff\x00\x00\x00\x00\x00\x01\x00\x01", 1009),
+        (b"\x81\xff\x00\x00\x00\x00\x00\x01\x00\x7e", 1009),
         (b"\x81\x02hi", 1002),
         (b"\xc1\x82\x00\x00\x00\x00hi", 1002),
         (b"\x83\x80\x00\x00\x00\x00", 1002),
     ],
-    ids=["utf-8", "utf-8 over fragments", "64 KiB and a byte, header only", "no mask", "reserved bit", "opcode 3"],
+    ids=["utf-8", "utf-8 over fragments", "64 KiB and 126 bytes, header only", "no mask", "reserved bit", "opcode 3"],
 )
 async def test_client_that_breaks_the_protocol_is_told_why(feed: Serving, sent: bytes, code: int) -> None:
     """The close frame names the mistake and arrives, although the client goes on sending."""
@@ -250,7 +251,7 @@ async def test_slow_consumer_is_dropped_and_the_others_hear_everything(
         raw_client(feed.port) as slow,
         feed.connect() as witness,
     ):
-        slow.writer.transport.pause_reading()
+        slow.stop_reading()
         payload = "x" * 60000
         for n in range(400):
             await asyncio.to_thread(publisher.publish, f"{prefix}lobby", f"{n} {payload}")
@@ -263,12 +264,14 @@ async def test_slow_consumer_is_dropped_and_the_others_hear_everything(
 
 async def test_client_that_stays_unwritable_is_dropped(redis_url: str, publisher: redis.Redis, prefix: str) -> None:
     """Less than the limit may wait, but not for ever."""
-    options = {"max_pending_bytes": 2**30, "max_unwritable_seconds": 0.1, "ping_seconds": 1, "pong_seconds": 0.9}
-    async with serving(redis_url=redis_url, prefix=prefix, **options) as feed, raw_client(feed.port) as slow:
-        slow.writer.transport.pause_reading()
+    limits = Settings(
+        redis_url=redis_url, prefix=prefix, announce=False, max_pending_bytes=2**30, max_unwritable_seconds=0.1
+    )
+    async with serving(settings=limits) as feed, raw_client(feed.port) as slow:
+        slow.stop_reading()
         while not feed.mux.hub.evicted:
             await asyncio.to_thread(publisher.publish, f"{prefix}lobby", "x" * 60000)
-        assert set(feed.mux.hub.evicted) <= {"unwritable", "silent"}
+        assert feed.mux.hub.evicted == {"unwritable": 1}
         await until(lambda: len(feed.mux.hub) == 0)
 
 
@@ -290,9 +293,9 @@ async def test_silent_client_is_dropped_and_one_that_answers_is_not(redis_url: s
 async def test_flood_of_pings_by_a_client_that_does_not_read_is_bounded(redis_url: str, prefix: str) -> None:
     """Pongs count as pending, so that who floods and does not read is evicted."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed, raw_client(feed.port) as flooder:
-        flooder.writer.transport.pause_reading()
+        flooder.stop_reading()
         pings = b"\x89\xfd\x00\x00\x00\x00" + b"x" * 125
-        with pytest.raises(ConnectionError):  # noqa: PT012 - any of the writes may be the one that fails
+        with pytest.raises(ConnectionError):
             while True:
                 flooder.send(pings * 1000)
                 await flooder.writer.drain()
@@ -310,6 +313,28 @@ async def test_client_that_ignores_the_goodbye_is_cut_off(
     ):
         rude.send(b"\x83\x80\x00\x00\x00\x00")
         await until(lambda: len(feed.mux.hub) == 0)
+
+
+async def test_publisher_is_told_when_redis_refuses(redis_url: str, prefix: str, publisher: redis.Redis) -> None:
+    """A server whose Redis user may not publish says so to a WebSocket by 1011 and to a POST by 502."""
+    publisher.acl_setuser("listener", True, False, ["+pw"], commands=["+@all", "-publish"], channels=["*"])
+    async with serving(redis_url=f"{redis_url}?username=listener&password=pw", prefix=prefix) as feed:
+        async with feed.connect() as client:
+            await client.send("hi")
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(client.recv(), PATIENCE_SECONDS)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1011
+        assert (await http(feed, "POST", "/feed/lobby", b"hi"))[0] == 502
+
+
+async def test_messages_after_the_one_that_failed_are_not_published(free_port: int) -> None:
+    """A client is closed over its first message that cannot be sent; the rest of the segment is dropped with it."""
+    async with serving(redis_url=f"redis://127.0.0.1:{free_port}") as feed, raw_client(feed.port) as client:
+        client.send(b"\x81\x82\x00\x00\x00\x00hi" * 3)
+        said = await client.read(4)
+        assert said[:1] == b"\x88"
+        assert int.from_bytes(said[2:4]) == 1013
 
 
 async def test_clients_are_told_when_the_server_goes(redis_url: str, prefix: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import ssl
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 
 from mux import Mux
 from mux.endpoints.takeover import PRIVATE_NAMES
-from tests.servers import Serving, raw_client, receive, serving, until
+from tests.servers import PATIENCE_SECONDS, Serving, handshake, raw_client, receive, running, serving, until
 
 
 def test_private_names_in_use_are_those_of_sanic() -> None:
@@ -47,11 +48,14 @@ def _alive() -> set[int]:
 async def test_client_that_is_gone_before_the_handshake_leaves_nothing(feed: Serving) -> None:
     """A request whose sender has vanished meanwhile is answered by nobody and registered nowhere."""
 
-    @feed.app.on_request  # type: ignore[untyped-decorator]
+    @feed.app.on_request
     async def vanish(request: Request) -> None:
-        request.transport.abort()  # type: ignore[union-attr]
+        request.transport.abort()  # type: ignore[attr-defined]
 
-    _, writer = await asyncio.open_connection("127.0.0.1", feed.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", feed.port)
+    writer.write(handshake(feed.port))
+    with suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
     writer.close()
     assert len(feed.mux.hub) == 0
 
@@ -79,22 +83,10 @@ async def test_unix_socket(redis_url: str, prefix: str) -> None:
     app: Sanic[Any, Any] = Sanic(f"unix-{prefix[:-1]}", configure_logging=False)
     Mux(app, redis_url=redis_url, prefix=prefix, announce=False)
     path = f"{directory.name}/mux.sock"
-    server = await app.create_server(unix=path, access_log=False, asyncio_server_kwargs={"start_serving": False})
-    assert server is not None
-    await server.startup()
-    await server.before_start()
-    await server.start_serving()
-    await server.after_start()
-    try:
-        async with unix_connect(path, "ws://localhost/feed/lobby") as client:
-            await client.send("hi")
-            assert await receive(client, 1) == ["hi"]
-    finally:
-        await server.before_stop()
-        await server.close()
-        await server.after_stop()
-        Sanic.unregister_app(app)
-        directory.cleanup()
+    async with running(app, unix=path), unix_connect(path, "ws://localhost/feed/lobby") as client:
+        await client.send("hi")
+        assert await receive(client, 1) == ["hi"]
+    directory.cleanup()
 
 
 async def test_middleware_of_the_app_sees_the_request_and_may_refuse_it(redis_url: str, prefix: str) -> None:
