@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,12 @@ def test_help_lists_every_setting_with_its_variable_default_and_unit() -> None:
 def test_version() -> None:
     """`mux --version` says one line."""
     assert re.fullmatch(r"mux \d+\.\d+\.\d+\n", run_mux("--version").stdout)
+
+def test_readme_lists_every_setting() -> None:
+    """What `mux serve --help` knows, the README knows."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    for spec in fields(Settings):
+        row = next(line for line in readme.splitlines() if f"`{environment_variable(spec)}`" in line)
+        assert f"`--{spec.name.replace('_', '-')}`" in row
+        if isinstance(spec.default, int | float | str) and not isinstance(spec.default, bool):
+            assert f"{spec.default:g}" in row if isinstance(spec.default, float) else str(spec.default) in row
