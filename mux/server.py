@@ -23,9 +23,9 @@ from typing import Any
 import uvloop
 
 from mux.app import create_app
-from mux.broker.address import parse_address
 from mux.broker.broker import probe
 from mux.broker.embedded import embedded_server
+from mux.broker.location import parse_location
 from mux.errors import CannotListen
 from mux.settings import Settings
 from mux.supervisor import Supervisor
@@ -51,9 +51,10 @@ def serve(settings: Settings) -> None:
     configure_logging(settings.log_level)
     with listening_socket(settings.host, settings.port) as sock, _redis(settings) as redis_url:
         settings = replace(settings, redis_url=redis_url)
-        address = parse_address(redis_url)
-        asyncio.run(probe(address, Namespace(settings.prefix).pattern))
-        _welcome(settings, _url(sock), str(address))
+        location = parse_location(redis_url)
+        namespace = Namespace(settings.prefix)
+        asyncio.run(probe(location, namespace.pattern, namespace.redis_channel(b"$probe:start")))
+        _welcome(settings, _url(sock), str(location))
         if settings.workers == 1:
             uvloop.run(_serve(settings, sock))
         else:

@@ -33,6 +33,9 @@ from mux.wire.resp import Reply
 RETRY_AFTER = {"Retry-After": "2"}
 """Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""
 
+ANNOUNCEMENT_BYTES = 64
+"""An announcement is no larger, and is delivered however small messages have to be."""
+
 BINARY_TYPE = "application/octet-stream"
 """A POST with this Content-Type is known to be binary (RFC 9110, section 8.3)."""
 
