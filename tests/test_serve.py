@@ -159,9 +159,29 @@ async def test_server_stops_although_clients_do_not_answer(redis_url: str, prefi
         assert status == 0, said
 
 
+async def test_short_outage_of_redis_is_nobodys_business(prefix: str) -> None:
+    """What clients send while Redis is away arrives when it is back, once and in order."""
+    with mux_serve("--prefix", prefix, "--no-announce", "--max-held-seconds", "60") as server:
+        path = server.welcome.partition("unix://")[2].partition(",")[0]
+        pid = int(redis.Redis(unix_socket_path=path).info("server")["process_id"])
+        async with server.connect() as listener, server.connect() as talker:
+            await talker.send("before")
+            assert await receive(listener, 1) == ["before"]
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: not _listens(path))
+            for n in range(100):
+                await talker.send(f"{n}")
+            assert await receive(listener, 100) == [f"{n}" for n in range(100)]
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
+
+
 async def test_redis_away_and_back(prefix: str) -> None:
     """Without Redis clients stay, publishers are told, and the feed goes on when it is back."""
-    with mux_serve("--prefix", prefix, "--no-announce") as server:
+    with mux_serve("--prefix", prefix, "--no-announce", "--max-held-seconds", "0") as server:
         path = server.welcome.partition("unix://")[2].partition(",")[0]
         control = redis.Redis(unix_socket_path=path)
         pid = int(control.info("server")["process_id"])

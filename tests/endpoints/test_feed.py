@@ -316,10 +316,11 @@ async def test_client_that_ignores_the_goodbye_is_cut_off(
 
 
 async def test_publisher_is_told_when_redis_refuses(redis_url: str, prefix: str, publisher: redis.Redis) -> None:
-    """A server whose Redis user may not publish says so to a WebSocket by 1011 and to a POST by 502."""
-    publisher.acl_setuser("listener", True, False, ["+pw"], commands=["+@all", "-publish"], channels=["*"])
+    """A server whose Redis user may publish no more says so to a WebSocket by 1011 and to a POST by 502."""
+    publisher.acl_setuser("listener", True, False, ["+pw"], commands=["+@all"], channels=["*"])
     async with serving(redis_url=f"{redis_url}?username=listener&password=pw", prefix=prefix) as feed:
         async with feed.connect() as client:
+            publisher.acl_setuser("listener", True, commands=["-publish"])
             await client.send("hi")
             with pytest.raises(ConnectionClosed) as closed:
                 await asyncio.wait_for(client.recv(), PATIENCE_SECONDS)
@@ -330,7 +331,8 @@ async def test_publisher_is_told_when_redis_refuses(redis_url: str, prefix: str,
 
 async def test_messages_after_the_one_that_failed_are_not_published(free_port: int) -> None:
     """A client is closed over its first message that cannot be sent; the rest of the segment is dropped with it."""
-    async with serving(redis_url=f"redis://127.0.0.1:{free_port}") as feed, raw_client(feed.port) as client:
+    url = f"redis://127.0.0.1:{free_port}"
+    async with serving(redis_url=url, max_held_seconds=0) as feed, raw_client(feed.port) as client:
         client.send(b"\x81\x82\x00\x00\x00\x00hi" * 3)
         said = await client.read(4)
         assert said[:1] == b"\x88"
