@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -89,8 +90,8 @@ async def test_held_messages_that_get_too_old_are_given_back(free_port: int) -> 
 
 async def test_messages_over_the_bound_are_refused_at_once(free_port: int) -> None:
     """The memory of a process does not grow with an outage."""
-    options = {"max_held_seconds": 60, "max_held_bytes": 1000}
-    async with broker_on(f"redis://127.0.0.1:{free_port}", **options) as (broker, _):
+    url = f"redis://127.0.0.1:{free_port}"
+    async with broker_on(url, max_held_seconds=60, max_held_bytes=1000) as (broker, _):
         held = asyncio.create_task(broker.publish(b"feed:x", b"x" * 500))
         await asyncio.sleep(0)
         with pytest.raises(BrokerUnavailable):
@@ -156,7 +157,7 @@ async def test_revoked_rights_are_found(own_redis: str) -> None:
     with redis.Redis.from_url(own_redis) as control:
 
         def allow(*rules: str) -> None:
-            control.execute_command("ACL", "SETUSER", "app", *rules)  # type: ignore[no-untyped-call]  # redis-py
+            control.execute_command("ACL", "SETUSER", "app", *rules)
 
         allow("on", ">pw", "+@all", "resetchannels", "&feed:*")
         url = f"{own_redis}?username=app&password=pw"
@@ -206,7 +207,7 @@ async def test_failover_by_sentinels_is_followed(tmp_path: Path, how: str) -> No
             if how == "kill":
                 first.kill()
             else:
-                one.execute_command("SENTINEL", "FAILOVER", "main")
+                one.sentinel_failover("main")
             with client(replica) as new_master:
                 await asyncio.to_thread(wait, lambda: new_master.role()[0] == b"master")
                 await until(lambda: gaps and broker.is_connected)
@@ -216,8 +217,8 @@ async def test_failover_by_sentinels_is_followed(tmp_path: Path, how: str) -> No
 
 
 def _knows_all(sentinel: redis.Redis) -> bool:
-    state = sentinel.sentinel_master("main")
-    return state["num-other-sentinels"] == 2 and state["num-slaves"] == 1
+    state: Any = sentinel.sentinel_master("main")
+    return bool(state["num-other-sentinels"] == 2 and state["num-slaves"] == 1)
 
 
 def mux_names(control: redis.Redis) -> list[str]:
