@@ -299,6 +299,22 @@ async def test_killed_worker_is_replaced(redis_url: str, prefix: str) -> None:
         assert "ended with status -9" in said
 
 
+async def test_worker_that_redis_refuses_says_so_in_a_sentence(prefix: str) -> None:
+    """A password that was changed meanwhile is the operator's, and no traceback's, business."""
+    with mux_serve("--prefix", prefix, "--workers", "2", "--no-announce") as server:
+        control = redis.Redis(unix_socket_path=server.welcome.partition("unix://")[2].partition(",")[0])
+        await until(lambda: len(mux_connections(control)) == 2)
+        (first, _) = mux_connections(control)
+        control.config_set("requirepass", "secret")
+        os.kill(int(first.rpartition("-")[2]), signal.SIGKILL)
+        said = ""
+        assert server.process.stdout is not None
+        while "ended with status 1" not in said:
+            said += await asyncio.to_thread(server.process.stdout.readline)
+        assert "refused the credentials" in said
+        assert "Traceback" not in said
+
+
 async def test_workers_end_with_a_killed_supervisor(redis_url: str, prefix: str) -> None:
     """Nobody is left behind to serve without one who watches."""
     control = redis.Redis.from_url(redis_url)
@@ -362,6 +378,12 @@ def test_options_come_from_the_environment() -> None:
         (["publish", "lobby", "hi", "--url", "ftp://x"], {}, 2, "http://127.0.0.1:8000"),
         (["publish", "lobby", "hi", "--url", "http://h:x"], {}, 2, "cannot be used"),
         (["tail", "lobby", "--url", "http://127.0.0.1:{port}"], {}, 1, "no mux answers"),
+        (["publish", "lobby", "hi", "--url", "http://a..b"], {}, 1, "no mux answers"),
+        (["publish", "lobby\udcff", "hi", "--url", "http://127.0.0.1:{port}"], {}, 1, "no mux answers"),
+        (["tail", "lobby\udcff", "--url", "http://127.0.0.1:{port}"], {}, 1, "no mux answers"),
+        (["serve", "--host", "a..b"], {}, 1, "--host"),
+        (["serve", "--host", "\udcff"], {}, 1, "--host"),
+        (["serve", "--port", "0", "--redis-url", "redis://a..b"], {}, 1, "cannot reach Redis"),
         (["publish"], {}, 2, "CHANNEL"),
     ],
 )

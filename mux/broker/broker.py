@@ -33,6 +33,9 @@ FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 2.0
 """Between them the pause before the next try grows (design.md, section 7)."""
 
+STABLE_SECONDS = 5.0
+"""A connection that lived so long was in order: after it the pauses start from the shortest again."""
+
 CLOSE_SECONDS = 2.0
 """How long aclose() waits for Redis to answer what was published."""
 
@@ -95,8 +98,10 @@ class Broker:
         """
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._keep_connected(first), name="mux-broker")
+        self._task.add_done_callback(self._ended)
         try:
-            await first
+            await asyncio.wait((first, self._task), return_when=asyncio.FIRST_COMPLETED)
+            await (first if first.done() else self._task)
         except BrokerRefused:
             await self.aclose()
             raise
@@ -166,25 +171,36 @@ class Broker:
         previous: Connection | None = None
         loss: Loss | None = None
         failures = 0
+        told = ""
+        loop = asyncio.get_running_loop()
         while True:
             try:
                 connection = await self._open()
             except BrokerError as error:
                 if not first.done():
                     _resolve(first, error)
-                if not failures:
+                if str(error) != told:
+                    told = str(error)
                     logger.error("%s; trying again until it works", error)
                 loss = loss or Loss("unreachable", str(error))
-                # 2**failures is a float in redis-py: far enough up it overflows.
-                await asyncio.sleep(max(FIRST_RETRY_SECONDS, backoff.compute(min(failures, 16))))
-                failures += 1
-                continue
-            if loss is not None:
-                self._tell_gap(_blame_buffer(loss, previous, connection))
-            if not first.done():
-                first.set_result(None)
-            loss = await self._live_with(connection)
-            previous, failures = connection, 0
+            else:
+                if loss is not None:
+                    self._tell_gap(_blame_buffer(loss, previous, connection))
+                if not first.done():
+                    first.set_result(None)
+                since = loop.time()
+                loss = await self._live_with(connection)
+                previous, told = connection, ""
+                if loop.time() - since > STABLE_SECONDS:
+                    failures = 0
+            failures += 1
+            # 2**failures is a float in redis-py: far enough up it overflows.
+            await asyncio.sleep(backoff.compute(min(failures, 16)))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Say so if the task that keeps us connected has ended by itself: then nothing will be heard again."""
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("the broker has failed; restart this process", exc_info=task.exception())
 
     async def _live_with(self, connection: Connection) -> Loss:
         """Use a connection until it is lost."""

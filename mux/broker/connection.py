@@ -42,6 +42,10 @@ class Loss(NamedTuple):
 Done: TypeAlias = Callable[[Reply], None]
 """Called once with the reply, which is a BrokerError when the command was refused or lost."""
 
+MAX_UNANSWERED = 1000
+"""With more publishes than that unanswered, publishers are told to wait; with half of it they may go on. Redis
+takes commands faster than it sends what they cause, and closes subscribers whose output buffer overflows."""
+
 _TEMPORARY = frozenset(("LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"))
 
 
@@ -73,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._reader = RespReader()
         self._transport: asyncio.Transport
         self._unanswered: deque[Done] = deque()
+        self._is_full = False
         self._unsent: list[bytes] = []
         self._subscribed: asyncio.Future[None] = loop.create_future()
         self._loss = Loss("closed", "the connection was closed by Redis")
@@ -115,6 +120,8 @@ class Connection(asyncio.Protocol):
             done(BrokerLost("the connection to Redis was lost"))
             return
         self._send(encode_publish(redis_channel, payload), done)
+        if len(self._unanswered) > MAX_UNANSWERED:
+            self.is_writable = False
 
     async def aclose(self) -> None:
         """Send what is unsent, wait for what is unanswered, and close. Waits for Redis, so bound it."""
@@ -161,7 +168,7 @@ class Connection(asyncio.Protocol):
                     ssl=address.tls,
                     server_hostname=address.host if address.tls else None,
                 )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot be one
             raise BrokerUnavailable(f"cannot reach Redis at {address}: {_reason(error)}") from error
 
     async def _introduce(self, address: Address, client_name: bytes) -> None:
@@ -240,6 +247,8 @@ class Connection(asyncio.Protocol):
                 self._subscribed.set_result(None)
         elif self._unanswered:
             self._unanswered.popleft()(reply)
+            if not self.is_writable and len(self._unanswered) < MAX_UNANSWERED // 2:
+                self._go_on()
         elif isinstance(reply, BrokerRefused) and not self._subscribed.done():
             self._subscribed.set_exception(reply)
 
@@ -265,11 +274,17 @@ class Connection(asyncio.Protocol):
             self._on_messages(messages)
 
     def pause_writing(self) -> None:
+        self._is_full = True
         self.is_writable = False
 
     def resume_writing(self) -> None:
-        self.is_writable = True
-        self._on_writable()
+        self._is_full = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._is_full and len(self._unanswered) < MAX_UNANSWERED // 2:
+            self.is_writable = True
+            self._on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:

@@ -14,7 +14,7 @@ import redis.asyncio
 
 from mux.broker.address import parse_address
 from mux.broker.broker import Broker, probe
-from mux.broker.connection import Connection
+from mux.broker.connection import MAX_UNANSWERED, Connection
 from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
@@ -282,6 +282,56 @@ async def test_publish_on_a_lost_connection_is_answered() -> None:
         replies: list[object] = []
         connection.publish(b"feed:x", b"hi", replies.append)
         assert isinstance(replies[0], BrokerLost)
+
+
+async def test_publishers_wait_while_many_publishes_are_unanswered(redis_url: str) -> None:
+    """Redis takes commands faster than it sends what they cause; unbounded, it closed us over its output buffer."""
+    told: list[bool] = []
+    async with broker_on(redis_url) as (broker, heard):
+        connection = broker._connection
+        assert connection is not None
+        connection._on_writable = lambda: told.append(connection.is_writable)
+        for _ in range(MAX_UNANSWERED + 1):
+            broker.send(b"feed:lobby", b"", lambda reply: None)
+        assert not broker.is_writable
+        await heard.wait_for(MAX_UNANSWERED + 1)
+        assert broker.is_writable
+        assert told == [True]
+
+
+async def test_pauses_grow_while_redis_comes_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that lets everybody in and drops them is not stormed, not even by the first retry."""
+    failures: list[int] = []
+
+    def compute(self: object, number: int) -> float:
+        failures.append(number)
+        return 0.0
+
+    monkeypatch.setattr("mux.broker.broker.FullJitterBackoff.compute", compute)
+    gone = asyncio.Event()
+    gone.set()
+    async with scripted_redis(then=gone) as url, broker_on(url):
+        await until(lambda: failures)
+        assert failures[0] == 1
+
+
+async def test_broker_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An error nobody thought of neither hangs the start nor passes in silence."""
+    broker = make_broker("redis://127.0.0.1:1")
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(broker, "_open", fail)
+    with pytest.raises(ZeroDivisionError):
+        await broker.start()
+    await until(lambda: any(record.levelname == "CRITICAL" for record in caplog.records))
+
+
+async def test_host_that_cannot_be_one_is_unreachable() -> None:
+    """The resolver says so with a UnicodeError."""
+    with pytest.raises(BrokerUnavailable, match="cannot reach"):
+        await probe(parse_location("redis://a..b"), b"feed:*", b"feed:" + PROBE)
 
 
 def _with_user(url: str, name: str) -> str:

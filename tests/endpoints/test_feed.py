@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mux import Settings
+from mux.broker.embedded import embedded_server
+from mux.hub.hub import CLOSING_SECONDS
 from tests.servers import PATIENCE_SECONDS, Serving, raw_client, receive, serving, until
 
 
@@ -204,6 +208,31 @@ async def test_bad_handshake_is_answered_by_http(feed: Serving) -> None:
     status, body = await http(feed, "GET", "/feed/lobby", b"", [h for h in UPGRADE if "Key" not in h])
     assert status == 400
     assert "Sec-WebSocket-Key" in body
+
+
+@pytest.mark.parametrize("headers", [["Content-Length: 5"], ["Transfer-Encoding: chunked"]])
+async def test_upgrade_with_a_body_is_refused(
+    feed: Serving, headers: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sanic would look for the body on a connection that is not its own any more, and log a traceback for it."""
+    assert (await http(feed, "GET", "/feed/lobby", b"", [*UPGRADE, *headers]))[0] == 400
+    assert (await http(feed, "POST", "/feed/lobby", b"hi", UPGRADE))[0] == 400
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_publisher_that_waits_for_redis_can_say_goodbye(prefix: str) -> None:
+    """A client that is not read from, because Redis does not keep up, is read from when it is to leave."""
+    with embedded_server() as url:
+        async with serving(redis_url=url, prefix=prefix) as feed, feed.connect() as talker:
+            pid = int(redis.Redis.from_url(url).info("server")["process_id"])
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                while feed.mux.broker.is_writable:
+                    await talker.send("x" * 60_000)
+                async with asyncio.timeout(CLOSING_SECONDS / 2):
+                    await feed.mux.drain()
+            finally:
+                os.kill(pid, signal.SIGCONT)
 
 
 async def test_newcomer_always_hears_while_the_last_one_leaves(feed: Serving) -> None:
