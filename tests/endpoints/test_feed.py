@@ -358,6 +358,13 @@ async def test_publisher_is_told_when_redis_refuses(redis_url: str, prefix: str,
         assert (await http(feed, "POST", "/feed/lobby", b"hi"))[0] == 502
 
 
+async def test_post_without_redis_is_told_to_come_back(free_port: int) -> None:
+    """503 means later; nothing was published."""
+    async with serving(redis_url=f"redis://127.0.0.1:{free_port}", max_held_seconds=0) as feed:
+        status, said = await http(feed, "POST", "/feed/lobby", b"hi")
+        assert (status, said) == (503, "there is no connection to Redis now; try again later\n")
+
+
 async def test_messages_after_the_one_that_failed_are_not_published(free_port: int) -> None:
     """A client is closed over its first message that cannot be sent; the rest of the segment is dropped with it."""
     url = f"redis://127.0.0.1:{free_port}"
