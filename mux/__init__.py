@@ -1,6 +1,7 @@
 """mux: one Redis connection, any number of channels."""
 
 from mux.app import Mux, create_app
+from mux.broker.gap import Gap
 from mux.errors import (
     BrokerError,
     BrokerLost,
@@ -21,6 +22,7 @@ __all__ = (
     "BrokerRefused",
     "BrokerUnavailable",
     "ClientError",
+    "Gap",
     "InvalidChannel",
     "InvalidSetting",
     "MessageTooLarge",

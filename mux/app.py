@@ -10,15 +10,20 @@ What is started with the app is ended with it: clients by drain(), the broker an
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from sanic import Sanic
 from websockets.frames import CloseCode
 
-from mux.broker.address import parse_address
 from mux.broker.broker import Broker
-from mux.endpoints.feed import Feed
+from mux.broker.gap import Gap
+from mux.broker.holding import Holding
+from mux.broker.location import parse_location
+from mux.endpoints.feed import ANNOUNCEMENT_BYTES, Feed
 from mux.errors import InvalidSetting, MessageTooLarge
 from mux.hub.hub import Hub
 from mux.settings import Settings
@@ -26,6 +31,9 @@ from mux.wire.channel import Namespace, binary_variant, check_channel
 
 DRAIN_SECONDS = 5.0
 """How long clients have to say goodbye when the server stops; then they are cut off."""
+
+
+logger = logging.getLogger("mux")
 
 
 class Mux:
@@ -53,14 +61,20 @@ class Mux:
             max_unwritable_seconds=settings.max_unwritable_seconds,
             ping_seconds=settings.ping_seconds,
             pong_seconds=settings.pong_seconds,
+            max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES),
         )
         self._namespace = Namespace(settings.prefix)
         self.broker = Broker(
-            parse_address(settings.redis_url),
+            parse_location(settings.redis_url),
             self._namespace.pattern,
+            probe_channel=self._namespace.redis_channel(b"$probe:" + uuid4().hex.encode()),
+            probe_seconds=settings.probe_seconds,
+            holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
             on_messages=self.hub.dispatch,
             on_writable=lambda: self._feed.resume(),
+            on_gap=self._after_gap,
         )
+        self._gap_callbacks: list[Callable[[Gap], None]] = []
         self._feed = Feed(self.hub, self.broker, settings)
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Task[None] | None = None
@@ -95,6 +109,15 @@ class Mux:
                 f"the message has {len(payload)} bytes; at most {self.settings.max_message_bytes} are allowed"
             )
         await self.broker.publish(redis_channel, payload)
+
+    def on_gap(self, callback: Callable[[Gap], None]) -> Callable[[Gap], None]:
+        """Have a function called with every Gap: a time in which messages may have been missed.
+
+        It is called in the event loop when messages come again, and must not block. What it raises is
+        logged. May be used as a decorator.
+        """
+        self._gap_callbacks.append(callback)
+        return callback
 
     async def start(self) -> None:
         """Connect to Redis and start the timer. The app does this before it serves.
@@ -134,6 +157,13 @@ class Mux:
             except TimeoutError:
                 for client in self.hub.closing_connections():
                     client.transport.abort()
+
+    def _after_gap(self, gap: Gap) -> None:
+        for callback in self._gap_callbacks:
+            try:
+                callback(gap)
+            except Exception:  # whatever is wrong with it, the feed goes on
+                logger.exception("a callback of on_gap failed")
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()

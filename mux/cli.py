@@ -8,6 +8,7 @@ variable are said once. Whatever an operator can get wrong ends in one sentence 
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import Field, fields
@@ -105,7 +106,7 @@ def publish(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Publish a message, or every line of standard input, to a channel."""
-    client.publish(url, channel, _lines() if message == "-" else [message.encode()])
+    client.publish(url, channel, _lines() if message == "-" else [os.fsencode(message)])
 
 
 @cli.command()

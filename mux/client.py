@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import os
+import sys
 from collections.abc import Iterable
 from datetime import datetime
+from time import monotonic
 from urllib.parse import SplitResult, quote, urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -14,6 +17,10 @@ from mux.errors import InvalidSetting, ServerUnreachable
 
 TIMEOUT_SECONDS = 10.0
 """How long a server may take to answer."""
+
+REUSE_SECONDS = 15.0
+"""A connection that was idle for longer is made anew: the server may be about to close it (Sanic after 120 s,
+proxies sooner), and a message that is lost with it could not be told from one that arrived."""
 
 # C0 and C1 control characters would be obeyed by a terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -27,18 +34,22 @@ def publish(url: str, channel: str, messages: Iterable[bytes]) -> int:
     """
     parts = _split(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    path = f"{parts.path.rstrip('/')}/feed/{quote(channel, safe='')}"
+    path = f"{parts.path.rstrip('/')}/feed/{quote(os.fsencode(channel), safe='')}"
     count = 0
     connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+    used_at = monotonic()
     try:
         for message in messages:
+            if monotonic() - used_at > REUSE_SECONDS:
+                connection.close()  # the next request opens it again
+            used_at = monotonic()
             connection.request("POST", path, body=message)
             response = connection.getresponse()
             answer = response.read()
             if response.status >= 300:
                 raise ServerUnreachable(f"the server did not publish: {_reason(answer, response)}")
             count += 1
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
         raise ServerUnreachable(_unreachable(url, error)) from error
     finally:
         connection.close()
@@ -53,18 +64,29 @@ def tail(url: str, channel: str) -> None:
     """
     parts = _split(url)
     scheme = {"http": "ws", "https": "wss"}[parts.scheme]
-    address = f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/feed/{quote(channel, safe='')}"
+    address = f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/feed/{quote(os.fsencode(channel), safe='')}"
     try:
         with connect(address, open_timeout=TIMEOUT_SECONDS, max_size=None, compression=None) as websocket:
             for message in websocket:
-                print(format_message(datetime.now(), message), flush=True)
+                _print_line(format_message(datetime.now(), message))
         raise ServerUnreachable(f"the server closed the connection: {websocket.close_code} {websocket.close_reason}")
     except InvalidStatus as error:
         raise ServerUnreachable(f"the server refused: {_first_line(error.response.body or b'') or error}") from error
     except ConnectionClosed as error:
         raise ServerUnreachable(f"the connection was closed: {error}") from error
-    except (OSError, WebSocketException) as error:
+    except (OSError, UnicodeError, WebSocketException) as error:
         raise ServerUnreachable(_unreachable(url, error)) from error
+
+
+def _print_line(line: str) -> None:
+    """Print, and end the program quietly when nobody reads any more."""
+    encoding = sys.stdout.encoding
+    try:
+        print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        # As Python's own documentation has it: else the interpreter complains when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 def format_message(time: datetime, message: str | bytes) -> str:

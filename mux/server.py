@@ -14,6 +14,7 @@ import logging.config
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -23,10 +24,10 @@ from typing import Any
 import uvloop
 
 from mux.app import create_app
-from mux.broker.address import parse_address
 from mux.broker.broker import probe
 from mux.broker.embedded import embedded_server
-from mux.errors import CannotListen
+from mux.broker.location import parse_location
+from mux.errors import CannotListen, MuxError
 from mux.settings import Settings
 from mux.supervisor import Supervisor
 from mux.version import __version__
@@ -36,6 +37,8 @@ BACKLOG = 8192
 """Connections the kernel keeps until they are accepted; it caps them at net.core.somaxconn. With Sanic's
 100, a storm of reconnects waits for SYN retries of a second and more (design.md, section 5)."""
 
+
+logger = logging.getLogger("mux.server")
 
 REQUEST_SECONDS = 2.0
 """How long requests that have begun may take when the server stops. A POST takes milliseconds."""
@@ -51,9 +54,10 @@ def serve(settings: Settings) -> None:
     configure_logging(settings.log_level)
     with listening_socket(settings.host, settings.port) as sock, _redis(settings) as redis_url:
         settings = replace(settings, redis_url=redis_url)
-        address = parse_address(redis_url)
-        asyncio.run(probe(address, Namespace(settings.prefix).pattern))
-        _welcome(settings, _url(sock), str(address))
+        location = parse_location(redis_url)
+        namespace = Namespace(settings.prefix)
+        asyncio.run(probe(location, namespace.pattern, namespace.redis_channel(b"$probe:start")))
+        _welcome(settings, _url(sock), str(location))
         if settings.workers == 1:
             uvloop.run(_serve(settings, sock))
         else:
@@ -84,8 +88,9 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise CannotListen(f"cannot listen on {host!r}: {error.strerror}; choose another --host") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
+        reason = (getattr(error, "strerror", None) or "it is no name of a host").lower()
+        raise CannotListen(f"cannot listen on {host!a}: {reason}; choose another --host") from error
     with sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -132,8 +137,15 @@ def _welcome(settings: Settings, url: str, redis: str) -> None:
 def _work(settings: Settings, sock: socket.socket) -> None:
     """Be one of several processes that serve."""
     os.setpgid(0, 0)
+    # From here on the supervisor alone says when to stop; until here it kept SIGINT from us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     configure_logging(settings.log_level)
-    uvloop.run(_serve(settings, sock))
+    try:
+        uvloop.run(_serve(settings, sock))
+    except MuxError as error:
+        logger.error("%s", error)
+        sys.exit(1)
 
 
 async def _serve(settings: Settings, sock: socket.socket) -> None:
@@ -148,7 +160,12 @@ async def _serve(settings: Settings, sock: socket.socket) -> None:
         loop.add_signal_handler(sig, stop.set)
     supervisor = parent_process()
     if supervisor is not None:
-        loop.add_reader(supervisor.sentinel, stop.set)
+
+        def stop_with_supervisor() -> None:
+            loop.remove_reader(supervisor.sentinel)  # it stays readable for ever
+            stop.set()
+
+        loop.add_reader(supervisor.sentinel, stop_with_supervisor)
     app = create_app(settings)
     # Any: the methods of Sanic's AsyncioServer have no annotations.
     server: Any = await app.create_server(

@@ -11,13 +11,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from math import isfinite
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mux.errors import InvalidSetting
 from mux.wire.channel import Namespace
 from mux.wire.origin import OriginPolicy
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+OnGap = Literal["keep", "close"]
 
 _TRUE = frozenset(("1", "true", "yes", "on"))
 _FALSE = frozenset(("0", "false", "no", "off"))
@@ -51,7 +52,8 @@ class Settings:
     port: int = _setting(8000, "TCP port to listen on; 0 takes any free one.", minimum=0, maximum=65535)
     workers: int = _setting(1, "How many processes serve; each has one Redis connection.", minimum=1, maximum=1024)
     redis_url: str | None = _setting(
-        None, "redis://, rediss:// or unix:// URL, as redis-py reads it; without one a server is started."
+        None,
+        "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL; without one a server is started.",
     )
     prefix: str = _setting("feed:", "What the Redis channels of this fleet start with.")
     announce: bool = _setting(True, "Publish into a channel who joins and leaves it.")
@@ -65,6 +67,16 @@ class Settings:
     )
     ping_seconds: float = _setting(25.0, "How often a silent client is pinged.", "seconds", 0.05)
     pong_seconds: float = _setting(10.0, "How long it then has to answer.", "seconds", 0.01)
+    probe_seconds: float = _setting(
+        5.0, "How long Redis may be silent until the connection is probed; two unheard probes end it.", "seconds", 0.05
+    )
+    max_held_bytes: int = _setting(
+        4 * 1024 * 1024, "What is published while Redis is away is held, up to so much.", "bytes", 0
+    )
+    max_held_seconds: float = _setting(5.0, "How long it is held; then its sender is told.", "seconds", 0)
+    on_gap: OnGap = _setting(  # noqa: RUF009 - immutable
+        "keep", "What happens to clients when messages may have been missed: keep, or close with 1012 to re-sync."
+    )
     log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:
@@ -124,8 +136,8 @@ def _check_type(spec: Field[Any], value: object, kind: object) -> None:
     elif kind == tuple[str, ...]:
         is_right = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
         expected = "a list of str"
-    elif kind is LogLevel:
-        is_right, expected = value in get_args(LogLevel), f"one of {', '.join(get_args(LogLevel))}"
+    elif choices := get_args(kind) if get_origin(kind) is Literal else ():
+        is_right, expected = value in choices, f"one of {', '.join(choices)}"
     else:
         is_right, expected = isinstance(value, str) or (value is None and kind == str | None), "a str"
     if not is_right:

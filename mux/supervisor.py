@@ -23,6 +23,9 @@ FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5.0
 """Between them the pause before a worker is started again doubles each time it dies young."""
 
+LONGEST_WAIT_SECONDS = 1.0
+"""A signal that comes just before a wait is seen after it."""
+
 YOUNG_SECONDS = 10.0
 """A worker that lived longer was in order; the next one starts after the shortest pause."""
 
@@ -66,14 +69,17 @@ class Supervisor:
         for due in [due for due in self._starts if due <= now and not self._is_stopping]:
             self._starts.remove(due)
             worker = self._context.Process(target=self._target, args=self._arguments)
+            # Ctrl-C in a terminal is for us; the worker unblocks it once it is in its own process group.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             worker.start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             self._workers[worker] = now
             if self._is_stopping:  # by a signal that came while it was started
                 worker.terminate()
 
     def _wait(self) -> None:
         """Wait for a worker to end or to be due."""
-        timeout = max(0.0, min(self._starts) - monotonic()) if self._starts and not self._is_stopping else None
+        timeout = max(0.0, min([*self._starts, monotonic() + LONGEST_WAIT_SECONDS]) - monotonic())
         ended = wait([worker.sentinel for worker in self._workers], timeout)
         for worker in [worker for worker in self._workers if worker.sentinel in ended]:
             worker.join()

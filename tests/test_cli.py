@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mux.client import format_message
+from mux.client import format_message, publish
 from mux.settings import Settings, environment_variable
 from tests.servers import PATIENCE_SECONDS, Serving, receive, run_mux, until
 
@@ -38,6 +38,29 @@ async def test_publish_sends_a_message_for_every_line(feed: Serving, url: str, d
         ended = await asyncio.to_thread(run_mux, "publish", "lobby", *dash, "--url", url, stdin="one\ntwo\r\n\nlast")
         assert ended.returncode == 0
         assert await receive(client, 4) == ["one", "two", "", "last"]
+
+
+async def test_publish_takes_a_new_connection_after_a_pause(
+    feed: Serving, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server closes connections that are idle; a line that comes late is not lost with one."""
+    monkeypatch.setattr("mux.client.REUSE_SECONDS", -1)
+    async with feed.connect() as client:
+        assert await asyncio.to_thread(publish, url, "lobby", [b"one", b"two"]) == 2
+        assert await receive(client, 2) == ["one", "two"]
+
+
+async def test_tail_ends_quietly_when_nobody_reads_its_output(feed: Serving, url: str) -> None:
+    """`mux tail lobby | head -1` is no error."""
+    command = f"{sys.executable} -m mux tail lobby --url {url} | head -1"
+    shell = await asyncio.create_subprocess_shell(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    await until(lambda: len(feed.mux.hub) == 1)
+    while shell.returncode is None:
+        await feed.mux.publish("lobby", "ü\u2028\U0001f600")
+        await asyncio.sleep(0.01)
+    said, complaint = await asyncio.wait_for(shell.communicate(), PATIENCE_SECONDS)
+    assert said.count(b"\n") == 1
+    assert complaint == b""
 
 
 async def test_publish_that_is_refused_says_why(url: str) -> None:
@@ -106,6 +129,7 @@ def test_help_lists_every_setting_with_its_variable_default_and_unit() -> None:
 def test_version() -> None:
     """`mux --version` says one line."""
     assert re.fullmatch(r"mux \d+\.\d+\.\d+\n", run_mux("--version").stdout)
+
 
 def test_readme_lists_every_setting() -> None:
     """What `mux serve --help` knows, the README knows."""

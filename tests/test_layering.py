@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {"app", "broker", "errors", "settings", "supervisor", "version", "wire"},
     "client": {"errors"},
     "cli": {"client", "errors", "server", "settings", "version"},
-    "__init__": {"app", "errors", "settings", "version"},
+    "__init__": {"app", "broker", "errors", "settings", "version"},
     "__main__": {"cli"},
 }
 

@@ -21,6 +21,10 @@ DEFAULTS = {
     "max_unwritable_seconds": 10,
     "ping_seconds": 25,
     "pong_seconds": 10,
+    "probe_seconds": 5,
+    "max_held_bytes": 4 * 1024 * 1024,
+    "max_held_seconds": 5,
+    "on_gap": "keep",
     "log_level": "info",
 }
 """Those of design.md, section 7, and of the command line."""

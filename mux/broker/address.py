@@ -51,6 +51,8 @@ def parse_address(url: str) -> Address:
     except (ValueError, TypeError, OSError, RedisError) as error:
         raise InvalidSetting(f"the Redis URL {_without_credentials(url)} cannot be used: {_reason(error)}") from error
     named = pool.connection_kwargs.get("socket_connect_timeout")
+    if named is not None and named <= 0:
+        raise InvalidSetting(f"socket_connect_timeout is {named:g} in the Redis URL; it must be more than 0")
     address = Address(
         tls=tls,
         username=options.username,

@@ -3,8 +3,9 @@
 A lost connection is made anew, for ever, with full jitter so that a fleet does not come back as one.
 Subscribing again is one command, however many channels are open.
 
-Delivery is at most once: what is published while there is no connection is refused at once, and what
-was sent but not answered when the connection broke is reported as lost, never sent again.
+Delivery is at most once, and no loss is silent: what is published while there is no connection is held
+for a while or given back, what was sent but not answered when the connection broke is reported as lost and
+never sent again, and every time in which messages may have been missed is a Gap.
 """
 
 from __future__ import annotations
@@ -13,20 +14,27 @@ import asyncio
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from time import monotonic
+from time import time
 
 from redis.backoff import FullJitterBackoff
 
-from mux.broker.address import Address
-from mux.broker.connection import Connection, Done, settle
+from mux.broker.connection import Connection, Done, Loss, settle
+from mux.broker.gap import LATENCY_SECONDS, Gap
+from mux.broker.holding import Held, Holding
+from mux.broker.location import Location
+from mux.broker.watchdog import Watchdog
 from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Push, Reply, escape_name
 
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 2.0
 """Between them the pause before the next try grows (design.md, section 7)."""
+
+STABLE_SECONDS = 5.0
+"""A connection that lived so long was in order: after it the pauses start from the shortest again."""
 
 CLOSE_SECONDS = 2.0
 """How long aclose() waits for Redis to answer what was published."""
@@ -35,30 +43,50 @@ logger = logging.getLogger("mux.broker")
 
 
 class Broker:
-    """Subscribe, publish, reconnect.
+    """Subscribe, publish, reconnect; hold what is published meanwhile, and tell what may have been missed.
 
     Args:
-        address: where Redis is.
+        location: where Redis is.
         pattern: what to subscribe to.
+        probe_channel: a Redis channel of this process alone that the pattern matches.
+        probe_seconds: how long nothing may come until the connection is probed.
+        holding: what is published while there is no connection.
         on_messages: takes every batch of messages, synchronously; must not raise.
         on_writable: called when publishers that saw is_writable False may go on.
+        on_gap: called with each Gap, when messages come again; must not raise.
     """
 
     def __init__(
         self,
-        address: Address,
+        location: Location,
         pattern: bytes,
         *,
+        probe_channel: bytes,
+        probe_seconds: float,
+        holding: Holding,
         on_messages: Callable[[list[Push]], None],
         on_writable: Callable[[], None],
+        on_gap: Callable[[Gap], None],
     ) -> None:
-        self._address = address
+        self._location = location
         self._pattern = pattern
+        self._probe_channel = probe_channel
+        self._probe_seconds = probe_seconds
+        self._holding = holding
         self._on_messages = on_messages
         self._on_writable = on_writable
+        self._on_gap = on_gap
         self._client_name = escape_name(f"mux-{socket.gethostname()}-{os.getpid()}")
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._good_until = 0.0
+        self.reconnects: Counter[str] = Counter()
+        """How many times a connection was made again, by the cause of the loss."""
+        self.gaps = 0
+        """How many times messages may have been missed."""
+        self.gap_seconds = 0.0
+        """How long these times were together."""
 
     async def start(self) -> None:
         """Make the first connection, and keep one from now on.
@@ -70,8 +98,10 @@ class Broker:
         """
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._keep_connected(first), name="mux-broker")
+        self._task.add_done_callback(self._ended)
         try:
-            await first
+            await asyncio.wait((first, self._task), return_when=asyncio.FIRST_COMPLETED)
+            await (first if first.done() else self._task)
         except BrokerRefused:
             await self.aclose()
             raise
@@ -79,7 +109,7 @@ class Broker:
     @property
     def is_connected(self) -> bool:
         """True while subscribed."""
-        return self._connection is not None
+        return self._connection is not None and not self._connection.lost.done()
 
     @property
     def is_writable(self) -> bool:
@@ -87,14 +117,20 @@ class Broker:
         return self._connection is None or self._connection.is_writable
 
     def send(self, redis_channel: bytes, payload: bytes, done: Done) -> None:
-        """Publish without waiting; done is called once, at once when there is no connection.
+        """Publish without waiting, or hold the message until there is a connection; done is called once.
 
-        done gets the number of connections Redis sent it to, or a BrokerError.
+        done gets the number of connections Redis sent it to, or a BrokerError; at once, when the message
+        cannot be held.
         """
-        if self._connection is None:
+        connection = self._connection
+        if connection is not None and not connection.lost.done():
+            connection.publish(redis_channel, payload, done)
+            return
+        loop = asyncio.get_running_loop()
+        if not self._holding.add(loop.time(), redis_channel, payload, done):
             done(BrokerUnavailable("there is no connection to Redis now; try again later"))
-        else:
-            self._connection.publish(redis_channel, payload, done)
+        elif self._expiry is None:
+            self._expire()
 
     async def publish(self, redis_channel: bytes, payload: bytes) -> None:
         """Publish and wait until Redis has it.
@@ -111,12 +147,16 @@ class Broker:
             raise reply
 
     async def aclose(self) -> None:
-        """Finish what was published, within 2 s, and close."""
+        """Finish what was published, within 2 s, give back what is held, and close."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        _give_back(self._holding.take_all())
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(TimeoutError):
@@ -127,38 +167,100 @@ class Broker:
 
     async def _keep_connected(self, first: asyncio.Future[None]) -> None:
         backoff = FullJitterBackoff(cap=LAST_RETRY_SECONDS, base=FIRST_RETRY_SECONDS)
+        self._good_until = time()
+        previous: Connection | None = None
+        loss: Loss | None = None
         failures = 0
-        since = monotonic()
+        told = ""
+        loop = asyncio.get_running_loop()
         while True:
             try:
                 connection = await self._open()
             except BrokerError as error:
                 if not first.done():
                     _resolve(first, error)
-                if not failures:
+                if str(error) != told:
+                    told = str(error)
                     logger.error("%s; trying again until it works", error)
-                # 2**failures is a float in redis-py: far enough up it overflows.
-                await asyncio.sleep(max(FIRST_RETRY_SECONDS, backoff.compute(min(failures, 16))))
-                failures += 1
-                continue
-            if failures or first.done():
-                logger.warning("connected to Redis at %s again, after %.1f s", self._address, monotonic() - since)
-            if not first.done():
-                first.set_result(None)
-            self._connection, failures = connection, 0
+                loss = loss or Loss("unreachable", str(error))
+            else:
+                if loss is not None:
+                    self._tell_gap(_blame_buffer(loss, previous, connection))
+                if not first.done():
+                    first.set_result(None)
+                since = loop.time()
+                loss = await self._live_with(connection)
+                previous, told = connection, ""
+                if loop.time() - since > STABLE_SECONDS:
+                    failures = 0
+            failures += 1
+            # 2**failures is a float in redis-py: far enough up it overflows.
+            await asyncio.sleep(backoff.compute(min(failures, 16)))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Say so if the task that keeps us connected has ended by itself: then nothing will be heard again."""
+        if not task.cancelled() and task.exception() is not None:
+            logger.critical("the broker has failed; restart this process", exc_info=task.exception())
+
+    async def _live_with(self, connection: Connection) -> Loss:
+        """Use a connection until it is lost."""
+        self._connection = connection
+        for held in self._holding.take_all():
+            connection.publish(held.redis_channel, held.payload, held.done)
+        watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
+        try:
             # Shielded, for the connection outlives this task by a graceful close.
-            reason = await asyncio.shield(connection.lost)
-            self._connection, since = None, monotonic()
-            logger.error("lost Redis at %s: %s; connecting again", self._address, reason)
+            loss = await asyncio.shield(connection.lost)
+        finally:
+            watchdog.stop()
+        self._connection = None
+        silent_seconds = asyncio.get_running_loop().time() - connection.heard_at
+        self._good_until = time() - silent_seconds - LATENCY_SECONDS
+        logger.error("lost Redis at %s: %s; connecting again", self._location, loss.reason)
+        return loss
+
+    def _tell_gap(self, loss: Loss) -> None:
+        self.gaps += 1
+        gap = Gap(self.gaps, self._good_until, time(), loss.cause, loss.reason)
+        self.gap_seconds += gap.seconds
+        self.reconnects[gap.cause] += 1
+        logger.warning("%s", gap)
+        self._on_gap(gap)
+
+    def _expire(self) -> None:
+        """Give back what has been held for too long; called whenever that may be something."""
+        loop = asyncio.get_running_loop()
+        _give_back(self._holding.take_expired(loop.time()))
+        due = self._holding.next_due
+        self._expiry = None if due is None else loop.call_at(due, self._expire)
 
     async def _open(self) -> Connection:
         return await Connection.open(
-            self._address,
+            await self._location.locate(),
             self._pattern,
+            probe_channel=self._probe_channel,
             client_name=self._client_name,
             on_messages=self._on_messages,
             on_writable=self._on_writable,
         )
+
+
+def _give_back(messages: list[Held]) -> None:
+    for held in messages:
+        held.done(BrokerUnavailable("there was no connection to Redis for too long"))
+
+
+def _blame_buffer(loss: Loss, before: Connection | None, now: Connection) -> Loss:
+    """Name the output buffer as the cause, if Redis has closed somebody for it since we came.
+
+    Redis closes a subscriber without a word. It counts the times, and counts its connections: a smaller
+    number of ours says that it was started anew and counts from 0.
+    """
+    if before is None or before.buffer_kills is None or now.buffer_kills is None or now.client_id < before.client_id:
+        return loss
+    if now.buffer_kills > before.buffer_kills:
+        return Loss("output_buffer", "Redis closed it over its output buffer limit for pubsub")
+    return loss
 
 
 def _resolve(first: asyncio.Future[None], error: BrokerError) -> None:
@@ -169,7 +271,7 @@ def _resolve(first: asyncio.Future[None], error: BrokerError) -> None:
         first.set_result(None)
 
 
-async def probe(address: Address, pattern: bytes) -> None:
+async def probe(location: Location, pattern: bytes, probe_channel: bytes) -> None:
     """See whether a Redis would take us, and leave.
 
     Raises:
@@ -177,8 +279,9 @@ async def probe(address: Address, pattern: bytes) -> None:
         BrokerRefused: it would not.
     """
     connection = await Connection.open(
-        address,
+        await location.locate(),
         pattern,
+        probe_channel=probe_channel,
         client_name=b"mux-probe",
         on_messages=lambda messages: None,
         on_writable=lambda: None,

@@ -18,18 +18,33 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 from mux.broker.address import Address
 from mux.errors import BrokerError, BrokerGarbled, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.version import __version__
 from mux.wire.resp import Announcement, Push, Reply, RespReader, encode_command, encode_publish
 
+
+class Loss(NamedTuple):
+    """Why a connection ended."""
+
+    cause: str
+    """One word: closed, error, garbled, deaf, demoted, or shut when we ended it."""
+    reason: str
+    """The same as half a sentence."""
+
+
 Done: TypeAlias = Callable[[Reply], None]
 """Called once with the reply, which is a BrokerError when the command was refused or lost."""
+
+MAX_UNANSWERED = 1000
+"""With more publishes than that unanswered, publishers are told to wait; with half of it they may go on. Redis
+takes commands faster than it sends what they cause, and closes subscribers whose output buffer overflows."""
 
 _TEMPORARY = frozenset(("LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"))
 
@@ -44,8 +59,16 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, on_messages: Callable[[list[Push]], None], on_writable: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
-        self.lost: asyncio.Future[str] = loop.create_future()
-        """Done when the connection has ended, with the reason as half a sentence."""
+        self.lost: asyncio.Future[Loss] = loop.create_future()
+        """Done when the connection has ended."""
+        self.heard = 0
+        """Messages that came."""
+        self.heard_at = loop.time()
+        """When the last bytes came, on the clock of the loop."""
+        self.client_id = 0
+        """What Redis calls this connection; it counts them."""
+        self.buffer_kills: int | None = None
+        """How many clients Redis had closed over their output buffers when we came; None if it does not say."""
         self.is_writable = True
         """False while Redis does not keep up with what is published: stop reading from publishers."""
         self._loop = loop
@@ -54,9 +77,10 @@ class Connection(asyncio.Protocol):
         self._reader = RespReader()
         self._transport: asyncio.Transport
         self._unanswered: deque[Done] = deque()
+        self._is_full = False
         self._unsent: list[bytes] = []
         self._subscribed: asyncio.Future[None] = loop.create_future()
-        self._reason = "the connection was closed by Redis"
+        self._loss = Loss("closed", "the connection was closed by Redis")
 
     @classmethod
     async def open(
@@ -64,11 +88,12 @@ class Connection(asyncio.Protocol):
         address: Address,
         pattern: bytes,
         *,
+        probe_channel: bytes,
         client_name: bytes,
         on_messages: Callable[[list[Push]], None],
         on_writable: Callable[[], None],
     ) -> Connection:
-        """Connect, introduce ourselves and subscribe.
+        """Connect, introduce ourselves, subscribe, and hear ourselves.
 
         Raises:
             BrokerUnavailable: there is nobody at the address, or not yet.
@@ -80,6 +105,7 @@ class Connection(asyncio.Protocol):
                 await connection._connect(address)
                 await connection._introduce(address, client_name)
                 await connection._subscribe(address, pattern)
+                await connection._hear(address, probe_channel)
         except TimeoutError:
             connection.abort()
             raise BrokerUnavailable(f"Redis at {address} did not answer in {address.connect_seconds:g} s") from None
@@ -94,6 +120,8 @@ class Connection(asyncio.Protocol):
             done(BrokerLost("the connection to Redis was lost"))
             return
         self._send(encode_publish(redis_channel, payload), done)
+        if len(self._unanswered) > MAX_UNANSWERED:
+            self.is_writable = False
 
     async def aclose(self) -> None:
         """Send what is unsent, wait for what is unanswered, and close. Waits for Redis, so bound it."""
@@ -105,11 +133,28 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once."""
+        self.drop("shut", "the connection was closed")
+
+    def drop(self, cause: str, reason: str) -> None:
+        """Close at once, for a reason of ours."""
         transport = getattr(self, "_transport", None)
-        if transport is not None:
-            self._reason = "the connection was closed"
+        if transport is not None and not transport.is_closing():
+            self._loss = Loss(cause, reason)
             transport.abort()
         self._subscribed.cancel()
+
+    def ask_role(self, done: Done) -> None:
+        """Send a HELLO; done gets the reply, for is_useful()."""
+        if not self.lost.done():
+            self._send(encode_command(b"HELLO", b"3"), done)
+
+    @staticmethod
+    def is_useful(hello: Reply) -> bool:
+        """Tell from a reply to HELLO whether what is published here reaches everybody.
+
+        On a replica it reaches nobody, but for a cluster, where any node tells all others.
+        """
+        return isinstance(hello, dict) and (hello.get(b"role") == b"master" or hello.get(b"mode") == b"cluster")
 
     async def _connect(self, address: Address) -> None:
         try:
@@ -123,7 +168,7 @@ class Connection(asyncio.Protocol):
                     ssl=address.tls,
                     server_hostname=address.host if address.tls else None,
                 )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot be one
             raise BrokerUnavailable(f"cannot reach Redis at {address}: {_reason(error)}") from error
 
     async def _introduce(self, address: Address, client_name: bytes) -> None:
@@ -135,7 +180,8 @@ class Connection(asyncio.Protocol):
             raise _hello_refused(hello, address)
         if not isinstance(hello, dict) or hello.get(b"proto") != 3:
             raise BrokerRefused(f"Redis at {address} does not speak RESP3; mux needs Redis 6 or later, or Valkey")
-        if hello.get(b"role") != b"master":
+        self.client_id = int(cast("int", hello.get(b"id", 0)))
+        if not self.is_useful(hello):
             role = bytes(hello.get(b"role") or b"no master").decode(errors="replace")
             raise BrokerRefused(
                 f"Redis at {address} is a {role}: what is published there reaches nobody; name the master"
@@ -143,6 +189,8 @@ class Connection(asyncio.Protocol):
         # An error below Redis 7.2, which does not know the command; then it is ignored.
         await self._command(b"CLIENT", b"SETINFO", b"LIB-NAME", b"mux")
         await self._command(b"CLIENT", b"SETINFO", b"LIB-VER", __version__.encode())
+        # An error for a user without the right to it; then a cause of losses stays unknown.
+        self.buffer_kills = _buffer_kills(await self._command(b"INFO", b"stats"))
 
     async def _subscribe(self, address: Address, pattern: bytes) -> None:
         self._transport.write(encode_command(b"PSUBSCRIBE", pattern))
@@ -153,6 +201,26 @@ class Connection(asyncio.Protocol):
             raise BrokerRefused(
                 f"Redis at {address} does not let us subscribe ({error}); give the user the channels &{name}"
             ) from None
+
+    async def _hear(self, address: Address, probe_channel: bytes) -> None:
+        """Publish to a channel of ours and hear it: only then does everything work."""
+        heard: asyncio.Future[None] = self._loop.create_future()
+        pass_on = self._on_messages
+
+        def hear(messages: list[Push]) -> None:
+            self._on_messages = pass_on
+            heard.set_result(None)
+            pass_on(messages)
+
+        self._on_messages = hear
+        answer = await self._command(b"PUBLISH", probe_channel, b"")
+        if isinstance(answer, BrokerRefused):
+            raise BrokerRefused(f"Redis at {address} does not let us publish ({answer}); give the user +publish")
+        lost = asyncio.shield(self.lost)
+        await asyncio.wait((heard, lost), return_when=asyncio.FIRST_COMPLETED)
+        lost.cancel()
+        if not heard.done():
+            raise BrokerUnavailable(f"the connection to Redis was lost: {self._loss.reason}")
 
     async def _command(self, *words: bytes) -> Reply:
         reply: asyncio.Future[Reply] = self._loop.create_future()
@@ -179,6 +247,8 @@ class Connection(asyncio.Protocol):
                 self._subscribed.set_result(None)
         elif self._unanswered:
             self._unanswered.popleft()(reply)
+            if not self.is_writable and len(self._unanswered) < MAX_UNANSWERED // 2:
+                self._go_on()
         elif isinstance(reply, BrokerRefused) and not self._subscribed.done():
             self._subscribed.set_exception(reply)
 
@@ -194,29 +264,37 @@ class Connection(asyncio.Protocol):
         try:
             messages, others = self._reader.feed(data)
         except BrokerGarbled as error:
-            self.abort()
-            self._reason = f"what came is not Redis' protocol ({error})"
+            self.drop("garbled", f"what came is not Redis' protocol ({error})")
             return
+        self.heard_at = self._loop.time()
         for reply in others:
             self._answer(reply)
         if messages:
+            self.heard += len(messages)
             self._on_messages(messages)
 
     def pause_writing(self) -> None:
+        self._is_full = True
         self.is_writable = False
 
     def resume_writing(self) -> None:
-        self.is_writable = True
-        self._on_writable()
+        self._is_full = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._is_full and len(self._unanswered) < MAX_UNANSWERED // 2:
+            self.is_writable = True
+            self._on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
-            self._reason = _reason(exc)
-        self.lost.set_result(self._reason)
+            self._loss = Loss("error", _reason(exc))
+        reason = self._loss.reason
+        self.lost.set_result(self._loss)
         self.is_writable = True
-        lost = BrokerLost(f"the connection to Redis was lost before it answered: {self._reason}")
+        lost = BrokerLost(f"the connection to Redis was lost before it answered: {reason}")
         if not self._subscribed.done():
-            self._subscribed.set_exception(BrokerUnavailable(f"the connection to Redis was lost: {self._reason}"))
+            self._subscribed.set_exception(BrokerUnavailable(f"the connection to Redis was lost: {reason}"))
             self._subscribed.exception()
         while self._unanswered:
             self._unanswered.popleft()(lost)
@@ -238,6 +316,12 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__
+
+
+def _buffer_kills(stats: Reply) -> int | None:
+    """Read from INFO how many clients were closed because their output buffers were full (Redis 7.2, Valkey)."""
+    found = re.search(rb"client_output_buffer_limit_disconnections:(\d+)", stats if isinstance(stats, bytes) else b"")
+    return int(found[1]) if found else None
 
 
 def _hello_refused(error: BrokerRefused, address: Address) -> BrokerError:

@@ -33,6 +33,9 @@ from mux.wire.resp import Reply
 RETRY_AFTER = {"Retry-After": "2"}
 """Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""
 
+ANNOUNCEMENT_BYTES = 64
+"""An announcement is no larger, and is delivered however small messages have to be."""
+
 BINARY_TYPE = "application/octet-stream"
 """A POST with this Content-Type is known to be binary (RFC 9110, section 8.3)."""
 
@@ -92,7 +95,9 @@ class Feed:
             return text(f"{error}\n", error.http_status)
         if self.is_draining:
             return _unavailable("the server is going away")
-        if request.headers.get("upgrade", "").lower() != "websocket":
+        if _has_body(request):
+            return text("a request to upgrade has no body\n", 400)
+        if request.headers.get("upgrade", "").lower() != "websocket" or request.version != "1.1":
             return text(
                 "this is a WebSocket feed: connect to it with a WebSocket client, or POST to publish\n",
                 426,
@@ -101,6 +106,9 @@ class Feed:
         return self._websockets.accept(request, partial(self._join, redis_channel))
 
     async def _post(self, request: Request, channel: str) -> HTTPResponse:
+        if "upgrade" in request.headers:
+            # Sanic sets no time limit for it, and there is nothing to upgrade to.
+            return text("a POST publishes its body; to upgrade, use GET\n", 400)
         try:
             redis_channel = self._admit(request, channel)
             payload = await self._body(request)
@@ -144,7 +152,11 @@ class Feed:
         self._announce_to(redis_channel, client, "joined")
 
     def _announce_leave(self, client: WebSocketClient, channels: list[bytes]) -> None:
-        self._paused.discard(client)
+        if client in self._paused:
+            # It has a goodbye to say, or to hear.
+            self._paused.discard(client)
+            if not client.transport.is_closing():
+                client.transport.resume_reading()
         for redis_channel in channels:
             self._announce_to(redis_channel, client, "left")
 
@@ -169,6 +181,10 @@ class Feed:
             self._websockets.close(client, CloseCode.INTERNAL_ERROR, "Redis refused the message")
         elif isinstance(reply, BrokerError):
             self._websockets.close(client, CloseCode.TRY_AGAIN_LATER, "Redis is away: the last messages may be lost")
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 def _ignore(reply: Reply) -> None:

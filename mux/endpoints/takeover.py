@@ -13,12 +13,24 @@ from __future__ import annotations
 
 from asyncio import Transport
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from sanic.request import Request
 
-PRIVATE_NAMES = ("_callback_check_timeouts", "connections", "recv_buffer", "transport")
+PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_buffer", "transport")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
+
+
+class Taken(NamedTuple):
+    """A connection that was Sanic's."""
+
+    transport: Transport
+    early: bytes
+    """What the client has sent after its request."""
+    is_blocked: bool
+    """True if the socket takes no more just now, of answers to earlier requests. The transport has told Sanic's
+    protocol so, and does not tell another."""
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,8 +44,8 @@ def may_take_over(handler: F) -> F:
     return handler
 
 
-def detach(request: Request) -> tuple[Transport, bytes] | None:
-    """Take the transport of a request, and what the client has sent after it.
+def detach(request: Request) -> Taken | None:
+    """Take the transport of a request.
 
     The caller sets a protocol on the transport at once, and its handler is marked with may_take_over()
     and returns None. Returns None when the client is gone already: then there is nothing to take.
@@ -52,7 +64,7 @@ def detach(request: Request) -> tuple[Transport, bytes] | None:
     protocol.transport = None
     if not transport.is_reading():
         transport.resume_reading()
-    return transport, early
+    return Taken(transport, early, is_blocked=not protocol._can_write.is_set())  # noqa: SLF001
 
 
 def attach(transport: Transport, protocol: object) -> None:

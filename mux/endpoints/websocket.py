@@ -61,14 +61,15 @@ class WebSocketEndpoint:
         taken = detach(request)
         if taken is None:
             return None
-        transport, early = taken
-        client = Subscriber(transport, endpoint=self, encode=encode, backlog=self._hub)
-        attach(transport, client)
+        client = Subscriber(taken.transport, endpoint=self, encode=encode, backlog=self._hub)
+        attach(taken.transport, client)
         self._hub.connected(client)
+        if taken.is_blocked:
+            client.pause_writing()
         client.write(answer.serialize())
         join(client)
-        if early:
-            client.data_received(early)
+        if taken.early:
+            client.data_received(taken.early)
         return None
 
     def received(self, client: WebSocketClient, data: bytes) -> None:

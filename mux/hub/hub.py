@@ -8,6 +8,7 @@ it ends leaves its channels when the event loop reports it lost, the same way as
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from math import ceil
@@ -36,12 +37,19 @@ class Hub:
         max_unwritable_seconds: a client whose socket takes nothing for so long is evicted.
         ping_seconds: see Heartbeat.
         pong_seconds: see Heartbeat.
+        max_message_bytes: see Router.
     """
 
     def __init__(
-        self, *, max_pending_bytes: int, max_unwritable_seconds: float, ping_seconds: float, pong_seconds: float
+        self,
+        *,
+        max_pending_bytes: int,
+        max_unwritable_seconds: float,
+        ping_seconds: float,
+        pong_seconds: float,
+        max_message_bytes: int = sys.maxsize,
     ) -> None:
-        self.router = Router()
+        self.router = Router(max_message_bytes)
         self.max_pending_bytes = max_pending_bytes
         self.evicted: Counter[str] = Counter()
         """How many connections were ended against their will, by reason."""

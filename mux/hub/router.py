@@ -15,6 +15,7 @@ Pure: no I/O, no clock, no asyncio.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable
 
 from mux.hub.slot import Slot, added, members, removed
@@ -25,16 +26,24 @@ from mux.wire.resp import Push
 
 
 class Router:
-    """Which subscriber listens to which channel, in both directions."""
+    """Which subscriber listens to which channel, in both directions.
 
-    __slots__ = ("_subscribers", "delivered", "received", "unheard")
+    Args:
+        max_message_bytes: a larger message is dropped and counted. Clients cannot publish one, but any
+            other Redis client can, and fanned out to a thousand subscribers it is a thousand times as large.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_max_message_bytes", "_subscribers", "delivered", "oversized", "received", "unheard")
+
+    def __init__(self, max_message_bytes: int = sys.maxsize) -> None:
+        self._max_message_bytes = max_message_bytes
         self._subscribers: dict[bytes, Slot[AnySubscriber]] = {}
         self.received = 0
         """Messages that came from Redis."""
         self.unheard = 0
         """Of these, how many nobody here listened to."""
+        self.oversized = 0
+        """Of these, how many somebody listened to and were too large to be delivered."""
         self.delivered = 0
         """Messages handed to sockets: one message to a thousand subscribers counts a thousand."""
 
@@ -69,7 +78,7 @@ class Router:
 
     def dispatch(self, messages: Iterable[Push]) -> None:
         """Deliver one batch from Redis: per channel in order, one write to each subscriber."""
-        table = self._subscribers
+        table, max_bytes = self._subscribers, self._max_message_bytes
         batches: dict[bytes, list[Publication]] = {}
         received = unheard = 0
         for _, _, channel, payload in messages:
@@ -81,6 +90,9 @@ class Router:
                     unheard += 1
                     continue
                 binary = True
+            if len(payload) > max_bytes:
+                self.oversized += 1
+                continue
             batch = batches.get(channel)
             if batch is None:
                 batches[channel] = [(payload, binary)]

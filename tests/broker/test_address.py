@@ -61,6 +61,7 @@ def test_address_is_shown_without_credentials(url: str, shown: str) -> None:
         ("redis://u:secret@h:port", "[Pp]ort"),
         ("redis://u:secret@h?colour=red", "unknown option 'colour'"),
         ("redis://u:secret@h?socket_connect_timeout=soon", "socket_connect_timeout"),
+        ("redis://u:secret@h?socket_connect_timeout=-1", "more than 0"),
         ("rediss://u:secret@h?ssl_cert_reqs=maybe", "maybe"),
         ("rediss://u:secret@h?ssl_ca_certs=/nowhere", "No such file"),
         ("redis://[u:secret@h", "cannot be used"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 import redis
@@ -13,8 +14,11 @@ import redis.asyncio
 
 from mux.broker.address import parse_address
 from mux.broker.broker import Broker, probe
-from mux.broker.connection import Connection
+from mux.broker.connection import MAX_UNANSWERED, Connection
 from mux.broker.embedded import embedded_server
+from mux.broker.gap import Gap
+from mux.broker.holding import Holding
+from mux.broker.location import parse_location
 from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Push
 from tests.servers import PATIENCE_SECONDS, until
@@ -27,20 +31,45 @@ class Heard:
         self.messages: list[tuple[bytes, bytes]] = []
 
     def __call__(self, batch: list[Push]) -> None:
-        self.messages += [(channel, payload) for _, _, channel, payload in batch]
+        self.messages += [(channel, payload) for _, _, channel, payload in batch if not channel.endswith(PROBE)]
 
     async def wait_for(self, count: int) -> list[tuple[bytes, bytes]]:
         await until(lambda: len(self.messages) >= count)
         return self.messages
 
 
+PROBE = b"$probe:test"
+
+
+def make_broker(
+    url: str,
+    pattern: bytes = b"feed:*",
+    *,
+    heard: Heard | None = None,
+    gaps: list[Gap] | None = None,
+    probe_seconds: float = 5,
+    max_held_bytes: int = 2**20,
+    max_held_seconds: float = 0,
+) -> Broker:
+    """Return a broker that nothing keeps from being deaf for a while, and that holds nothing unless told to."""
+    prefix = pattern.replace(b"\\", b"")[:-1]
+    return Broker(
+        parse_location(url),
+        pattern,
+        probe_channel=prefix + PROBE,
+        probe_seconds=probe_seconds,
+        holding=Holding(max_bytes=max_held_bytes, max_seconds=max_held_seconds),
+        on_messages=heard or Heard(),
+        on_writable=lambda: None,
+        on_gap=(gaps if gaps is not None else []).append,
+    )
+
+
 @asynccontextmanager
-async def broker_on(
-    url: str, pattern: bytes = b"feed:*", on_writable: Callable[[], None] = lambda: None
-) -> AsyncIterator[tuple[Broker, Heard]]:
+async def broker_on(url: str, pattern: bytes = b"feed:*", **options: Any) -> AsyncIterator[tuple[Broker, Heard]]:
     """Run a broker for as long as the block runs."""
     heard = Heard()
-    broker = Broker(parse_address(url), pattern, on_messages=heard, on_writable=on_writable)
+    broker = make_broker(url, pattern, heard=heard, **options)
     await broker.start()
     try:
         yield broker, heard
@@ -106,7 +135,7 @@ async def test_connection_is_made_again_and_subscribed(redis_url: str, caplog: p
             assert await heard.wait_for(1) == [(b"again:x", b"back")]
     texts = [record.message for record in caplog.records]
     assert len([line for line in texts if line.startswith("lost Redis")]) == 1
-    assert len([line for line in texts if "again, after" in line]) == 1
+    assert len([line for line in texts if line.startswith("gap 1: ")]) == 1
 
 
 async def test_published_without_connection_is_refused_at_once(free_port: int) -> None:
@@ -129,10 +158,11 @@ async def test_published_and_not_answered_is_reported_lost() -> None:
 
 
 async def test_refused_publish_says_so(redis_url: str) -> None:
-    """A user who may listen but not publish gets Redis' own words."""
+    """A user who may publish no more gets Redis' own words."""
     with redis.Redis.from_url(redis_url) as control:
-        control.execute_command("ACL", "SETUSER", "mute", "on", ">pw", "&feed:*", "+@all", "-publish")
+        control.execute_command("ACL", "SETUSER", "mute", "on", ">pw", "&feed:*", "+@all")
         async with broker_on(_with_user(redis_url, "mute")) as (broker, _):
+            control.execute_command("ACL", "SETUSER", "mute", "-publish")
             with pytest.raises(BrokerRefused, match="NOPERM"):
                 await broker.publish(b"feed:lobby", b"hi")
 
@@ -152,13 +182,21 @@ async def test_user_without_the_channels_is_told_which(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as control:
         control.execute_command("ACL", "SETUSER", "deaf", "on", ">pw", "resetchannels", "+@all")
     with pytest.raises(BrokerRefused, match=r"&feed:\*"):
-        await probe(parse_address(_with_user(redis_url, "deaf")), b"feed:*")
+        await probe(parse_location(_with_user(redis_url, "deaf")), b"feed:*", b"feed:" + PROBE)
+
+
+async def test_user_who_may_not_publish_is_told(redis_url: str) -> None:
+    """Who cannot publish cannot be heard, and that is found at the start."""
+    with redis.Redis.from_url(redis_url) as control:
+        control.execute_command("ACL", "SETUSER", "dumb", "on", ">pw", "&feed:*", "+@all", "-publish")
+    with pytest.raises(BrokerRefused, match=r"\+publish"):
+        await probe(parse_location(_with_user(redis_url, "dumb")), b"feed:*", b"feed:" + PROBE)
 
 
 async def test_wrong_password_is_told(redis_url: str) -> None:
     """The sentence names the URL, not the password."""
     with pytest.raises(BrokerRefused, match="refused the credentials") as refused:
-        await probe(parse_address(_with_user(redis_url, "nobody")), b"feed:*")
+        await probe(parse_location(_with_user(redis_url, "nobody")), b"feed:*", b"feed:" + PROBE)
     assert "pw" not in str(refused.value)
 
 
@@ -167,8 +205,8 @@ async def test_missing_password_is_told() -> None:
     with embedded_server() as url, redis.Redis.from_url(url) as control:
         control.config_set("requirepass", "secret")
         with pytest.raises(BrokerRefused, match="refused the credentials"):
-            await probe(parse_address(url), b"feed:*")
-        await probe(parse_address(f"{url}?password=secret"), b"feed:*")
+            await probe(parse_location(url), b"feed:*", b"feed:" + PROBE)
+        await probe(parse_location(f"{url}?password=secret"), b"feed:*", b"feed:" + PROBE)
 
 
 async def test_replica_is_refused() -> None:
@@ -176,7 +214,7 @@ async def test_replica_is_refused() -> None:
     with embedded_server() as url, redis.Redis.from_url(url) as control:
         control.replicaof("127.0.0.1", "1")
         with pytest.raises(BrokerRefused, match="is a replica"):
-            await probe(parse_address(url), b"feed:*")
+            await probe(parse_location(url), b"feed:*", b"feed:" + PROBE)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +235,7 @@ async def test_server_that_is_no_use_is_told_apart(answer: bytes, error: type[Br
     """Whether to wait or to do something about it depends on what a server says to HELLO."""
     async with scripted_redis(hello=answer) as url:
         with pytest.raises(BrokerError, match=words) as told:
-            await probe(parse_address(url), b"feed:*")
+            await probe(parse_location(url), b"feed:*", b"feed:" + PROBE)
     assert type(told.value) in (error, BrokerLost)
 
 
@@ -205,7 +243,7 @@ async def test_server_that_says_nothing_is_not_waited_for() -> None:
     """A listening socket with nobody behind it costs the connect timeout, no more."""
     async with scripted_redis(hello=None) as url:
         with pytest.raises(BrokerUnavailable, match=r"did not answer in 0\.05 s"):
-            await probe(parse_address(f"{url}?socket_connect_timeout=0.05"), b"feed:*")
+            await probe(parse_location(f"{url}?socket_connect_timeout=0.05"), b"feed:*", b"feed:" + PROBE)
 
 
 async def test_garbage_ends_the_connection_and_it_is_made_again() -> None:
@@ -215,15 +253,14 @@ async def test_garbage_ends_the_connection_and_it_is_made_again() -> None:
         first = broker._connection
         assert first is not None
         garble.set()
-        assert "protocol" in await asyncio.wait_for(asyncio.shield(first.lost), PATIENCE_SECONDS)
+        loss = await asyncio.wait_for(asyncio.shield(first.lost), PATIENCE_SECONDS)
+        assert loss.cause == "garbled"
         await until(lambda: broker._connection not in (None, first))
 
 
 async def test_refusal_at_the_start_ends_the_start(redis_url: str) -> None:
     """Trying again would not help, so start() raises and nothing is left running."""
-    broker = Broker(
-        parse_address(_with_user(redis_url, "nobody")), b"feed:*", on_messages=Heard(), on_writable=lambda: None
-    )
+    broker = make_broker(_with_user(redis_url, "nobody"))
     with pytest.raises(BrokerRefused):
         await broker.start()
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "mux-broker"]
@@ -233,7 +270,12 @@ async def test_publish_on_a_lost_connection_is_answered() -> None:
     """Between the loss and its discovery by the broker a publish is lost, and said to be."""
     async with scripted_redis(then=asyncio.Event()) as url:
         connection = await Connection.open(
-            parse_address(url), b"feed:*", client_name=b"x", on_messages=Heard(), on_writable=lambda: None
+            parse_address(url),
+            b"feed:*",
+            probe_channel=b"feed:" + PROBE,
+            client_name=b"x",
+            on_messages=Heard(),
+            on_writable=lambda: None,
         )
         connection.abort()
         await connection.lost
@@ -242,12 +284,73 @@ async def test_publish_on_a_lost_connection_is_answered() -> None:
         assert isinstance(replies[0], BrokerLost)
 
 
+async def test_publishers_wait_while_many_publishes_are_unanswered(redis_url: str) -> None:
+    """Redis takes commands faster than it sends what they cause; unbounded, it closed us over its output buffer."""
+    told: list[bool] = []
+    async with broker_on(redis_url) as (broker, heard):
+        connection = broker._connection
+        assert connection is not None
+        connection._on_writable = lambda: told.append(connection.is_writable)
+        for _ in range(MAX_UNANSWERED + 1):
+            broker.send(b"feed:lobby", b"", lambda reply: None)
+        writable = [broker.is_writable]
+        await heard.wait_for(MAX_UNANSWERED + 1)
+        writable.append(broker.is_writable)
+        assert writable == [False, True]
+        assert told == [True]
+
+
+async def test_pauses_grow_while_redis_comes_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that lets everybody in and drops them is not stormed, not even by the first retry."""
+    failures: list[int] = []
+
+    def compute(self: object, number: int) -> float:
+        failures.append(number)
+        return 0.0
+
+    monkeypatch.setattr("mux.broker.broker.FullJitterBackoff.compute", compute)
+    gone = asyncio.Event()
+    gone.set()
+    async with scripted_redis(then=gone) as url, broker_on(url):
+        await until(lambda: failures)
+        assert failures[0] == 1
+
+
+async def test_broker_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """An error nobody thought of neither hangs the start nor passes in silence."""
+    broker = make_broker("redis://127.0.0.1:1")
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(broker, "_open", fail)
+    with pytest.raises(ZeroDivisionError):
+        await broker.start()
+    await until(lambda: any(record.levelname == "CRITICAL" for record in caplog.records))
+
+
+async def test_host_that_cannot_be_one_is_unreachable() -> None:
+    """The resolver says so with a UnicodeError."""
+    with pytest.raises(BrokerUnavailable, match="cannot reach"):
+        await probe(parse_location("redis://a..b"), b"feed:*", b"feed:" + PROBE)
+
+
 def _with_user(url: str, name: str) -> str:
     return f"{url}?username={name}&password=pw"
 
 
 _HELLO = b"%2\r\n$5\r\nproto\r\n:3\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
 _SUBSCRIBED = b">3\r\n$10\r\npsubscribe\r\n$6\r\nfeed:*\r\n:1\r\n"
+
+
+_CONVERSATION = (
+    (b"SETNAME", _HELLO),
+    (b"LIB-NAME", b"+OK\r\n"),
+    (b"LIB-VER", b"+OK\r\n"),
+    (b"INFO", b"-NOPERM this user may not\r\n"),
+    (b"PSUBSCRIBE", _SUBSCRIBED),
+    (b"PUBLISH", b":1\r\n>4\r\n$8\r\npmessage\r\n$6\r\nfeed:*\r\n$16\r\nfeed:$probe:test\r\n$0\r\n\r\n"),
+)
 
 
 @asynccontextmanager
@@ -277,11 +380,9 @@ async def scripted_redis(
         elif hello != _HELLO:
             writer.write(hello)
         else:
-            for word, answer in ((b"SETNAME", hello), (b"LIB-NAME", b"+OK\r\n"), (b"LIB-VER", b"+OK\r\n")):
+            for word, answer in _CONVERSATION:
                 await reader.readuntil(word)
                 writer.write(answer)
-            await reader.readuntil(b"PSUBSCRIBE")
-            writer.write(_SUBSCRIBED)
             if len(ends) == 1 and then is not None:
                 await then.wait()
                 writer.write(last_words)

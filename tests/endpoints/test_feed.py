@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mux import Settings
+from mux.broker.embedded import embedded_server
+from mux.hub.hub import CLOSING_SECONDS
 from tests.servers import PATIENCE_SECONDS, Serving, raw_client, receive, serving, until
 
 
@@ -206,6 +210,31 @@ async def test_bad_handshake_is_answered_by_http(feed: Serving) -> None:
     assert "Sec-WebSocket-Key" in body
 
 
+@pytest.mark.parametrize("headers", [["Content-Length: 5"], ["Transfer-Encoding: chunked"]])
+async def test_upgrade_with_a_body_is_refused(
+    feed: Serving, headers: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sanic would look for the body on a connection that is not its own any more, and log a traceback for it."""
+    assert (await http(feed, "GET", "/feed/lobby", b"", [*UPGRADE, *headers]))[0] == 400
+    assert (await http(feed, "POST", "/feed/lobby", b"hi", UPGRADE))[0] == 400
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_publisher_that_waits_for_redis_can_say_goodbye(prefix: str) -> None:
+    """A client that is not read from, because Redis does not keep up, is read from when it is to leave."""
+    with embedded_server() as url:
+        async with serving(redis_url=url, prefix=prefix) as feed, feed.connect() as talker:
+            pid = int(redis.Redis.from_url(url).info("server")["process_id"])
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                while feed.mux.broker.is_writable:
+                    await talker.send("x" * 60_000)
+                async with asyncio.timeout(CLOSING_SECONDS / 2):
+                    await feed.mux.drain()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+
 async def test_newcomer_always_hears_while_the_last_one_leaves(feed: Serving) -> None:
     """The race of one subscription per channel: the last client leaves as another joins, over and over."""
     for _ in range(300):
@@ -316,10 +345,11 @@ async def test_client_that_ignores_the_goodbye_is_cut_off(
 
 
 async def test_publisher_is_told_when_redis_refuses(redis_url: str, prefix: str, publisher: redis.Redis) -> None:
-    """A server whose Redis user may not publish says so to a WebSocket by 1011 and to a POST by 502."""
-    publisher.acl_setuser("listener", True, False, ["+pw"], commands=["+@all", "-publish"], channels=["*"])
+    """A server whose Redis user may publish no more says so to a WebSocket by 1011 and to a POST by 502."""
+    publisher.acl_setuser("listener", True, False, ["+pw"], commands=["+@all"], channels=["*"])
     async with serving(redis_url=f"{redis_url}?username=listener&password=pw", prefix=prefix) as feed:
         async with feed.connect() as client:
+            publisher.acl_setuser("listener", True, commands=["-publish"])
             await client.send("hi")
             with pytest.raises(ConnectionClosed) as closed:
                 await asyncio.wait_for(client.recv(), PATIENCE_SECONDS)
@@ -328,9 +358,17 @@ async def test_publisher_is_told_when_redis_refuses(redis_url: str, prefix: str,
         assert (await http(feed, "POST", "/feed/lobby", b"hi"))[0] == 502
 
 
+async def test_post_without_redis_is_told_to_come_back(free_port: int) -> None:
+    """503 means later; nothing was published."""
+    async with serving(redis_url=f"redis://127.0.0.1:{free_port}", max_held_seconds=0) as feed:
+        status, said = await http(feed, "POST", "/feed/lobby", b"hi")
+        assert (status, said) == (503, "there is no connection to Redis now; try again later\n")
+
+
 async def test_messages_after_the_one_that_failed_are_not_published(free_port: int) -> None:
     """A client is closed over its first message that cannot be sent; the rest of the segment is dropped with it."""
-    async with serving(redis_url=f"redis://127.0.0.1:{free_port}") as feed, raw_client(feed.port) as client:
+    url = f"redis://127.0.0.1:{free_port}"
+    async with serving(redis_url=url, max_held_seconds=0) as feed, raw_client(feed.port) as client:
         client.send(b"\x81\x82\x00\x00\x00\x00hi" * 3)
         said = await client.read(4)
         assert said[:1] == b"\x88"

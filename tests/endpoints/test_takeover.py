@@ -60,6 +60,23 @@ async def test_client_that_is_gone_before_the_handshake_leaves_nothing(feed: Ser
     assert len(feed.mux.hub) == 0
 
 
+async def test_socket_that_was_full_before_the_handshake_is_a_slow_consumers(redis_url: str, prefix: str) -> None:
+    """What an app has sent before counts: the transport has told Sanic that it is full, and tells nobody else."""
+    app: Sanic[Any, Any] = Sanic(f"full-{prefix[:-1]}", configure_logging=False)
+
+    @app.on_request
+    async def fill(request: Request) -> None:
+        request.transport.write(b"x" * 20_000_000)  # type: ignore[attr-defined]
+
+    async with serving(app=app, redis_url=redis_url, prefix=prefix, max_unwritable_seconds=0.1) as feed:
+        _, writer = await asyncio.open_connection("127.0.0.1", feed.port)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(handshake(feed.port))
+        await until(lambda: feed.mux.hub.evicted)
+        writer.transport.abort()
+        assert feed.mux.hub.evicted.total() == 1
+
+
 async def test_tls(redis_url: str, prefix: str) -> None:
     """The feed works under Sanic's own TLS, and ends there as it should."""
     authority = trustme.CA()

@@ -246,3 +246,12 @@ class RouterAgainstModel(RuleBasedStateMachine):
 
 
 TestRouterAgainstModel = RouterAgainstModel.TestCase
+
+
+def test_a_message_over_the_limit_is_dropped_and_counted() -> None:
+    """Any Redis client may publish what no client of ours could; it is not fanned out."""
+    router = Router(max_message_bytes=3)
+    client = FakeClient()
+    router.join(client.subscriber, b"c")
+    router.dispatch([[b"pmessage", b"*", b"c", payload] for payload in (b"abcd", b"abc", b"abcd")])
+    assert (client.written, router.oversized, router.unheard) == ([lines([(b"abc", False)])], 2, 0)

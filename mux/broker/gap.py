@@ -1,0 +1,44 @@
+"""The times in which messages may have been missed.
+
+Redis keeps nothing for a subscriber that is away. So between the last moment a subscription is known to
+have been good and the moment it is good again, anything may have passed. mux cannot get it back, but it
+never keeps quiet about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LATENCY_SECONDS = 1.0
+"""Bytes that came at a moment left Redis so much earlier at the most, or a message published before them
+could be counted as received. A thousand times what a network in one place takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """One time in which messages may have been missed.
+
+    Attributes:
+        number: 1, 2, … in the life of this process.
+        since: when the subscription was last known to be good, in seconds of Unix time.
+        until: when it was good again.
+        cause: one word, as `closed` or `deaf`.
+        reason: the same as half a sentence.
+    """
+
+    number: int
+    since: float
+    until: float
+    cause: str
+    reason: str
+
+    @property
+    def seconds(self) -> float:
+        """How long it was."""
+        return self.until - self.since
+
+    def __str__(self) -> str:
+        return (
+            f"gap {self.number}: messages may have been missed from {self.since:.3f} to {self.until:.3f} "
+            f"({self.seconds:.3f} s): {self.reason}"
+        )
