@@ -65,6 +65,10 @@ class Settings:
     )
     ping_seconds: float = _setting(25.0, "How often a silent client is pinged.", "seconds", 0.05)
     pong_seconds: float = _setting(10.0, "How long it then has to answer.", "seconds", 0.01)
+    drain_seconds: float = _setting(
+        5.0, "Over how long clients are told to go when the server stops; 0 is at once.", "seconds", 0, 3600
+    )
+    log_json: bool = _setting(False, "Log JSON, an object a line.")
     log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:

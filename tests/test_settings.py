@@ -21,6 +21,8 @@ DEFAULTS = {
     "max_unwritable_seconds": 10,
     "ping_seconds": 25,
     "pong_seconds": 10,
+    "drain_seconds": 5,
+    "log_json": False,
     "log_level": "info",
 }
 """Those of design.md, section 7, and of the command line."""

@@ -13,15 +13,17 @@ import asyncio
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from redis.backoff import FullJitterBackoff
 
 from mux.broker.address import Address
 from mux.broker.connection import Connection, Done, settle
-from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
+from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Push, Reply, escape_name
 
 FIRST_RETRY_SECONDS = 0.05
@@ -30,6 +32,12 @@ LAST_RETRY_SECONDS = 2.0
 
 CLOSE_SECONDS = 2.0
 """How long aclose() waits for Redis to answer what was published."""
+
+_REASONS: dict[type[object], str] = {
+    BrokerUnavailable: "redis_unavailable",
+    BrokerLost: "redis_lost",
+    BrokerRefused: "redis_refused",
+}
 
 logger = logging.getLogger("mux.broker")
 
@@ -59,6 +67,12 @@ class Broker:
         self._client_name = escape_name(f"mux-{socket.gethostname()}-{os.getpid()}")
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
+        self.published = 0
+        """Messages that Redis has taken."""
+        self.refused: Counter[str] = Counter()
+        """Messages that it has not, by reason."""
+        self.reconnects: Counter[str] = Counter()
+        """Connections made anew, by what ended the one before."""
 
     async def start(self) -> None:
         """Make the first connection, and keep one from now on.
@@ -91,6 +105,7 @@ class Broker:
 
         done gets the number of connections Redis sent it to, or a BrokerError.
         """
+        done = partial(self._count, done)
         if self._connection is None:
             done(BrokerUnavailable("there is no connection to Redis now; try again later"))
         else:
@@ -109,6 +124,13 @@ class Broker:
         reply = await answer
         if isinstance(reply, BrokerError):
             raise reply
+
+    def _count(self, done: Done, reply: Reply) -> None:
+        if isinstance(reply, BrokerError):
+            self.refused[_REASONS.get(type(reply), "redis")] += 1
+        else:
+            self.published += 1
+        done(reply)
 
     async def aclose(self) -> None:
         """Finish what was published, within 2 s, and close."""
@@ -141,6 +163,8 @@ class Broker:
                 await asyncio.sleep(max(FIRST_RETRY_SECONDS, backoff.compute(min(failures, 16))))
                 failures += 1
                 continue
+            if first.done():
+                self.reconnects["lost"] += 1
             if failures or first.done():
                 logger.warning("connected to Redis at %s again, after %.1f s", self._address, monotonic() - since)
             if not first.done():
