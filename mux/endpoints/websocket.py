@@ -24,7 +24,7 @@ from mux.wire.ws_parser import WebSocketParser
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
 
-REASONS = {CloseCode.INVALID_DATA: "invalid_text", CloseCode.MESSAGE_TOO_BIG: MessageTooLarge().reason}
+REASONS: dict[int, str] = {CloseCode.INVALID_DATA: "invalid_text", CloseCode.MESSAGE_TOO_BIG: MessageTooLarge().reason}
 """What a connection that the parser has failed is counted as, by close code."""
 
 

@@ -11,6 +11,8 @@ from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+)
+from prometheus_client.metrics_core import (
     Metric as Family,
 )
 from prometheus_client.registry import Collector
