@@ -57,7 +57,10 @@ class Drain:
         """
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="mux-drain")
-        await asyncio.shield(self._task)
+        task = self._task
+        await asyncio.wait((task,))  # it does not cancel what it waits for
+        if not task.cancelled():
+            task.result()
 
     async def aclose(self) -> None:
         """Stop, wherever it is."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import redis
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from tests.servers import (
     PATIENCE_SECONDS,
@@ -94,7 +94,7 @@ async def test_drain_may_be_asked_for_twice_at_the_same_time(feed: Serving) -> N
     async with raw_client(feed.port) as client:
         first = asyncio.create_task(feed.mux.drain())
         second = asyncio.create_task(feed.mux.drain())
-        assert await client.read(2) == b"\x88\x1b"
+        assert await client.read(2) == b"\x88\x1a"
         first.cancel()
         assert not second.done()
         client.send(MASKED_CLOSE)
@@ -142,10 +142,9 @@ async def test_closing_ends_a_drain_wherever_it_is(redis_url: str, prefix: str) 
     """Its task has an owner."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed, raw_client(feed.port) as client:
         waiting = asyncio.create_task(feed.mux.drain())
-        assert await client.read(2) == b"\x88\x1b"
+        assert await client.read(2) == b"\x88\x1a"
         await feed.mux.aclose()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+        await waiting
 
 
 async def test_newcomers_are_refused_and_readiness_is_gone_while_it_drains(redis_url: str, prefix: str) -> None:
@@ -282,7 +281,7 @@ async def listener(url: str, heard: list[int], away: list[tuple[int, int]]) -> A
 
     async def listen() -> None:
         while True:
-            with suppress(OSError, ConnectionClosed, TimeoutError, EOFError):
+            with suppress(OSError, WebSocketException):
                 async with connect(url, compression=None, open_timeout=2) as client:
                     is_back = bool(heard)
                     async for message in client:
