@@ -24,9 +24,7 @@ def test_a_stall_is_logged_once_with_its_length(caplog: pytest.LogCaptureFixture
         lag.tick(1.0)
         lag.tick(3.5 + LAG_TICK_SECONDS)
         lag.tick(3.5 + 2 * LAG_TICK_SECONDS)
-    assert [record.message for record in caplog.records] == [
-        "the event loop stood still for 2.5 s: nobody was served"
-    ]
+    assert [record.message for record in caplog.records] == ["the event loop stood still for 2.5 s: nobody was served"]
     assert lag.stalls == 1
     assert 2_400_000 < lag.lags.total < 2_600_000
 
