@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -47,7 +48,7 @@ async def goodbyes(clients: list[ClientConnection]) -> list[tuple[float, int | N
 
 async def connected(stack: AsyncExitStack, url: str, count: int) -> list[ClientConnection]:
     """Open so many WebSockets."""
-    options = {"compression": None, "max_size": None, "ping_interval": None}
+    options: dict[str, Any] = {"compression": None, "max_size": None, "ping_interval": None}
     return [await stack.enter_async_context(connect(url.format(number), **options)) for number in range(count)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate
-from math import inf
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -17,7 +16,6 @@ from prometheus_client.metrics_core import (
     Metric as Family,
 )
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from mux.metrics.catalogue import METRICS, Metric, Snapshot, Value
 from mux.metrics.histogram import upper_bounds
@@ -52,8 +50,7 @@ def _family(metric: Metric, value: Value) -> Family:
         *counts, total = value
         # Nine digits, for 0.000001 cannot be had exactly and its multiples show it.
         bounds = (
-            floatToGoString(inf if bound is None else f"{bound * metric.unit:.9g}")
-            for bound in upper_bounds(len(counts))
+            "+Inf" if bound is None else str(float(f"{bound * metric.unit:.9g}")) for bound in upper_bounds(len(counts))
         )
         buckets = list(zip(bounds, accumulate(counts), strict=True))
         return HistogramMetricFamily(metric.name, metric.text, buckets=buckets, sum_value=total * metric.unit)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -25,7 +26,7 @@ def test_batches_are_small_and_even() -> None:
     """10,000 over 5 s: fifty batches of 200, none of which is a herd."""
     batches = spread(range(10_000), 5, Random(1))
     assert [len(batch) for _, batch in batches] == [200] * 50
-    gaps = [later - earlier for (earlier, _), (later, _) in zip(batches, batches[1:], strict=False)]
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(batches)]
     assert max(gaps) <= 2 * BATCH_SECONDS
 
 
