@@ -123,7 +123,7 @@ class Mux:
     async def drain(self) -> None:
         """Admit nobody any more, and say goodbye to every client with 1001 (going away).
 
-        They are told in batches over drain_seconds. Returns when all are gone, drain_seconds + 3.5 s later at the
+        They are told in batches over drain_seconds. Returns when all are gone, drain_seconds + 3 s later at the
         latest. May be called again, also at the same time: it is done once.
         """
         self._feed.is_draining = True

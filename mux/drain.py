@@ -19,7 +19,7 @@ from websockets.frames import CloseCode
 from mux.hub.hub import Hub
 from mux.hub.spread import spread
 
-GOODBYE_SECONDS = 3.0
+GOODBYE_SECONDS = 2.5
 """How long the last ones told have to read what waits for them and to answer. With what the server takes after
 it for requests and for Redis it is the 5 s that design.md, section 7, gives on top of the drain."""
 
@@ -52,7 +52,7 @@ class Drain:
     async def run(self) -> None:
         """Say goodbye to every client with 1001 (going away), and return when all are gone.
 
-        Takes at most the drain's seconds and 3.5 s more. May be called again, also while it runs: it is done
+        Takes at most the drain's seconds and 3 s more. May be called again, also while it runs: it is done
         once, and whoever waits may be cancelled without ending it.
         """
         if self._task is None:

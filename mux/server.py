@@ -37,7 +37,7 @@ BACKLOG = 8192
 100, a storm of reconnects waits for SYN retries of a second and more (design.md, section 5)."""
 
 
-REQUEST_SECONDS = 1.0
+REQUEST_SECONDS = 0.5
 """How long requests that have begun may take when all clients are gone. A POST takes milliseconds."""
 
 
