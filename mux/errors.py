@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class MuxError(Exception):
     """Root of all errors raised by mux. The message is a sentence for a person."""
@@ -24,6 +26,11 @@ class ClientError(MuxError):
 
     http_status = 400
     close_code = 1008
+
+    @property
+    def reason(self) -> str:
+        """What it is counted as: its name in the manner of metrics, as invalid_channel."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
 
 class InvalidChannel(ClientError):

@@ -77,6 +77,10 @@ class Settings:
     on_gap: OnGap = _setting(  # noqa: RUF009 - immutable
         "keep", "What happens to clients when messages may have been missed: keep, or close with 1012 to re-sync."
     )
+    drain_seconds: float = _setting(
+        5.0, "Over how long clients are told to go when the server stops; 0 is at once.", "seconds", 0, 3600
+    )
+    log_json: bool = _setting(False, "Log JSON, an object a line.")
     log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:

@@ -25,6 +25,8 @@ DEFAULTS = {
     "max_held_bytes": 4 * 1024 * 1024,
     "max_held_seconds": 5,
     "on_gap": "keep",
+    "drain_seconds": 5,
+    "log_json": False,
     "log_level": "info",
 }
 """Those of design.md, section 7, and of the command line."""

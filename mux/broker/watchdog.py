@@ -34,7 +34,15 @@ class Watchdog:
         self._heard = connection.heard
         self._unheard = 0
         self._loop = asyncio.get_running_loop()
+        self._asked_at = 0.0
+        self.round_trip_seconds = 0.0
+        """How long the last answer took; 0 before the first."""
         self._timer = self._loop.call_later(seconds, self._tick)
+
+    @property
+    def is_heard(self) -> bool:
+        """False while a probe is out that was not heard in its time."""
+        return self._unheard < MAX_UNHEARD
 
     def stop(self) -> None:
         """Stop watching."""
@@ -50,10 +58,12 @@ class Watchdog:
         else:
             self._unheard += 1
             self._connection.publish(self._channel, b"", _ignore)
+        self._asked_at = self._loop.time()
         self._connection.ask_role(self._told_role)
         self._timer = self._loop.call_later(self._seconds, self._tick)
 
     def _told_role(self, reply: Reply) -> None:
+        self.round_trip_seconds = self._loop.time() - self._asked_at
         if not isinstance(reply, BrokerError) and not self._connection.is_useful(reply):
             self._connection.drop("demoted", "it is no master any more")
 

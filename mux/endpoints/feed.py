@@ -92,8 +92,9 @@ class Feed:
         try:
             redis_channel = self._admit(request, channel)
         except ClientError as error:
-            return text(f"{error}\n", error.http_status)
+            return self._refuse(error)
         if self.is_draining:
+            self._hub.refused["draining"] += 1
             return _unavailable("the server is going away")
         if _has_body(request):
             return text("a request to upgrade has no body\n", 400)
@@ -113,7 +114,7 @@ class Feed:
             redis_channel = self._admit(request, channel)
             payload = await self._body(request)
         except ClientError as error:
-            return text(f"{error}\n", error.http_status)
+            return self._refuse(error)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == BINARY_TYPE:
             redis_channel = binary_variant(redis_channel)
         try:
@@ -132,6 +133,10 @@ class Feed:
         if origins:  # request.host reads the headers of proxies, which costs
             self._origins.check(origins[0], request.host)
         return self._namespace.redis_channel(channel_from_path(channel))
+
+    def _refuse(self, error: ClientError) -> HTTPResponse:
+        self._hub.refused[error.reason] += 1
+        return text(f"{error}\n", error.http_status)
 
     async def _body(self, request: Request) -> bytes:
         too_large = MessageTooLarge(f"a message may have at most {self._max_message_bytes} bytes")

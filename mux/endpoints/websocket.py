@@ -12,8 +12,10 @@ from typing import TypeAlias
 
 from sanic.request import Request
 from sanic.response import HTTPResponse
+from websockets.frames import CloseCode
 
 from mux.endpoints.takeover import attach, detach
+from mux.errors import MessageTooLarge
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.wire.ws_encoder import PING, encode
@@ -21,6 +23,9 @@ from mux.wire.ws_handshake import Handshake
 from mux.wire.ws_parser import WebSocketParser
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
+
+REASONS: dict[int, str] = {CloseCode.INVALID_DATA: "invalid_text", CloseCode.MESSAGE_TOO_BIG: MessageTooLarge().reason}
+"""What a connection that the parser has failed is counted as, by close code."""
 
 
 class WebSocketEndpoint:
@@ -57,6 +62,7 @@ class WebSocketEndpoint:
         """
         answer = self._handshake.answer(request.path, request.headers.items())
         if answer.status_code != 101:
+            self._hub.refused["handshake"] += 1
             return HTTPResponse(answer.body, answer.status_code, dict(answer.headers.raw_items()))
         taken = detach(request)
         if taken is None:
@@ -108,6 +114,8 @@ class WebSocketEndpoint:
         if data:
             client.write(data)
         if not parser.is_open:
+            if client.channels is not None and parser.failure is not None:
+                self._hub.refused[REASONS.get(parser.failure, "protocol_error")] += 1
             self._leave(client)
             self._hub.closing(client)
         if is_last:

@@ -153,6 +153,12 @@ class WebSocketParser:
         protocol = self._protocol
         return not protocol.incomplete_bytes and protocol.fragments is None and self.is_open
 
+    @property
+    def failure(self) -> int | None:
+        """The close code with which a client's mistake has failed the connection; None when none has."""
+        protocol = self._protocol
+        return protocol.close_sent.code if protocol.parser_exc is not None and protocol.close_sent else None
+
     def receive(self, data: bytes) -> list[Message]:
         """Take bytes from the client and return the messages they complete, in order."""
         protocol = self._protocol
