@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resync": {"hub"},
     "logs": set(),
     "endpoints": {"broker", "errors", "hub", "metrics", "resync", "settings", "wire"},
-    "app": {"broker", "drain", "endpoints", "errors", "hub", "metrics", "settings", "wire"},
+    "app": {"broker", "drain", "endpoints", "errors", "hub", "metrics", "resync", "settings", "wire"},
     "supervisor": set(),
     "server": {"app", "broker", "errors", "logs", "metrics", "settings", "supervisor", "version", "wire"},
     "client": {"errors"},

@@ -34,8 +34,7 @@ async def test_clients_are_kept_and_the_app_is_told(
 
 async def test_clients_are_closed_to_read_anew(redis_url: str, prefix: str, publisher: redis.Redis) -> None:
     """With on_gap=close everybody gets 1012, and a second gap in the middle of it does not stop it."""
-    options = {"on_gap": "close", "prefix": prefix}
-    async with serving(redis_url=redis_url, drain_seconds=0.5, **options) as feed:
+    async with serving(redis_url=redis_url, prefix=prefix, drain_seconds=0.5, on_gap="close") as feed:
         clients = [await feed.connect() for _ in range(20)]
         for number in (1, 2):
             publisher.client_kill_filter(skipme=True, _type="pubsub")
