@@ -18,8 +18,12 @@ from websockets.frames import CloseCode
 
 from mux.broker.address import parse_address
 from mux.broker.broker import Broker
+from mux.descriptors import descriptor_limit
 from mux.endpoints.feed import Feed
+from mux.endpoints.guard import guarded_protocol
+from mux.endpoints.websocket import WebSocketClient
 from mux.errors import InvalidSetting, MessageTooLarge
+from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.settings import Settings
 from mux.wire.channel import Namespace, binary_variant, check_channel
@@ -49,7 +53,8 @@ class Mux:
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
         self.hub = Hub(
-            max_pending_bytes=settings.max_pending_bytes,
+            # A message that may be sent can be delivered: it and one behind it may wait.
+            max_pending_bytes=max(settings.max_pending_bytes, 2 * settings.max_message_bytes),
             max_unwritable_seconds=settings.max_unwritable_seconds,
             ping_seconds=settings.ping_seconds,
             pong_seconds=settings.pong_seconds,
@@ -61,7 +66,13 @@ class Mux:
             on_messages=self.hub.dispatch,
             on_writable=lambda: self._feed.resume(),
         )
-        self._feed = Feed(self.hub, self.broker, settings)
+        descriptors = descriptor_limit()
+        self.admission: Admission[WebSocketClient] = Admission(
+            max_connections=settings.max_connections,
+            max_per_address=settings.max_connections_per_address,
+            max_descriptors=descriptors_for_clients(descriptors) if descriptors else 0,
+        )
+        self._feed = Feed(self.hub, self.broker, settings, self.admission)
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Task[None] | None = None
         self._feed.mount(app)
@@ -151,11 +162,13 @@ class Mux:
 
 
 def create_app(settings: Settings) -> Sanic[Any, Any]:
-    """Return the app that `mux serve` serves: nothing but a Mux.
+    """Return the app that `mux serve` serves: nothing but a Mux, with app.ctx.http_protocol to listen with.
 
     Raises:
         InvalidSetting: as Mux.
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
-    Mux(app, settings=settings)
+    app.config.REQUEST_TIMEOUT = app.config.KEEP_ALIVE_TIMEOUT = settings.handshake_seconds
+    mux = Mux(app, settings=settings)
+    app.ctx.http_protocol = guarded_protocol(mux.hub, mux.admission)
     return app
