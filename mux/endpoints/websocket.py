@@ -92,7 +92,7 @@ class WebSocketEndpoint:
             if client.channels is None:
                 break  # it was closed over the message before
             self._on_message(client, payload, binary)
-        if excess is not None and parser.is_open:
+        if excess is not None and client.channels is not None:
             self._hub.refused[excess] += 1
             parser.close(CloseCode.POLICY_VIOLATION, f"too many {excess}")
         self._flush(client, parser)

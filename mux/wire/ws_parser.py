@@ -148,7 +148,7 @@ class _Joining(ServerProtocol):
         self.incomplete_bytes -= _wire_size(len(frame.data))
         if frame.opcode <= Opcode.BINARY:
             self._join(frame)
-        else:
+        elif frame.opcode is not Opcode.CLOSE:
             self.control_frames += 1
 
     def _join(self, frame: Frame) -> None:
@@ -218,7 +218,7 @@ class WebSocketParser:
         return messages
 
     def control_frames(self) -> int:
-        """Return how many control frames have come since this was last asked."""
+        """Return how many pings and pongs have come since this was last asked."""
         count, self._protocol.control_frames = self._protocol.control_frames, 0
         return count
 
