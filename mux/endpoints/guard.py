@@ -8,7 +8,7 @@ that Sanic leaves open are closed here, in a protocol class of its own for the s
    request counts.
 2. When nearly no descriptor is left, a new connection is cut off before anything is made for it.
 
-With takeover.py this is the other module that touches what Sanic does not document: `_time` and `_http` of
+With takeover.py this is the other module that touches what Sanic does not document: `_time` of
 HttpProtocol, and `connections`.
 """
 
@@ -24,7 +24,7 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from mux.hub.admission import Admission
 from mux.hub.hub import Hub
 
-PRIVATE_NAMES = ("_http", "_time", "connections")
+PRIVATE_NAMES = ("_time", "connections")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
 
 
@@ -47,7 +47,7 @@ def guarded_protocol(hub: Hub, admission: Admission[Any]) -> type[HttpProtocol]:
             transport.abort()  # type: ignore[attr-defined]  # it is a Transport
 
         def data_received(self, data: bytes) -> None:
-            http = self._http
+            http = self.http  # None until the connection has its task
             is_new = http is None or (http.stage is Stage.IDLE and not http.request_body)
             begun = self._time
             super().data_received(data)
