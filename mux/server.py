@@ -12,6 +12,7 @@ import gc
 import logging
 import logging.config
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ BACKLOG = 8192
 """Connections the kernel keeps until they are accepted; it caps them at net.core.somaxconn. With Sanic's
 100, a storm of reconnects waits for SYN retries of a second and more (design.md, section 5)."""
 
+
+_QUERY = re.compile(r"\?[^\s'\"]*")
 
 REQUEST_SECONDS = 2.0
 """How long requests that have begun may take when the server stops. A POST takes milliseconds."""
@@ -69,11 +72,23 @@ def configure_logging(level: str) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s[%(process)d] %(message)s"}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "filters": {"without_query": {"()": _WithoutQuery}},
+            "handlers": {
+                "stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["without_query"]}
+            },
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {"mux": {"level": level.upper()}},
         }
     )
+
+
+class _WithoutQuery(logging.Filter):
+    """Takes the query out of what Sanic says of a request: it may carry a token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("sanic"):
+            record.msg, record.args = _QUERY.sub("?...", record.getMessage()), None
+        return True
 
 
 @contextmanager

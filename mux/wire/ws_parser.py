@@ -10,7 +10,7 @@ It leaves three things to its user, and they are here:
 3. After a failure nothing more is delivered, whatever came in the same segment; what came whole
    before it, or before a close frame, is.
 
-Nearly all frames are short messages and pings that came whole. These are taken apart here, at a tenth of
+Nearly all frames are short messages, pings and pongs that came whole. These are taken apart here, at a tenth of
 the cost, so that a flood of them does not keep the event loop from everybody else; whatever is long, cut,
 in fragments or wrong goes through `websockets`.
 
@@ -44,8 +44,8 @@ BYTES_PER_FRAGMENT = 64
 MAX_CONTROL_BYTES = 125
 """Largest payload of a control frame (RFC 6455, section 5.5)."""
 
-_FIN_TEXT, _FIN_BINARY, _FIN_PING = 0x81, 0x82, 0x89
-_WHOLE = frozenset((_FIN_TEXT, _FIN_BINARY, _FIN_PING))
+_FIN_TEXT, _FIN_BINARY, _FIN_PING, _FIN_PONG = 0x81, 0x82, 0x89, 0x8A
+_WHOLE = frozenset((_FIN_TEXT, _FIN_BINARY, _FIN_PING, _FIN_PONG))
 
 _new_text_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -115,7 +115,7 @@ class _Joining(ServerProtocol):
         at, end = 0, len(data)
         while end - at >= 6:
             first, size, mask = data[at], data[at + 1] ^ 0x80, at + 2
-            if size == 126 and first != _FIN_PING:
+            if size == 126 and first < _FIN_PING:
                 size, mask = int.from_bytes(data[at + 2 : at + 4]), at + 4
                 if size < 126:
                     break
@@ -123,7 +123,7 @@ class _Joining(ServerProtocol):
                 break
             start = mask + 4
             stop = start + size
-            if first not in _WHOLE or (size > self.limit_bytes and first != _FIN_PING):
+            if first not in _WHOLE or (size > self.limit_bytes and first < _FIN_PING):
                 break
             if stop > end:
                 self.kept = data[at:]
@@ -132,6 +132,8 @@ class _Joining(ServerProtocol):
             if first == _FIN_PING:
                 self.control_frames += 1
                 self.writes.append(b"\x8a%c%b" % (size, payload))
+            elif first == _FIN_PONG:
+                self.control_frames += 1
             elif first == _FIN_BINARY or is_text(payload):
                 self.messages.append((payload, first == _FIN_BINARY))
             else:

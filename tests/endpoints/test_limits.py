@@ -21,6 +21,7 @@ from mux.app import create_app
 from mux.endpoints import takeover
 from mux.endpoints.guard import PRIVATE_NAMES, guarded_protocol
 from mux.hub.admission import HEADROOM_DESCRIPTORS, LAST_DESCRIPTORS
+from mux.server import configure_logging
 from mux.settings import Settings
 from tests.servers import PATIENCE_SECONDS, RawClient, Serving, handshake, raw_client, running, serving, until
 
@@ -110,7 +111,7 @@ async def test_refusals_are_counted_by_reason(feed: Serving) -> None:
 @pytest.mark.parametrize("segments", [1, 20], ids=["one segment", "a segment each"])
 async def test_too_many_messages_close_the_client(redis_url: str, prefix: str, segments: int) -> None:
     """A burst is published, the next message is not, and the client is told; segments make no difference."""
-    limits = {"max_messages_per_second": 0.001, "max_messages_burst": 10}
+    limits: dict[str, Any] = {"max_messages_per_second": 0.001, "max_messages_burst": 10}
     async with (
         serving(redis_url=redis_url, prefix=prefix, **limits) as feed,
         feed.connect() as listener,
@@ -130,7 +131,7 @@ async def test_too_many_messages_close_the_client(redis_url: str, prefix: str, s
 
 async def test_too_many_control_frames_close_the_client(redis_url: str, prefix: str) -> None:
     """A parser at rest is thrown away after every ping; what it counted is not."""
-    limits = {"max_control_frames_per_second": 0.001, "max_control_frames_burst": 10}
+    limits: dict[str, Any] = {"max_control_frames_per_second": 0.001, "max_control_frames_burst": 10}
     async with serving(redis_url=redis_url, prefix=prefix, **limits) as feed, raw_client(feed.port) as client:
         for _ in range(10):
             client.send(PING)
@@ -143,7 +144,7 @@ async def test_too_many_control_frames_close_the_client(redis_url: str, prefix: 
 
 async def test_a_goodbye_is_no_flood(redis_url: str, prefix: str) -> None:
     """The close frame that is one control frame too many is answered as any."""
-    limits = {"max_control_frames_per_second": 0.001, "max_control_frames_burst": 1}
+    limits: dict[str, Any] = {"max_control_frames_per_second": 0.001, "max_control_frames_burst": 1}
     async with serving(redis_url=redis_url, prefix=prefix, **limits) as feed, raw_client(feed.port) as client:
         client.send(PING + GOODBYE)
         assert await client.read_to_end() == b"\x8a\x00\x88\x02\x03\xe8"
@@ -152,7 +153,7 @@ async def test_a_goodbye_is_no_flood(redis_url: str, prefix: str) -> None:
 
 async def test_what_is_cut_off_by_a_goodbye_is_counted(redis_url: str, prefix: str) -> None:
     """Messages over the limit and a goodbye in one segment: not all are published, and that is not hidden."""
-    limits = {"max_messages_per_second": 0.001, "max_messages_burst": 1}
+    limits: dict[str, Any] = {"max_messages_per_second": 0.001, "max_messages_burst": 1}
     async with serving(redis_url=redis_url, prefix=prefix, **limits) as feed, raw_client(feed.port) as client:
         client.send(HI * 2 + GOODBYE)
         assert await client.read_to_end() == b"\x88\x02\x03\xe8"
@@ -279,3 +280,19 @@ async def test_the_last_descriptors_are_given_to_nobody(
             for _, other in [*idle, (reader, writer)]:
                 other.transport.abort()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_no_query_reaches_the_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Sanic logs the whole URL of a request that failed; what other loggers say stays as it is."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        configure_logging("info")
+        logging.getLogger("sanic.error").error("Exception occurred while handling uri: %s", "'http://h/x?token=1'")
+        logging.getLogger("mux.hub").warning("why? %s", "because")
+    finally:
+        root.handlers[:], root.level = before
+    said = capsys.readouterr().err
+    assert "'http://h/x?...'" in said
+    assert "why? because" in said
+    assert "token" not in said
