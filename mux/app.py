@@ -22,10 +22,14 @@ from mux.broker.broker import Broker
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
+from mux.descriptors import descriptor_limit
 from mux.drain import Drain
 from mux.endpoints.feed import ANNOUNCEMENT_BYTES, Feed
+from mux.endpoints.guard import guarded_protocol
 from mux.endpoints.ops import Ops
+from mux.endpoints.websocket import WebSocketClient
 from mux.errors import InvalidSetting, MessageTooLarge
+from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
@@ -67,7 +71,8 @@ class Mux:
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
         self.hub = Hub(
-            max_pending_bytes=settings.max_pending_bytes,
+            # A message that may be sent can be delivered: it and one behind it may wait.
+            max_pending_bytes=max(settings.max_pending_bytes, 2 * settings.max_message_bytes),
             max_unwritable_seconds=settings.max_unwritable_seconds,
             ping_seconds=settings.ping_seconds,
             pong_seconds=settings.pong_seconds,
@@ -86,7 +91,13 @@ class Mux:
             on_gap=self._after_gap,
         )
         self._gap_callbacks: list[Callable[[Gap], None]] = []
-        self._feed = Feed(self.hub, self.broker, settings)
+        descriptors = descriptor_limit()
+        self.admission: Admission[WebSocketClient] = Admission(
+            max_connections=settings.max_connections,
+            max_per_address=settings.max_connections_per_address,
+            max_descriptors=descriptors_for_clients(descriptors) if descriptors else 0,
+        )
+        self._feed = Feed(self.hub, self.broker, settings, self.admission)
         self._timer: asyncio.TimerHandle | None = None
         self._resync = Resync(self.hub, seconds=settings.drain_seconds)
         self._drain = Drain(self.hub, seconds=settings.drain_seconds)
@@ -119,7 +130,7 @@ class Mux:
         else:
             payload = message.encode() if isinstance(message, str) else orjson.dumps(message)
         if len(payload) > self.settings.max_message_bytes:
-            self.hub.refused[MessageTooLarge().reason] += 1
+            self.hub.refused[MessageTooLarge.counted_as] += 1
             raise MessageTooLarge(
                 f"the message has {len(payload)} bytes; at most {self.settings.max_message_bytes} are allowed"
             )
@@ -196,7 +207,7 @@ class Mux:
 
 
 def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any]:
-    """Return the app that `mux serve` serves: nothing but a Mux.
+    """Return the app that `mux serve` serves: nothing but a Mux, with app.ctx.http_protocol to listen with.
 
     Args:
         settings: all of them.
@@ -206,5 +217,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any
         InvalidSetting: as Mux.
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
-    Mux(app, settings=settings, ops=True, place=place)
+    app.config.REQUEST_TIMEOUT = app.config.KEEP_ALIVE_TIMEOUT = settings.handshake_seconds
+    mux = Mux(app, settings=settings, ops=True, place=place)
+    app.ctx.http_protocol = guarded_protocol(mux.hub, mux.admission)
     return app

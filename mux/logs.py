@@ -7,9 +7,21 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import re
 from datetime import UTC, datetime
 
 import orjson
+
+_QUERY = re.compile(r"\?[^\s'\"]*")
+
+
+class WithoutQuery(logging.Filter):
+    """Takes the query out of what Sanic says of a request: it may carry a token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith("sanic"):
+            record.msg, record.args = _QUERY.sub("?...", record.getMessage()), None
+        return True
 
 
 class JsonLines(logging.Formatter):
@@ -47,7 +59,14 @@ def configure_logging(level: str, *, json: bool) -> None:
                 "text": {"format": "%(asctime)s %(levelname)-7s %(name)s[%(process)d] %(message)s"},
                 "json": {"()": JsonLines},
             },
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json" if json else "text"}},
+            "filters": {"without_query": {"()": WithoutQuery}},
+            "handlers": {
+                "stderr": {
+                    "class": "logging.StreamHandler",
+                    "formatter": "json" if json else "text",
+                    "filters": ["without_query"],
+                }
+            },
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {"mux": {"level": level.upper()}},
         }

@@ -26,6 +26,7 @@ from mux.app import create_app
 from mux.broker.broker import probe
 from mux.broker.embedded import embedded_server
 from mux.broker.location import parse_location
+from mux.descriptors import raise_descriptor_limit
 from mux.errors import CannotListen, MuxError
 from mux.logs import configure_logging
 from mux.metrics.board import Board, Place
@@ -53,6 +54,7 @@ def serve(settings: Settings) -> None:
         BrokerError: Redis cannot be reached, or does not want us.
     """
     configure_logging(settings.log_level, json=settings.log_json)
+    raise_descriptor_limit()
     with listening_socket(settings.host, settings.port) as sock, _redis(settings) as redis_url:
         settings = replace(settings, redis_url=redis_url)
         location = parse_location(redis_url)
@@ -157,7 +159,11 @@ async def _serve(settings: Settings, sock: socket.socket, place: Place | None) -
     app = create_app(settings, place)
     # Any: the methods of Sanic's AsyncioServer have no annotations.
     server: Any = await app.create_server(
-        sock=sock, backlog=BACKLOG, access_log=False, asyncio_server_kwargs={"start_serving": False}
+        sock=sock,
+        backlog=BACKLOG,
+        access_log=False,
+        protocol=app.ctx.http_protocol,
+        asyncio_server_kwargs={"start_serving": False},
     )
     await server.startup()
     await server.before_start()

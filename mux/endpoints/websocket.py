@@ -8,6 +8,7 @@ when a client has left, is told by whoever makes a WebSocketEndpoint.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import TypeAlias
 
 from sanic.request import Request
@@ -16,6 +17,7 @@ from websockets.frames import CloseCode
 
 from mux.endpoints.takeover import attach, detach
 from mux.errors import MessageTooLarge
+from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.wire.ws_encoder import PING, encode
@@ -24,7 +26,10 @@ from mux.wire.ws_parser import WebSocketParser
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
 
-REASONS: dict[int, str] = {CloseCode.INVALID_DATA: "invalid_text", CloseCode.MESSAGE_TOO_BIG: MessageTooLarge().reason}
+REASONS: dict[int, str] = {
+    CloseCode.INVALID_DATA: "invalid_text",
+    CloseCode.MESSAGE_TOO_BIG: MessageTooLarge.counted_as,
+}
 """What a connection that the parser has failed is counted as, by close code."""
 
 
@@ -36,6 +41,8 @@ class WebSocketEndpoint:
         max_message_bytes: a longer message fails the connection with 1009.
         on_message: takes a client, a payload, and whether it was sent as binary.
         on_leave: takes a client and the channels it has just left; called once for each that had any.
+        on_lost: takes a client that is gone; called once for each.
+        pace: how fast a client may speak.
     """
 
     def __init__(
@@ -45,12 +52,16 @@ class WebSocketEndpoint:
         max_message_bytes: int,
         on_message: Callable[[WebSocketClient, bytes, bool], None],
         on_leave: Callable[[WebSocketClient, list[bytes]], None],
+        on_lost: Callable[[WebSocketClient], None],
+        pace: Pace[WebSocketClient],
     ) -> None:
         self._hub = hub
         self._handshake = Handshake()
         self._max_message_bytes = max_message_bytes
         self._on_message = on_message
         self._on_leave = on_leave
+        self._on_lost = on_lost
+        self._pace = pace
 
     ping = PING
 
@@ -82,10 +93,17 @@ class WebSocketEndpoint:
         """Handle what a client sent."""
         parser = self._parser(client)
         messages = parser.receive(data)
+        excess = None
+        if self._pace.is_limited:
+            allowed, excess = self._pace.count(client, len(messages), parser.control_frames(), monotonic())
+            del messages[allowed:]
         for payload, binary in messages:
             if client.channels is None:
                 break  # it was closed over the message before
             self._on_message(client, payload, binary)
+        if excess is not None and client.channels is not None:
+            self._hub.refused[excess] += 1
+            parser.close(CloseCode.POLICY_VIOLATION, f"too many {excess}")
         self._flush(client, parser)
         # Who sends no message needs no parser: it only answers pings.
         if not messages and parser.is_at_rest:
@@ -102,6 +120,8 @@ class WebSocketEndpoint:
     def lost(self, client: WebSocketClient) -> None:
         """Forget a client whose connection is gone."""
         self._leave(client)
+        self._pace.forget(client)
+        self._on_lost(client)
         self._hub.disconnected(client)
 
     def _parser(self, client: WebSocketClient) -> WebSocketParser:

@@ -54,7 +54,7 @@ class Hub:
         self.evicted: Counter[str] = Counter()
         """How many connections were ended against their will, by reason."""
         self.refused: Counter[str] = Counter()
-        """What clients were not allowed to do, by reason; counted by the endpoints."""
+        """How many requests were refused and clients closed for breaking a rule, by reason."""
         self.on_empty: Callable[[], None] | None = None
         """Called when the last connection is gone."""
         # Deadlines are exact to a tick, so a tick is a small part of the shortest.

@@ -131,9 +131,9 @@ async def test_every_refusal_is_counted_by_its_reason(redis_url: str, prefix: st
             pass
         refused = dict(feed.mux.hub.refused)
         assert refused == {
-            "invalid_channel": 1,
-            "origin_refused": 1,
-            "message_too_large": 2,
+            "channel": 1,
+            "origin": 1,
+            "too_large": 2,
             "handshake": 1,
             "invalid_text": 1,
             "protocol_error": 1,
