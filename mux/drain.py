@@ -44,11 +44,6 @@ class Drain:
         self._dice = dice or Random()  # noqa: S311 - nothing is kept secret by it
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def has_begun(self) -> bool:
-        """True from the first run() on: nobody is to be admitted any more."""
-        return self._task is not None
-
     async def run(self) -> None:
         """Say goodbye to every client with 1001 (going away), and return when all are gone.
 

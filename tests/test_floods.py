@@ -121,18 +121,9 @@ FLOODS = {
 }
 
 
-DROPS_REDIS = pytest.mark.xfail(
-    strict=False,
-    reason="from 7.2 on Redis keeps each push to its own publisher in 16 KiB, and drops us at 2,000 of them in a row",
-)
-
-
 @pytest.mark.parametrize(
     "frames",
-    [
-        pytest.param(frames, id=name, marks=[DROPS_REDIS] if name in ("tiny messages", "empty messages") else [])
-        for name, frames in FLOODS.items()
-    ],
+    [pytest.param(frames, id=name) for name, frames in FLOODS.items()],
 )
 async def test_a_flood_of_frames_is_bounded(server: ServerProcess, frames: bytes) -> None:
     """As fast as one client can."""

@@ -23,7 +23,7 @@ from time import time
 from redis.backoff import FullJitterBackoff
 
 from mux.broker.connection import Connection, Done, Loss, settle
-from mux.broker.gap import LATENCY_SECONDS, Gap
+from mux.broker.gap import Gap
 from mux.broker.holding import Held, Holding
 from mux.broker.location import Location
 from mux.broker.watchdog import Watchdog
@@ -244,8 +244,7 @@ class Broker:
         finally:
             self._watchdog.stop()
         self._connection = None
-        silent_seconds = asyncio.get_running_loop().time() - connection.heard_at
-        self._good_until = time() - silent_seconds - LATENCY_SECONDS
+        self._good_until = connection.good_at
         logger.error("lost Redis at %s: %s; connecting again", self._location, loss.reason)
         return loss
 

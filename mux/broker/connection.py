@@ -22,6 +22,7 @@ import re
 import socket
 from collections import deque
 from collections.abc import Callable
+from time import time
 from typing import NamedTuple, TypeAlias, cast
 
 from mux.broker.address import Address
@@ -63,8 +64,10 @@ class Connection(asyncio.Protocol):
         """Done when the connection has ended."""
         self.heard = 0
         """Messages that came."""
-        self.heard_at = loop.time()
-        """When the last bytes came, on the clock of the loop."""
+        self.good_at = 0.0
+        """Everything published before this moment, in seconds of Unix time, has come. Replies and messages share
+        one order: when the answer to a command is here, so is all that Redis had for us when it got the command.
+        The moment bytes are read says nothing, for they may have waited in the socket."""
         self.client_id = 0
         """What Redis calls this connection; it counts them."""
         self.buffer_kills: int | None = None
@@ -213,6 +216,7 @@ class Connection(asyncio.Protocol):
             pass_on(messages)
 
         self._on_messages = hear
+        sent_at = time()
         answer = await self._command(b"PUBLISH", probe_channel, b"")
         if isinstance(answer, BrokerRefused):
             raise BrokerRefused(f"Redis at {address} does not let us publish ({answer}); give the user +publish")
@@ -221,6 +225,7 @@ class Connection(asyncio.Protocol):
         lost.cancel()
         if not heard.done():
             raise BrokerUnavailable(f"the connection to Redis was lost: {self._loss.reason}")
+        self.good_at = sent_at
 
     async def _command(self, *words: bytes) -> Reply:
         reply: asyncio.Future[Reply] = self._loop.create_future()
@@ -266,7 +271,6 @@ class Connection(asyncio.Protocol):
         except BrokerGarbled as error:
             self.drop("garbled", f"what came is not Redis' protocol ({error})")
             return
-        self.heard_at = self._loop.time()
         for reply in others:
             self._answer(reply)
         if messages:

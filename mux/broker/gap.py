@@ -9,10 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LATENCY_SECONDS = 1.0
-"""Bytes that came at a moment left Redis so much earlier at the most, or a message published before them
-could be counted as received. A thousand times what a network in one place takes."""
-
 
 @dataclass(frozen=True, slots=True)
 class Gap:
