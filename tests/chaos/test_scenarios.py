@@ -1,0 +1,26 @@
+"""Every fault once, for a moment: nobody misses a message silently, and all is well again."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from mux import Settings
+from tests.chaos.rig import Rig, Scenario
+from tests.chaos.scenarios import SCENARIOS
+
+HOLD_SECONDS = 0.4
+"""How long a fault lasts here; `tox -e chaos` has longer ones."""
+
+HAS_PROBE = any(spec.name == "probe_seconds" for spec in fields(Settings))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+async def test_no_message_is_lost_silently(rig: Rig, scenario: Scenario) -> None:
+    """No duplicate, no reorder, every missing message inside a reported gap, and everybody hears again."""
+    if scenario.needs_probe and not HAS_PROBE:
+        pytest.skip("nothing probes the connection yet")
+    outcome = await rig.run(scenario, seed=4, hold_seconds=HOLD_SECONDS)
+    assert outcome.verdict.problems == []
+    assert outcome.verdict.received > 0
