@@ -92,9 +92,7 @@ class Rig:
             stuck = await self._recover(traffic, mended)
             recovery_seconds = time() - mended
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancel(tasks)
         return self._judge(scenario, traffic, stuck, started, logs, recovery_seconds)
 
     async def mend(self) -> None:
@@ -157,6 +155,16 @@ class Rig:
         verdict.problems += problems
         gap_seconds = sum(gap.until - gap.since for gap in ledger.gaps)
         return Outcome(scenario.name, verdict, len(ledger.gaps), gap_seconds, recovery_seconds, dict(traffic.errors))
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    """End the clients. Once is not always enough: before Python 3.12 wait_for() could lose a cancellation."""
+    pending = set(tasks)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=2)
 
 
 @asynccontextmanager
