@@ -16,12 +16,5 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 @pytest.fixture(scope="session")
 async def rig(anyio_backend: object) -> AsyncIterator[Rig]:
     """Return the machines that all scenarios break, one after the other."""
-    import asyncio, sys
-    def dump():
-        with open("/tmp/tasks.txt", "a") as f:
-            print("=====", file=f)
-            for x in asyncio.all_tasks(): x.print_stack(file=f)
-        asyncio.get_running_loop().call_later(15, dump)
-    asyncio.get_running_loop().call_later(15, dump)
     async with run_rig(seed=4) as one:
         yield one

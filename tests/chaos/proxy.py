@@ -121,7 +121,7 @@ class Link:
             if not chunk:
                 break
             await way.carry(chunk, writer)
-        if writer.can_write_eof():
+        if not writer.transport.is_closing():
             writer.write_eof()
 
 
@@ -199,7 +199,7 @@ class Proxy:
     async def _run(self, link: Link, reader: asyncio.StreamReader) -> None:
         try:
             await link.run(reader, self._target, self.up, self.down)
-        except* OSError:
+        except* (OSError, RuntimeError):  # uvloop raises RuntimeError on a closed handle
             link.reset()  # what one side did, the other sees
         finally:
             del self._links[link]
