@@ -50,6 +50,7 @@ class Traffic:
         """What publishers and subscribers were told, and how often."""
         self._publishers: dict[str, set[str]] = defaultdict(set)
         self._last: dict[tuple[str, str], int] = {}
+        self._idle: set[tuple[str, str]] = set()
         self._is_publishing = True
         self._live: dict[tuple[str, str], Session] = {}
 
@@ -71,7 +72,9 @@ class Traffic:
         ]
 
     def is_quiet(self) -> bool:
-        """Tell whether every subscriber has received the last certain message of every publisher."""
+        """Tell whether no publisher is at a message, and every subscriber has the last certain one of each."""
+        if len(self._idle) < sum(map(len, self._publishers.values())):
+            return False
         return all(
             any(m.publisher == publisher and m.sequence >= last for m, _ in reversed(session.received))
             for session in self._live.values()
@@ -120,6 +123,7 @@ class Traffic:
                             await asyncio.wait_for(client.send(_write(sent.message)), ANSWER_SECONDS)
                             self._last[channel, publisher] = number
                             await asyncio.sleep(PAUSE_SECONDS)
+                        self._idle.add((channel, publisher))
                         # Until its connection is closed it may be told that messages were lost.
                         await asyncio.shield(listening)
                     finally:
@@ -132,6 +136,7 @@ class Traffic:
                 sent.certain = False
             self._last.pop((channel, publisher), None)
             await asyncio.sleep(AGAIN_SECONDS)
+        self._idle.add((channel, publisher))
 
     async def publish_by_post(self, port: int, channel: str, publisher: str) -> None:
         """POST, and believe the status."""
@@ -174,6 +179,7 @@ class Traffic:
                 sent.settled_at = time()
                 self._last[channel, publisher] = number
             await asyncio.sleep(PAUSE_SECONDS)
+        self._idle.add((channel, publisher))
 
     def _sent(self, channel: str, publisher: str, number: int) -> Sent:
         sent = Sent(Message(channel, publisher, number), time())
