@@ -107,6 +107,7 @@ def test_version() -> None:
     """`mux --version` says one line."""
     assert re.fullmatch(r"mux \d+\.\d+\.\d+\n", run_mux("--version").stdout)
 
+
 def test_readme_lists_every_setting() -> None:
     """What `mux serve --help` knows, the README knows."""
     readme = (Path(__file__).parent.parent / "README.md").read_text()

@@ -52,7 +52,17 @@ def summary(outcomes: list[Outcome]) -> Table:
     """Return a table with a line for each scenario."""
     table = Table(title=f"{len(outcomes)} runs")
     table.add_column("scenario")
-    for heading in ("runs", "sent", "uncertain", "received", "missed in gaps", "gaps", "gap s", "back after s", "broken"):
+    for heading in (
+        "runs",
+        "sent",
+        "uncertain",
+        "received",
+        "missed in gaps",
+        "gaps",
+        "gap s",
+        "back after s",
+        "broken",
+    ):
         table.add_column(heading, justify="right")
     by_name: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.chaos.rig import Rig, rig as run_rig
+from tests.chaos.rig import Rig
+from tests.chaos.rig import rig as run_rig
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""The gaps a server tells of in its log, one WARNING line each:
+"""The gaps a server tells of in its log.
+
+One WARNING line each:
 
     gap 3: messages may have been missed from 1700000000.123 to 1700000001.456 (1.333 s): REASON
 

@@ -48,11 +48,7 @@ class RedisServer:
 
     async def start(self) -> None:
         """Start it and wait until it answers."""
-        self._process = subprocess.Popen(
-            [find_server(), str(self._folder / "redis.conf"), "--port", str(self.port), "--dir", str(self._folder)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._spawn()
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 try:
@@ -62,6 +58,13 @@ class RedisServer:
                 else:
                     writer.close()
                     return
+
+    def _spawn(self) -> None:
+        self._process = subprocess.Popen(
+            [find_server(), str(self._folder / "redis.conf"), "--port", str(self.port), "--dir", str(self._folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     @property
     def is_running(self) -> bool:

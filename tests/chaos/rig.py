@@ -70,13 +70,16 @@ class Rig:
 
     def __init__(self, redis: RedisServer, control: Redis, link: Proxy, door: Proxy, servers: list[MuxServer]) -> None:
         self.redis = redis
-        self.control = control
-        """A client of Redis with all rights."""
+        self._control = control
         self.link = link
         """Between server a and Redis."""
         self.door = door
         """Between some clients and server a."""
         self.a, self.b = servers
+
+    async def command(self, *words: str) -> None:
+        """Give Redis a command, with all rights."""
+        await self._control.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's has no annotations
 
     async def run(self, scenario: Scenario, *, seed: int, hold_seconds: float) -> Outcome:
         """Send traffic, break something for about hold_seconds, mend it, and judge the ledger."""

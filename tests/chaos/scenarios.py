@@ -138,42 +138,41 @@ async def redis_stop_and_kill(rig: Rig, random: Random, hold: float) -> None:
 @scenario("client-kill", must_gap=BOTH)
 async def client_kill(rig: Rig, random: Random, hold: float) -> None:
     """Redis closes every subscriber."""
-    await rig.control.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await rig.command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
 @scenario("output-buffer", must_gap=A, may_gap=B)
 async def output_buffer(rig: Rig, random: Random, hold: float) -> None:
     """A slow link and a burst: Redis closes who does not keep up."""
-    limit = (await rig.control.config_get("client-output-buffer-limit"))["client-output-buffer-limit"]
-    await rig.control.config_set("client-output-buffer-limit", "pubsub 262144 0 0")
+    await rig.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 262144 0 0")
     rig.link.down.stall()
     for _ in range(200):
-        await rig.control.publish(f"{PREFIX}burst", bytes(65536))
-    await rig.control.config_set("client-output-buffer-limit", limit)
+        await rig.command("PUBLISH", f"{PREFIX}burst", "x" * 65536)
+    await rig.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60")
 
 
 @scenario("replica-of", may_gap=BOTH)
 async def replica_of(rig: Rig, random: Random, hold: float) -> None:
     """Our master becomes a replica of nobody who is there, and a master again."""
-    await rig.control.execute_command("REPLICAOF", "127.0.0.1", "1")
+    await rig.command("REPLICAOF", "127.0.0.1", "1")
     await asyncio.sleep(hold)
-    await rig.control.execute_command("REPLICAOF", "NO", "ONE")
+    await rig.command("REPLICAOF", "NO", "ONE")
 
 
 @scenario("acl-channels", must_gap=BOTH)
 async def acl_channels(rig: Rig, random: Random, hold: float) -> None:
     """The right to our channels is taken away; Redis closes who listens to them."""
-    await rig.control.execute_command("ACL", "SETUSER", USER, "resetchannels")
+    await rig.command("ACL", "SETUSER", USER, "resetchannels")
     await asyncio.sleep(hold)
-    await rig.control.execute_command("ACL", "SETUSER", USER, f"&{PREFIX}*")
+    await rig.command("ACL", "SETUSER", USER, f"&{PREFIX}*")
 
 
 @scenario("acl-publish", may_gap=BOTH)
 async def acl_publish(rig: Rig, random: Random, hold: float) -> None:
     """The right to publish is taken away; messages come."""
-    await rig.control.execute_command("ACL", "SETUSER", USER, "-publish")
+    await rig.command("ACL", "SETUSER", USER, "-publish")
     await asyncio.sleep(hold)
-    await rig.control.execute_command("ACL", "SETUSER", USER, "+publish")
+    await rig.command("ACL", "SETUSER", USER, "+publish")
 
 
 @scenario("worker-kill", may_gap=B)
@@ -195,7 +194,7 @@ async def mux_stop(rig: Rig, random: Random, hold: float) -> None:
 async def mux_stop_and_client_kill(rig: Rig, random: Random, hold: float) -> None:
     """A server does nothing while its connection is closed: what it reads later is from long ago."""
     rig.a.signal(signal.SIGSTOP)
-    await rig.control.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await rig.command("CLIENT", "KILL", "TYPE", "pubsub")
     await asyncio.sleep(4 * hold)
 
 

@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from time import time
 
-from redis.exceptions import RedisError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
+from mux.wire.resp import encode_publish
 from tests.chaos.ledger import Ledger, Message, Receipt, Sent, Session
-from tests.chaos.processes import PREFIX, redis_client
+from tests.chaos.processes import PREFIX
 
 PAUSE_SECONDS = 0.02
 """Between two messages of one publisher."""
@@ -110,13 +110,13 @@ class Traffic:
         """Send without being answered; a connection that is lost takes what is not heard of with it."""
         self._publishers[channel].add(publisher)
         number = 0
-        while self._is_publishing:
+        while self._goes_on():
             on_this: list[Sent] = []
             try:
                 async with websocket(port, channel) as client:
                     listening = asyncio.create_task(_read_away(client))
                     try:
-                        while self._is_publishing:
+                        while self._goes_on():
                             number += 1
                             sent = self._sent(channel, publisher, number)
                             on_this.append(sent)
@@ -152,34 +152,47 @@ class Traffic:
 
     async def publish_raw(self, port: int, channel: str, publisher: str) -> None:
         """PUBLISH as any Redis client."""
-        client = redis_client(port)
-        name = PREFIX + channel
+        streams: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
         async def publish(message: Message) -> bool:
-            await client.publish(name, _write(message))
-            return True
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    if not streams:
+                        streams.append(await asyncio.open_connection("127.0.0.1", port))
+                    reader, writer = streams[0]
+                    writer.write(encode_publish((PREFIX + channel).encode(), _write(message).encode()))
+                    # How many it was sent to: ":3", or an error.
+                    return (await reader.readuntil()).startswith(b":")
+            except BaseException:
+                while streams:
+                    streams.pop()[1].transport.abort()
+                raise
 
         try:
             await self._publish(channel, publisher, publish)
         finally:
-            await client.aclose()
+            for _, writer in streams:
+                writer.transport.abort()
 
     async def _publish(self, channel: str, publisher: str, publish: Callable[[Message], Awaitable[bool]]) -> None:
         self._publishers[channel].add(publisher)
         number = 0
-        while self._is_publishing:
+        while self._goes_on():
             number += 1
             sent = self._sent(channel, publisher, number)
             sent.certain = False
             try:
                 sent.certain = await publish(sent.message)
-            except (*_AWAY, RedisError) as error:
+            except _AWAY as error:
                 self._count(publisher, error)
             if sent.certain:
                 sent.settled_at = time()
                 self._last[channel, publisher] = number
             await asyncio.sleep(PAUSE_SECONDS)
         self._idle.add((channel, publisher))
+
+    def _goes_on(self) -> bool:
+        return self._is_publishing
 
     def _sent(self, channel: str, publisher: str, number: int) -> Sent:
         sent = Sent(Message(channel, publisher, number), time())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import strategies as st
 
 OPCODES = (0x0, 0x1, 0x2, 0x8, 0x9, 0xA)
@@ -26,7 +28,9 @@ good_frames = st.builds(
 any_frames = st.builds(frame, st.integers(0, 255), payloads, st.binary(min_size=4, max_size=4))
 
 headers_only = st.builds(
-    lambda first, size: bytes((first, 0xFF)) + size.to_bytes(8) + b"\x00" * 4, st.integers(0, 255), st.integers(0, 2**64 - 1)
+    lambda first, size: bytes((first, 0xFF)) + size.to_bytes(8) + b"\x00" * 4,
+    st.integers(0, 255),
+    st.integers(0, 2**64 - 1),
 )
 """Frames that announce up to 2**64 - 1 bytes, which never come."""
 
@@ -59,7 +63,7 @@ def sliced(draw: st.DrawFn, streams: st.SearchStrategy[bytes]) -> list[bytes]:
     """Draw a stream in any slices, without an empty one."""
     stream = draw(streams)
     places = sorted({0, len(stream), *draw(st.lists(st.integers(0, len(stream)), max_size=12))})
-    return [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(places)]
 
 
 def bulk(data: bytes) -> bytes:
@@ -70,13 +74,17 @@ def bulk(data: bytes) -> bytes:
 scalars = st.one_of(
     st.binary(max_size=40).map(bulk),
     st.integers(-(2**63), 2**63 - 1).map(lambda n: b":%d\r\n" % n),
-    st.sampled_from([b"+OK\r\n", b"-ERR no\r\n", b"_\r\n", b"#t\r\n", b",1.5\r\n", b"(123\r\n", b"$-1\r\n", b"*-1\r\n"]),
+    st.sampled_from(
+        [b"+OK\r\n", b"-ERR no\r\n", b"_\r\n", b"#t\r\n", b",1.5\r\n", b"(123\r\n", b"$-1\r\n", b"*-1\r\n"]
+    ),
 )
 
 
 def _aggregate(inner: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     return st.builds(
-        lambda kind, items, lie: kind + b"%d\r\n" % max(0, len(items) // (2 if kind == b"%" else 1) + lie) + b"".join(items),
+        lambda kind, items, lie: (
+            kind + b"%d\r\n" % max(0, len(items) // (2 if kind == b"%" else 1) + lie) + b"".join(items)
+        ),
         st.sampled_from([b"*", b">", b"%", b"~"]),
         st.lists(inner, max_size=4),
         st.sampled_from([0, 0, 0, 0, 1, -1, 10**6]),

@@ -85,7 +85,13 @@ async def _websocket(port: int, channel: str, way: str, random: Random) -> None:
 
 
 async def churn(
-    port: int, usage: Usage, *, seconds: float, rounds: int, seed: int, progress: Callable[[str], None] = lambda text: None
+    port: int,
+    usage: Usage,
+    *,
+    seconds: float,
+    rounds: int,
+    seed: int,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Slope]:
     """Let clients come and go until both the time and the rounds are over; return the slope of each quantity.
 

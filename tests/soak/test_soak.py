@@ -26,7 +26,8 @@ def test_slope_of_a_line_is_found(per_second: float) -> None:
     """Without noise the fit is exact, and only what goes up grows."""
     slope = fit([(float(x), 7 + per_second * x) for x in range(10)], warm_up=0)
     assert slope.per_second == pytest.approx(per_second)
-    assert (slope.seconds, slope.growth) == (9, pytest.approx(9 * per_second))
+    assert slope.seconds == 9
+    assert slope.growth == pytest.approx(9 * per_second)
     assert slope.grows(1) == (per_second > 0)
 
 
