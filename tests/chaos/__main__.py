@@ -23,7 +23,7 @@ from tests.chaos.scenarios import SCENARIOS
 HOLD_SECONDS = (0.2, 4.0)
 """How long a fault lasts, from and to."""
 
-console = Console()
+console = Console(width=max(120, Console().width))  # the summary is no use with its names cut
 
 
 async def run(seconds: float, seed: int, names: list[str]) -> list[Outcome]:

@@ -144,11 +144,13 @@ def _impossible(ledger: Ledger) -> Iterator[Problem]:
 
 
 def _reordered(ledger: Ledger) -> Iterator[Problem]:
+    # Who goes on without an answer, on another connection or at another process, has given the order away.
+    certain = {sent.message for sent in ledger.sent if sent.certain}
     for session in ledger.sessions:
         last: dict[str, int] = {}
         for message, _ in session.received:
             before = last.get(message.publisher, -1)
-            if message.sequence < before:
+            if message.sequence < before and message in certain:
                 yield Problem("reordered", f"{session.subscriber} received {message} after number {before}")
             last[message.publisher] = max(before, message.sequence)
 

@@ -194,8 +194,9 @@ async def mux_stop(rig: Rig, random: Random, hold: float) -> None:
 async def mux_stop_and_client_kill(rig: Rig, random: Random, hold: float) -> None:
     """A server does nothing while its connection is closed: what it reads later is from long ago."""
     rig.a.signal(signal.SIGSTOP)
+    await asyncio.sleep(hold)
     await rig.command("CLIENT", "KILL", "TYPE", "pubsub")
-    await asyncio.sleep(4 * hold)
+    await asyncio.sleep(5 * hold)
 
 
 @scenario("door-slow")

@@ -56,6 +56,11 @@ def test_reordered_is_found() -> None:
     assert "reordered" in kinds(Ledger(sent(1, 2, 3), [session(1, 3, 2)]))
 
 
+def test_an_unanswered_message_may_come_late() -> None:
+    """Its publisher went on without an answer, so it may still have been held when the next one passed."""
+    assert kinds(Ledger(sent(1, 3) + sent(2, certain=False), [session(1, 3, 2)])) == []
+
+
 def test_two_orders_of_two_publishers_are_found() -> None:
     """Each session keeps each publisher's order; together they cannot have seen one stream."""
     p, q = message(1), message(1, "q")
