@@ -8,6 +8,7 @@ never keeps quiet about it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Gap:
 
     def __str__(self) -> str:
         return (
-            f"gap {self.number}: messages may have been missed from {self.since:.3f} to {self.until:.3f} "
+            f"gap {self.number}: messages may have been missed from {floor(self.since * 1000) / 1000:.3f} "
+            f"to {ceil(self.until * 1000) / 1000:.3f} "
             f"({self.seconds:.3f} s): {self.reason}"
         )

@@ -43,14 +43,12 @@ class Scenario:
         fault: breaks something and lasts as long as the fault does; what it forgets to mend is mended.
         must_gap: servers that have to tell of a gap.
         may_gap: servers that may as well; all others must not.
-        needs_probe: True when only a probe can notice the fault.
     """
 
     name: str
     fault: Callable[[Rig, Random, float], Awaitable[None]]
     must_gap: frozenset[str]
     may_gap: frozenset[str]
-    needs_probe: bool
 
 
 @dataclass(slots=True)

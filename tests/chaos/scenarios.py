@@ -26,12 +26,12 @@ NOBODY, A, B, BOTH = frozenset(""), frozenset("a"), frozenset("b"), frozenset("a
 
 
 def scenario(
-    name: str, *, must_gap: frozenset[str] = NOBODY, may_gap: frozenset[str] = NOBODY, needs_probe: bool = False
+    name: str, *, must_gap: frozenset[str] = NOBODY, may_gap: frozenset[str] = NOBODY
 ) -> Callable[[Fault], Fault]:
     """Give a fault its name, and say who has to tell of a gap and who may."""
 
     def register(fault: Fault) -> Fault:
-        SCENARIOS[name] = Scenario(name, fault, must_gap, may_gap, needs_probe)
+        SCENARIOS[name] = Scenario(name, fault, must_gap, may_gap)
         return fault
 
     return register
@@ -87,7 +87,7 @@ async def link_stall_up(rig: Rig, random: Random, hold: float) -> None:
     await asyncio.sleep(hold)
 
 
-@scenario("link-black-hole", must_gap=A, needs_probe=True)
+@scenario("link-black-hole", must_gap=A)
 async def link_black_hole(rig: Rig, random: Random, hold: float) -> None:
     """The connection is there and nothing passes, for ever; a new one works later."""
     await _black_hole(rig.link, random, hold)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from datetime import datetime
-
 from tests.chaos.gaps import gaps_told
 from tests.chaos.ledger import Gap
 
@@ -16,17 +14,6 @@ TOLD = """\
 def test_gaps_are_read_from_the_log_of_a_server() -> None:
     """As a line for a person, or inside of JSON."""
     assert gaps_told(TOLD, "a") == [Gap("a", 1767323044.678, 1767323046.5), Gap("a", 1.0, 2.5)]
-
-
-def test_without_such_lines_gaps_are_derived() -> None:
-    """From when the connection was lost, a second earlier, to when it was back; by process."""
-    log = """\
-2026-01-02 03:04:05,678 ERROR   mux.broker[7] lost Redis at redis://localhost:6379: closed; connecting again
-2026-01-02 03:04:05,700 ERROR   mux.broker[8] lost Redis at redis://localhost:6379: closed; connecting again
-2026-01-02 03:04:06,100 WARNING mux.broker[8] connected to Redis at redis://localhost:6379 again, after 0.4 s
-"""
-    base = datetime(2026, 1, 2, 3, 4).astimezone().timestamp()
-    assert [(round(gap.since - base, 3), round(gap.until - base, 3)) for gap in gaps_told(log, "a")] == [(4.7, 6.1)]
 
 
 def test_a_quiet_log_has_no_gaps() -> None:
