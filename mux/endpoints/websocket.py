@@ -103,7 +103,7 @@ class WebSocketEndpoint:
             self._on_message(client, payload, binary)
         if excess is not None and client.channels is not None:
             self._hub.refused[excess] += 1
-            parser.close(CloseCode.POLICY_VIOLATION, f"too many {excess}")
+            parser.close(CloseCode.POLICY_VIOLATION, f"too many {excess.replace('_', ' ')}")
         self._flush(client, parser)
         # Who sends no message needs no parser: it only answers pings.
         if not messages and parser.is_at_rest:
