@@ -17,21 +17,25 @@ from uuid import uuid4
 
 import orjson
 from sanic import Sanic
-from websockets.frames import CloseCode
 
 from mux.broker.broker import Broker
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
+from mux.descriptors import descriptor_limit
+from mux.drain import Drain
 from mux.endpoints.feed import ANNOUNCEMENT_BYTES, Feed
+from mux.endpoints.guard import guarded_protocol
+from mux.endpoints.ops import Ops
+from mux.endpoints.websocket import WebSocketClient
 from mux.errors import InvalidSetting, MessageTooLarge
+from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
+from mux.metrics.board import Place
+from mux.metrics.observer import Observer
+from mux.resync import Resync
 from mux.settings import Settings
 from mux.wire.channel import Namespace, binary_variant, check_channel
-
-DRAIN_SECONDS = 5.0
-"""How long clients have to say goodbye when the server stops; then they are cut off."""
-
 
 logger = logging.getLogger("mux")
 
@@ -43,6 +47,8 @@ class Mux:
 
     Args:
         app: gets the route /feed/<channel>, and listeners that start and stop the feed with the app.
+        ops: also mount /healthz, /readyz and /metrics; an app may have its own.
+        place: where to share numbers with other processes that serve.
         settings: all settings at once; without them, the environment and the options are used.
         options: fields of Settings.
 
@@ -50,19 +56,29 @@ class Mux:
         InvalidSetting: a setting cannot be, or there is no redis_url.
     """
 
-    def __init__(self, app: Sanic[Any, Any], *, settings: Settings | None = None, **options: object) -> None:
+    def __init__(
+        self,
+        app: Sanic[Any, Any],
+        *,
+        ops: bool = False,
+        place: Place | None = None,
+        settings: Settings | None = None,
+        **options: object,
+    ) -> None:
         if settings is not None and options:
             raise InvalidSetting("give either settings or single options, not both")
         self.settings = settings = settings or Settings.load(options)
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
         self.hub = Hub(
-            max_pending_bytes=settings.max_pending_bytes,
+            # A message that may be sent can be delivered: it and one behind it may wait.
+            max_pending_bytes=max(settings.max_pending_bytes, 2 * settings.max_message_bytes),
             max_unwritable_seconds=settings.max_unwritable_seconds,
             ping_seconds=settings.ping_seconds,
             pong_seconds=settings.pong_seconds,
             max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES),
         )
+        self._observer = Observer(self.hub, place)
         self._namespace = Namespace(settings.prefix)
         self.broker = Broker(
             parse_location(settings.redis_url),
@@ -70,15 +86,24 @@ class Mux:
             probe_channel=self._namespace.redis_channel(b"$probe:" + uuid4().hex.encode()),
             probe_seconds=settings.probe_seconds,
             holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
-            on_messages=self.hub.dispatch,
+            on_messages=self._observer.dispatch,
             on_writable=lambda: self._feed.resume(),
             on_gap=self._after_gap,
         )
         self._gap_callbacks: list[Callable[[Gap], None]] = []
-        self._feed = Feed(self.hub, self.broker, settings)
+        descriptors = descriptor_limit()
+        self.admission: Admission[WebSocketClient] = Admission(
+            max_connections=settings.max_connections,
+            max_per_address=settings.max_connections_per_address,
+            max_descriptors=descriptors_for_clients(descriptors) if descriptors else 0,
+        )
+        self._feed = Feed(self.hub, self.broker, settings, self.admission)
         self._timer: asyncio.TimerHandle | None = None
-        self._drained: asyncio.Task[None] | None = None
+        self._resync = Resync(self.hub, seconds=settings.drain_seconds)
+        self._drain = Drain(self.hub, seconds=settings.drain_seconds)
         self._feed.mount(app)
+        if ops:
+            Ops(conditions=self.conditions, snapshot=self._observer.snapshot).mount(app)
         app.before_server_start(self._on_start)
         app.before_server_stop(self._on_stop)
         app.after_server_stop(self._on_stopped)
@@ -105,6 +130,7 @@ class Mux:
         else:
             payload = message.encode() if isinstance(message, str) else orjson.dumps(message)
         if len(payload) > self.settings.max_message_bytes:
+            self.hub.refused[MessageTooLarge.counted_as] += 1
             raise MessageTooLarge(
                 f"the message has {len(payload)} bytes; at most {self.settings.max_message_bytes} are allowed"
             )
@@ -120,45 +146,45 @@ class Mux:
         return callback
 
     async def start(self) -> None:
-        """Connect to Redis and start the timer. The app does this before it serves.
+        """Connect to Redis and start the timers. The app does this before it serves.
 
         Raises:
             BrokerRefused: Redis does not want us.
         """
         await self.broker.start()
+        self._observer.start(self.broker)
         self._tick()
 
     async def drain(self) -> None:
         """Admit nobody any more, and say goodbye to every client with 1001 (going away).
 
-        Returns when all are gone, after 5 s at the latest. May be called again: it is done once.
+        They are told in batches over drain_seconds. Returns when all are gone, drain_seconds + 3 s later at the
+        latest. May be called again, also at the same time: it is done once.
         """
-        if self._drained is None:
-            self._drained = asyncio.create_task(self._drain(), name="mux-drain")
-        await asyncio.shield(self._drained)
+        self._feed.is_draining = True
+        await self._drain.run()
+
+    def conditions(self) -> dict[str, bool]:
+        """Return what must be true for clients to be sent here, by name; /readyz answers with it."""
+        return {
+            "subscribed": self.broker.is_connected,
+            "probe_heard": self.broker.is_heard,
+            "not_draining": not self._feed.is_draining,
+        }
 
     async def aclose(self) -> None:
-        """Stop the timer and leave Redis, after what was published has been answered."""
+        """Stop the timers and leave Redis, after what was published has been answered."""
+        await self._drain.aclose()
+        await self._resync.aclose()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         await self.broker.aclose()
-
-    async def _drain(self) -> None:
-        self._feed.is_draining = True
-        gone = asyncio.Event()
-        self.hub.on_empty = gone.set
-        for client in self.hub.open_connections():
-            client.endpoint.close(client, CloseCode.GOING_AWAY, "the server is going away")
-        if len(self.hub):
-            try:
-                async with asyncio.timeout(DRAIN_SECONDS):
-                    await gone.wait()
-            except TimeoutError:
-                for client in self.hub.closing_connections():
-                    client.transport.abort()
+        self._observer.close()
 
     def _after_gap(self, gap: Gap) -> None:
+        if self.settings.on_gap == "close":
+            self._resync.begin()
         for callback in self._gap_callbacks:
             try:
                 callback(gap)
@@ -180,12 +206,18 @@ class Mux:
         await self.aclose()
 
 
-def create_app(settings: Settings) -> Sanic[Any, Any]:
-    """Return the app that `mux serve` serves: nothing but a Mux.
+def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any]:
+    """Return the app that `mux serve` serves: nothing but a Mux, with app.ctx.http_protocol to listen with.
+
+    Args:
+        settings: all of them.
+        place: where to share numbers with other processes that serve.
 
     Raises:
         InvalidSetting: as Mux.
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
-    Mux(app, settings=settings)
+    app.config.REQUEST_TIMEOUT = app.config.KEEP_ALIVE_TIMEOUT = settings.handshake_seconds
+    mux = Mux(app, settings=settings, ops=True, place=place)
+    app.ctx.http_protocol = guarded_protocol(mux.hub, mux.admission)
     return app

@@ -18,29 +18,64 @@ class MuxError(Exception):
 class ClientError(MuxError):
     """A client's mistake.
 
-    http_status answers it before a handshake (RFC 9110, section 15), close_code after one
-    (RFC 6455, section 7.4.1).
+    http_status answers it (RFC 9110, section 15).
     """
 
     http_status = 400
-    close_code = 1008
+    counted_as = "request"
+    """What it is called where refusals are counted."""
 
 
 class InvalidChannel(ClientError):
     """The name is not 1 to 255 bytes of printable ASCII without space, or it is reserved."""
+
+    counted_as = "channel"
 
 
 class MessageTooLarge(ClientError):
     """The message is larger than max_message_bytes."""
 
     http_status = 413
-    close_code = 1009
+    counted_as = "too_large"
 
 
 class OriginRefused(ClientError):
     """A browser page of a host that is neither ours nor allowed."""
 
     http_status = 403
+    counted_as = "origin"
+
+
+class TooSlow(ClientError):
+    """The request was not complete in time."""
+
+    http_status = 408
+    counted_as = "too_slow"
+
+
+class ServerFull(ClientError):
+    """Nobody's mistake: there is no room for one more client; trying again later may help."""
+
+    http_status = 503
+
+
+class TooManyConnections(ServerFull):
+    """The process has max_connections clients."""
+
+    counted_as = "connections"
+
+
+class OutOfDescriptors(ServerFull):
+    """The process has as many connections as its descriptors allow."""
+
+    counted_as = "descriptors"
+
+
+class TooManyFromAddress(ServerFull):
+    """One address has max_connections_per_address clients in this process."""
+
+    http_status = 429
+    counted_as = "address"
 
 
 class BrokerError(MuxError):

@@ -10,7 +10,6 @@ import asyncio
 import errno
 import gc
 import logging
-import logging.config
 import os
 import signal
 import socket
@@ -27,7 +26,10 @@ from mux.app import create_app
 from mux.broker.broker import probe
 from mux.broker.embedded import embedded_server
 from mux.broker.location import parse_location
+from mux.descriptors import raise_descriptor_limit
 from mux.errors import CannotListen, MuxError
+from mux.logs import configure_logging
+from mux.metrics.board import Board, Place
 from mux.settings import Settings
 from mux.supervisor import Supervisor
 from mux.version import __version__
@@ -40,8 +42,8 @@ BACKLOG = 8192
 
 logger = logging.getLogger("mux.server")
 
-REQUEST_SECONDS = 2.0
-"""How long requests that have begun may take when the server stops. A POST takes milliseconds."""
+REQUEST_SECONDS = 0.5
+"""How long requests that have begun may take when all clients are gone. A POST takes milliseconds."""
 
 
 def serve(settings: Settings) -> None:
@@ -51,7 +53,8 @@ def serve(settings: Settings) -> None:
         OperatorError: it cannot be done; the message says what to do.
         BrokerError: Redis cannot be reached, or does not want us.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, json=settings.log_json)
+    raise_descriptor_limit()
     with listening_socket(settings.host, settings.port) as sock, _redis(settings) as redis_url:
         settings = replace(settings, redis_url=redis_url)
         location = parse_location(redis_url)
@@ -59,23 +62,10 @@ def serve(settings: Settings) -> None:
         asyncio.run(probe(location, namespace.pattern, namespace.redis_channel(b"$probe:start")))
         _welcome(settings, _url(sock), str(location))
         if settings.workers == 1:
-            uvloop.run(_serve(settings, sock))
+            uvloop.run(_serve(settings, sock, None))
         else:
-            Supervisor(settings.workers, _work, (settings, sock)).run()
-
-
-def configure_logging(level: str) -> None:
-    """Write what mux and Sanic have to say to standard error, a line each."""
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s[%(process)d] %(message)s"}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-            "root": {"level": "WARNING", "handlers": ["stderr"]},
-            "loggers": {"mux": {"level": level.upper()}},
-        }
-    )
+            board = Board(settings.workers)
+            Supervisor(settings.workers, _work, (settings, sock, board), on_death=board.bury).run()
 
 
 @contextmanager
@@ -134,21 +124,21 @@ def _welcome(settings: Settings, url: str, redis: str) -> None:
     )
 
 
-def _work(settings: Settings, sock: socket.socket) -> None:
+def _work(settings: Settings, sock: socket.socket, board: Board, number: int) -> None:
     """Be one of several processes that serve."""
     os.setpgid(0, 0)
     # From here on the supervisor alone says when to stop; until here it kept SIGINT from us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, json=settings.log_json)
     try:
-        uvloop.run(_serve(settings, sock))
+        uvloop.run(_serve(settings, sock, Place(board, number)))
     except MuxError as error:
         logger.error("%s", error)
         sys.exit(1)
 
 
-async def _serve(settings: Settings, sock: socket.socket) -> None:
+async def _serve(settings: Settings, sock: socket.socket, place: Place | None) -> None:
     """Serve in this process until SIGTERM or SIGINT, or until its supervisor is gone.
 
     Sanic's own runner loses a signal that comes while it starts, and waits for idle connections when it
@@ -166,10 +156,14 @@ async def _serve(settings: Settings, sock: socket.socket) -> None:
             stop.set()
 
         loop.add_reader(supervisor.sentinel, stop_with_supervisor)
-    app = create_app(settings)
+    app = create_app(settings, place)
     # Any: the methods of Sanic's AsyncioServer have no annotations.
     server: Any = await app.create_server(
-        sock=sock, backlog=BACKLOG, access_log=False, asyncio_server_kwargs={"start_serving": False}
+        sock=sock,
+        backlog=BACKLOG,
+        access_log=False,
+        protocol=app.ctx.http_protocol,
+        asyncio_server_kwargs={"start_serving": False},
     )
     await server.startup()
     await server.before_start()

@@ -77,6 +77,23 @@ class Settings:
     on_gap: OnGap = _setting(  # noqa: RUF009 - immutable
         "keep", "What happens to clients when messages may have been missed: keep, or close with 1012 to re-sync."
     )
+    drain_seconds: float = _setting(
+        5.0, "Over how long clients are told to go when the server stops; 0 is at once.", "seconds", 0, 3600
+    )
+    log_json: bool = _setting(False, "Log JSON, an object a line.")
+    max_connections: int = _setting(
+        0, "WebSockets each process takes; 0 takes as many as it may open files, less a few.", minimum=0
+    )
+    max_connections_per_address: int = _setting(0, "Of these, from one address; 0 is any number.", minimum=0)
+    handshake_seconds: float = _setting(
+        10.0, "A connection without a complete request by then is closed.", "seconds", 0.2
+    )
+    max_messages_per_second: float = _setting(
+        0.0, "A client that sends more, on average, is closed with 1008; 0 is any number.", minimum=0
+    )
+    max_messages_burst: int = _setting(100, "Messages a client may send at once above that.", minimum=1)
+    max_control_frames_per_second: float = _setting(0.0, "The same for pings and pongs; 0 is any number.", minimum=0)
+    max_control_frames_burst: int = _setting(100, "Pings and pongs a client may send at once above that.", minimum=1)
     log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:

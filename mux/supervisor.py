@@ -38,16 +38,26 @@ class Supervisor:
     Args:
         count: how many.
         target: the function; importable, and so must be its arguments.
-        arguments: what it gets.
+        arguments: what it gets, and after them its number, from 0; one that takes the place of another has its
+            number.
+        on_death: takes the number of one that has ended.
     """
 
-    def __init__(self, count: int, target: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    def __init__(
+        self,
+        count: int,
+        target: Callable[..., None],
+        arguments: tuple[object, ...],
+        *,
+        on_death: Callable[[int], None] = lambda number: None,
+    ) -> None:
         # Spawned, not forked: a worker has nothing of the supervisor's but what it is given.
         self._context = get_context("spawn")
         self._target = target
         self._arguments = arguments
-        self._workers: dict[SpawnProcess, float] = {}
-        self._starts: list[float] = [0.0] * count
+        self._on_death = on_death
+        self._workers: dict[SpawnProcess, tuple[float, int]] = {}
+        self._starts: list[tuple[float, int]] = [(0.0, number) for number in range(count)]
         self._pause = FIRST_PAUSE_SECONDS
         self._is_stopping = False
 
@@ -66,27 +76,31 @@ class Supervisor:
 
     def _start_due(self) -> None:
         now = monotonic()
-        for due in [due for due in self._starts if due <= now and not self._is_stopping]:
-            self._starts.remove(due)
-            worker = self._context.Process(target=self._target, args=self._arguments)
+        for start in [start for start in self._starts if start[0] <= now and not self._is_stopping]:
+            self._starts.remove(start)
+            _, number = start
+            worker = self._context.Process(target=self._target, args=(*self._arguments, number))
             # Ctrl-C in a terminal is for us; the worker unblocks it once it is in its own process group.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             worker.start()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            self._workers[worker] = now
+            self._workers[worker] = now, number
             if self._is_stopping:  # by a signal that came while it was started
                 worker.terminate()
 
     def _wait(self) -> None:
         """Wait for a worker to end or to be due."""
-        timeout = max(0.0, min([*self._starts, monotonic() + LONGEST_WAIT_SECONDS]) - monotonic())
+        due = min([when for when, _ in self._starts], default=monotonic() + LONGEST_WAIT_SECONDS)
+        timeout = min(max(0.0, due - monotonic()), LONGEST_WAIT_SECONDS)
         ended = wait([worker.sentinel for worker in self._workers], timeout)
         for worker in [worker for worker in self._workers if worker.sentinel in ended]:
             worker.join()
             self._bury(worker)
 
     def _bury(self, worker: SpawnProcess) -> None:
-        lived = monotonic() - self._workers.pop(worker)
+        started, number = self._workers.pop(worker)
+        lived = monotonic() - started
+        self._on_death(number)
         if self._is_stopping:
             return
         self._pause = FIRST_PAUSE_SECONDS if lived > YOUNG_SECONDS else min(self._pause * 2, LAST_PAUSE_SECONDS)
@@ -97,7 +111,7 @@ class Supervisor:
             lived,
             self._pause,
         )
-        self._starts.append(monotonic() + self._pause)
+        self._starts.append((monotonic() + self._pause, number))
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         for worker in self._workers:

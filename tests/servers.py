@@ -116,10 +116,13 @@ def run_mux(*arguments: str, env: dict[str, str] | None = None, stdin: str = "")
 
 
 @contextmanager
-def mux_serve(*options: str, env: dict[str, str] | None = None) -> Iterator[ServerProcess]:
-    """Run `mux serve` on a free port for as long as the block runs."""
+def mux_serve(
+    *options: str, env: dict[str, str] | None = None, descriptors: int | None = None
+) -> Iterator[ServerProcess]:
+    """Run `mux serve` on a free port for as long as the block runs; with so many descriptors, or as many as here."""
+    limited = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mux", "serve", "--port", "0", *options],
+        [*limited, sys.executable, "-m", "mux", "serve", "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -17,16 +17,17 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import time
 
 from redis.backoff import FullJitterBackoff
 
 from mux.broker.connection import Connection, Done, Loss, settle
-from mux.broker.gap import LATENCY_SECONDS, Gap
+from mux.broker.gap import Gap
 from mux.broker.holding import Held, Holding
 from mux.broker.location import Location
 from mux.broker.watchdog import Watchdog
-from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
+from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Push, Reply, escape_name
 
 FIRST_RETRY_SECONDS = 0.05
@@ -38,6 +39,12 @@ STABLE_SECONDS = 5.0
 
 CLOSE_SECONDS = 2.0
 """How long aclose() waits for Redis to answer what was published."""
+
+_REASONS: dict[type[object], str] = {
+    BrokerUnavailable: "redis_unavailable",
+    BrokerLost: "redis_lost",
+    BrokerRefused: "redis_refused",
+}
 
 logger = logging.getLogger("mux.broker")
 
@@ -79,8 +86,13 @@ class Broker:
         self._client_name = escape_name(f"mux-{socket.gethostname()}-{os.getpid()}")
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._watchdog: Watchdog | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._good_until = 0.0
+        self.published = 0
+        """Messages that Redis has taken."""
+        self.refused: Counter[str] = Counter()
+        """Messages that it has not, by reason."""
         self.reconnects: Counter[str] = Counter()
         """How many times a connection was made again, by the cause of the loss."""
         self.gaps = 0
@@ -112,6 +124,16 @@ class Broker:
         return self._connection is not None and not self._connection.lost.done()
 
     @property
+    def is_heard(self) -> bool:
+        """True while every probe of the connection has been heard."""
+        return self.is_connected and self._watchdog is not None and self._watchdog.is_heard
+
+    @property
+    def round_trip_seconds(self) -> float:
+        """How long Redis took for the last answer to a probe; 0 while there is none."""
+        return 0.0 if self._watchdog is None else self._watchdog.round_trip_seconds
+
+    @property
     def is_writable(self) -> bool:
         """False while Redis does not keep up with what is published: stop reading from publishers."""
         return self._connection is None or self._connection.is_writable
@@ -122,6 +144,7 @@ class Broker:
         done gets the number of connections Redis sent it to, or a BrokerError; at once, when the message
         cannot be held.
         """
+        done = partial(self._count, done)
         connection = self._connection
         if connection is not None and not connection.lost.done():
             connection.publish(redis_channel, payload, done)
@@ -145,6 +168,13 @@ class Broker:
         reply = await answer
         if isinstance(reply, BrokerError):
             raise reply
+
+    def _count(self, done: Done, reply: Reply) -> None:
+        if isinstance(reply, BrokerError):
+            self.refused[_REASONS.get(type(reply), "redis")] += 1
+        else:
+            self.published += 1
+        done(reply)
 
     async def aclose(self) -> None:
         """Finish what was published, within 2 s, give back what is held, and close."""
@@ -207,15 +237,14 @@ class Broker:
         self._connection = connection
         for held in self._holding.take_all():
             connection.publish(held.redis_channel, held.payload, held.done)
-        watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
+        self._watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
         try:
             # Shielded, for the connection outlives this task by a graceful close.
             loss = await asyncio.shield(connection.lost)
         finally:
-            watchdog.stop()
+            self._watchdog.stop()
         self._connection = None
-        silent_seconds = asyncio.get_running_loop().time() - connection.heard_at
-        self._good_until = time() - silent_seconds - LATENCY_SECONDS
+        self._good_until = connection.good_at
         logger.error("lost Redis at %s: %s; connecting again", self._location, loss.reason)
         return loss
 

@@ -8,10 +8,7 @@ never keeps quiet about it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-LATENCY_SECONDS = 1.0
-"""Bytes that came at a moment left Redis so much earlier at the most, or a message published before them
-could be counted as received. A thousand times what a network in one place takes."""
+from math import ceil, floor
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,7 @@ class Gap:
 
     def __str__(self) -> str:
         return (
-            f"gap {self.number}: messages may have been missed from {self.since:.3f} to {self.until:.3f} "
+            f"gap {self.number}: messages may have been missed from {floor(self.since * 1000) / 1000:.3f} "
+            f"to {ceil(self.until * 1000) / 1000:.3f} "
             f"({self.seconds:.3f} s): {self.reason}"
         )

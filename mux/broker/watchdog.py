@@ -9,10 +9,15 @@ replica comes back there but reaches nobody else, it asks for the role as well.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from time import time
 
 from mux.broker.connection import Connection
 from mux.errors import BrokerError
 from mux.wire.resp import Reply
+
+QUESTIONS_PER_PROBE = 5
+"""How many times the role is asked for in the time of a probe: once a second at the default."""
 
 MAX_UNHEARD = 2
 """After so many probes that were not heard the connection is dropped (design.md, section 7)."""
@@ -34,27 +39,46 @@ class Watchdog:
         self._heard = connection.heard
         self._unheard = 0
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(seconds, self._tick)
+        self._ticks = 0
+        self.round_trip_seconds = 0.0
+        """How long the last answer took; 0 before the first."""
+        self._timer = self._loop.call_later(seconds / QUESTIONS_PER_PROBE, self._tick)
+
+    @property
+    def is_heard(self) -> bool:
+        """False while a probe is out that was not heard in its time."""
+        return self._unheard < MAX_UNHEARD
 
     def stop(self) -> None:
         """Stop watching."""
         self._timer.cancel()
 
     def _tick(self) -> None:
+        self._ticks += 1
+        if self._ticks % QUESTIONS_PER_PROBE == 0 and not self._is_heard_or_probed():
+            self._connection.drop("deaf", f"{MAX_UNHEARD} probes in {self._seconds:g} s each were not heard")
+            return
+        self._connection.ask_role(partial(self._told_role, time()))
+        self._timer = self._loop.call_later(self._seconds / QUESTIONS_PER_PROBE, self._tick)
+
+    def _is_heard_or_probed(self) -> bool:
+        """Send a probe after a time of silence; return False when it has lasted for too many."""
         heard, self._heard = self._heard, self._connection.heard
         if heard != self._heard:
             self._unheard = 0
         elif self._unheard == MAX_UNHEARD:
-            self._connection.drop("deaf", f"{MAX_UNHEARD} probes in {self._seconds:g} s each were not heard")
-            return
+            return False
         else:
             self._unheard += 1
             self._connection.publish(self._channel, b"", _ignore)
-        self._connection.ask_role(self._told_role)
-        self._timer = self._loop.call_later(self._seconds, self._tick)
+        return True
 
-    def _told_role(self, reply: Reply) -> None:
-        if not isinstance(reply, BrokerError) and not self._connection.is_useful(reply):
+    def _told_role(self, asked_at: float, reply: Reply) -> None:
+        if isinstance(reply, BrokerError):
+            return
+        self._connection.good_at = asked_at
+        self.round_trip_seconds = max(0.0, time() - asked_at)
+        if not self._connection.is_useful(reply):
             self._connection.drop("demoted", "it is no master any more")
 
 

@@ -10,6 +10,7 @@ so that every client on every process sees the same order, the sender included.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any, cast
 from uuid import uuid4
@@ -21,9 +22,11 @@ from sanic.response import HTTPResponse, text
 from websockets.frames import CloseCode
 
 from mux.broker.broker import Broker
-from mux.endpoints.takeover import may_take_over
+from mux.endpoints.takeover import may_take_over, plain_connections
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
-from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, OriginRefused
+from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, OriginRefused, ServerFull, TooSlow
+from mux.hub.admission import Admission
+from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.settings import Settings
 from mux.wire.channel import Namespace, binary_variant, channel_from_path
@@ -46,11 +49,14 @@ class Feed:
     Args:
         hub: who is connected.
         broker: where messages go.
-        settings: prefix, announce, max_message_bytes and allowed_origin are used.
+        settings: prefix, announce, allowed_origin, and what limits a client.
+        admission: whether there is room for one more.
     """
 
-    def __init__(self, hub: Hub, broker: Broker, settings: Settings) -> None:
+    def __init__(self, hub: Hub, broker: Broker, settings: Settings, admission: Admission[WebSocketClient]) -> None:
         self._hub = hub
+        self._admission = admission
+        self._body_seconds = settings.handshake_seconds
         self._broker = broker
         self._namespace = Namespace(settings.prefix)
         self._announce = settings.announce
@@ -62,6 +68,8 @@ class Feed:
             max_message_bytes=settings.max_message_bytes,
             on_message=self._publish_from,
             on_leave=self._announce_leave,
+            on_lost=admission.left,
+            pace=_pace(settings),
         )
         self.is_draining = False
         """True when no new client is admitted."""
@@ -92,8 +100,9 @@ class Feed:
         try:
             redis_channel = self._admit(request, channel)
         except ClientError as error:
-            return text(f"{error}\n", error.http_status)
+            return self._refuse(error)
         if self.is_draining:
+            self._hub.refused["draining"] += 1
             return _unavailable("the server is going away")
         if _has_body(request):
             return text("a request to upgrade has no body\n", 400)
@@ -103,7 +112,16 @@ class Feed:
                 426,
                 {"Upgrade": "websocket", "Connection": "Upgrade"},
             )
-        return self._websockets.accept(request, partial(self._join, redis_channel))
+        address = request.client_ip if self._admission.counts_addresses else ""
+        try:
+            self._admission.check(clients=len(self._hub), plain=plain_connections(request), address=address)
+        except ServerFull as error:
+            return self._refuse(error, RETRY_AFTER)
+        return self._websockets.accept(request, partial(self._join, redis_channel, address))
+
+    def _refuse(self, error: ClientError, headers: dict[str, str] | None = None) -> HTTPResponse:
+        self._hub.refused[error.counted_as] += 1
+        return text(f"{error}\n", error.http_status, headers)
 
     async def _post(self, request: Request, channel: str) -> HTTPResponse:
         if "upgrade" in request.headers:
@@ -113,7 +131,7 @@ class Feed:
             redis_channel = self._admit(request, channel)
             payload = await self._body(request)
         except ClientError as error:
-            return text(f"{error}\n", error.http_status)
+            return self._refuse(error)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == BINARY_TYPE:
             redis_channel = binary_variant(redis_channel)
         try:
@@ -139,13 +157,18 @@ class Feed:
         if int(request.headers.get("content-length", 0)) > self._max_message_bytes:
             raise too_large
         body = bytearray()
-        while (chunk := await stream.read()) is not None:
-            body += chunk
-            if len(body) > self._max_message_bytes:
-                raise too_large
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                while (chunk := await stream.read()) is not None:
+                    body += chunk
+                    if len(body) > self._max_message_bytes:
+                        raise too_large
+        except TimeoutError:
+            raise TooSlow(f"the body was not complete after {self._body_seconds:g} s") from None
         return bytes(body)
 
-    def _join(self, redis_channel: bytes, client: WebSocketClient) -> None:
+    def _join(self, redis_channel: bytes, address: str, client: WebSocketClient) -> None:
+        self._admission.entered(client, address)
         self._hub.router.join(client, redis_channel)
         if self._announce:
             client.identity = uuid4()
@@ -185,6 +208,14 @@ class Feed:
 
 def _has_body(request: Request) -> bool:
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
+def _pace(settings: Settings) -> Pace[WebSocketClient]:
+    messages, control_frames = settings.max_messages_per_second, settings.max_control_frames_per_second
+    return Pace(
+        Allowance(per_second=messages, burst=settings.max_messages_burst) if messages else None,
+        Allowance(per_second=control_frames, burst=settings.max_control_frames_burst) if control_frames else None,
+    )
 
 
 def _ignore(reply: Reply) -> None:

@@ -11,14 +11,23 @@ use, and tests/endpoints/test_takeover.py fails first when one is gone:
 
 from __future__ import annotations
 
+import socket
 from asyncio import Transport
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar, cast
 
 from sanic.request import Request
 
 PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_buffer", "transport")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
+
+UNSENT_BYTES = 128 * 1024
+"""What the kernel takes for a client beyond what is on its way to it. Linux takes up to 4 MiB otherwise
+(net.ipv4.tcp_wmem), and a client that never reads is noticed so much later. Unix sockets are bounded by
+net.core.wmem_default, which is 208 KiB, and are left alone."""
+
+_NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
 
 
 class Taken(NamedTuple):
@@ -67,9 +76,28 @@ def detach(request: Request) -> Taken | None:
     return Taken(transport, early, is_blocked=not protocol._can_write.is_set())  # noqa: SLF001
 
 
+def plain_connections(request: Request) -> int:
+    """Return how many connections of this server have not been taken over, that of the request included."""
+    protocol = cast("Any", cast("Transport", request.transport).get_protocol())
+    return len(protocol.connections)
+
+
+def _bound_unsent(transport: Transport) -> None:
+    """Have the kernel keep little of what a client does not read, so that what waits is counted where it waits."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with suppress(OSError):  # the client has just gone, or the system does not know the option after all
+        if _NOTSENT_LOWAT is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
+
+
 def attach(transport: Transport, protocol: object) -> None:
     """Make protocol the one the event loop calls from now on.
 
     It has the methods of asyncio.Protocol, but is not asked for connection_made().
     """
+    _bound_unsent(transport)
     transport.set_protocol(protocol)  # type: ignore[arg-type]  # only the methods matter

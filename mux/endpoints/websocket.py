@@ -8,12 +8,16 @@ when a client has left, is told by whoever makes a WebSocketEndpoint.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import TypeAlias
 
 from sanic.request import Request
 from sanic.response import HTTPResponse
+from websockets.frames import CloseCode
 
 from mux.endpoints.takeover import attach, detach
+from mux.errors import MessageTooLarge
+from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.wire.ws_encoder import PING, encode
@@ -21,6 +25,12 @@ from mux.wire.ws_handshake import Handshake
 from mux.wire.ws_parser import WebSocketParser
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
+
+REASONS: dict[int, str] = {
+    CloseCode.INVALID_DATA: "invalid_text",
+    CloseCode.MESSAGE_TOO_BIG: MessageTooLarge.counted_as,
+}
+"""What a connection that the parser has failed is counted as, by close code."""
 
 
 class WebSocketEndpoint:
@@ -31,6 +41,8 @@ class WebSocketEndpoint:
         max_message_bytes: a longer message fails the connection with 1009.
         on_message: takes a client, a payload, and whether it was sent as binary.
         on_leave: takes a client and the channels it has just left; called once for each that had any.
+        on_lost: takes a client that is gone; called once for each.
+        pace: how fast a client may speak.
     """
 
     def __init__(
@@ -40,12 +52,16 @@ class WebSocketEndpoint:
         max_message_bytes: int,
         on_message: Callable[[WebSocketClient, bytes, bool], None],
         on_leave: Callable[[WebSocketClient, list[bytes]], None],
+        on_lost: Callable[[WebSocketClient], None],
+        pace: Pace[WebSocketClient],
     ) -> None:
         self._hub = hub
         self._handshake = Handshake()
         self._max_message_bytes = max_message_bytes
         self._on_message = on_message
         self._on_leave = on_leave
+        self._on_lost = on_lost
+        self._pace = pace
 
     ping = PING
 
@@ -57,6 +73,7 @@ class WebSocketEndpoint:
         """
         answer = self._handshake.answer(request.path, request.headers.items())
         if answer.status_code != 101:
+            self._hub.refused["handshake"] += 1
             return HTTPResponse(answer.body, answer.status_code, dict(answer.headers.raw_items()))
         taken = detach(request)
         if taken is None:
@@ -76,10 +93,17 @@ class WebSocketEndpoint:
         """Handle what a client sent."""
         parser = self._parser(client)
         messages = parser.receive(data)
+        excess = None
+        if self._pace.is_limited:
+            allowed, excess = self._pace.count(client, len(messages), parser.control_frames(), monotonic())
+            del messages[allowed:]
         for payload, binary in messages:
             if client.channels is None:
                 break  # it was closed over the message before
             self._on_message(client, payload, binary)
+        if excess is not None and client.channels is not None:
+            self._hub.refused[excess] += 1
+            parser.close(CloseCode.POLICY_VIOLATION, f"too many {excess.replace('_', ' ')}")
         self._flush(client, parser)
         # Who sends no message needs no parser: it only answers pings.
         if not messages and parser.is_at_rest:
@@ -96,6 +120,8 @@ class WebSocketEndpoint:
     def lost(self, client: WebSocketClient) -> None:
         """Forget a client whose connection is gone."""
         self._leave(client)
+        self._pace.forget(client)
+        self._on_lost(client)
         self._hub.disconnected(client)
 
     def _parser(self, client: WebSocketClient) -> WebSocketParser:
@@ -108,6 +134,8 @@ class WebSocketEndpoint:
         if data:
             client.write(data)
         if not parser.is_open:
+            if client.channels is not None and parser.failure is not None:
+                self._hub.refused[REASONS.get(parser.failure, "protocol_error")] += 1
             self._leave(client)
             self._hub.closing(client)
         if is_last:

@@ -53,6 +53,8 @@ class Hub:
         self.max_pending_bytes = max_pending_bytes
         self.evicted: Counter[str] = Counter()
         """How many connections were ended against their will, by reason."""
+        self.refused: Counter[str] = Counter()
+        """How many requests were refused and clients closed for breaking a rule, by reason."""
         self.on_empty: Callable[[], None] | None = None
         """Called when the last connection is gone."""
         # Deadlines are exact to a tick, so a tick is a small part of the shortest.
@@ -71,6 +73,11 @@ class Hub:
     def tick_seconds(self) -> float:
         """How often tick() is to be called."""
         return self._heartbeat.tick_seconds
+
+    @property
+    def pending_bytes(self) -> int:
+        """What waits for clients whose sockets take no more; what the others have waiting is little."""
+        return sum(subscriber.transport.get_write_buffer_size() for subscriber in self._unwritable)
 
     def __len__(self) -> int:
         """How many connections there are, those that are closing included."""

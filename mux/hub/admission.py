@@ -1,0 +1,95 @@
+"""Who may connect, as far as it is a matter of how many there are.
+
+Three bounds, each 0 for none: clients in this process, clients from one address, and descriptors. The last
+counts plain HTTP connections as well, for they have a descriptor each: when accept(2) finds none, the event
+loop spins and nobody is served, so the last few are never given away.
+
+Pure: who asks tells how many there are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Generic, TypeVar
+
+from mux.errors import OutOfDescriptors, TooManyConnections, TooManyFromAddress
+
+T = TypeVar("T")
+
+HEADROOM_DESCRIPTORS = 64
+"""Kept free of clients: for Redis, logs, listening sockets, pipes, and connections on their way out."""
+
+
+LAST_DESCRIPTORS = 32
+"""Of these, so many are not even given to a connection that is only to hear that there is no room."""
+
+
+def descriptors_for_clients(limit: int) -> int:
+    """Return how many of a process's descriptors may be clients' (RLIMIT_NOFILE); at least one."""
+    return max(1, limit - HEADROOM_DESCRIPTORS)
+
+
+class Admission(Generic[T]):
+    """Counts the clients of one process.
+
+    Args:
+        max_connections: clients at the same time; 0 for as many as there are descriptors.
+        max_per_address: clients from one address; 0 for any number.
+        max_descriptors: clients and plain connections together; 0 for any number.
+    """
+
+    __slots__ = ("_address_of", "_from_address", "_max_connections", "_max_descriptors", "_max_per_address")
+
+    def __init__(self, *, max_connections: int = 0, max_per_address: int = 0, max_descriptors: int = 0) -> None:
+        self._max_connections = max_connections
+        self._max_per_address = max_per_address
+        self._max_descriptors = max_descriptors
+        self._from_address: Counter[str] = Counter()
+        self._address_of: dict[T, str] = {}
+
+    @property
+    def counts_addresses(self) -> bool:
+        """True when it matters where a client is from."""
+        return self._max_per_address > 0
+
+    def has_descriptor(self, connections: int) -> bool:
+        """Tell whether so many connections, clients and plain ones, are within the bound."""
+        return not self._max_descriptors or connections <= self._max_descriptors
+
+    def may_ask(self, connections: int) -> bool:
+        """Tell whether so many connections leave a descriptor for one that will be turned away."""
+        return self.has_descriptor(connections - (HEADROOM_DESCRIPTORS - LAST_DESCRIPTORS))
+
+    def check(self, *, clients: int, plain: int, address: str) -> None:
+        """Let one more client in or not.
+
+        Args:
+            clients: how many there are without it.
+            plain: how many plain connections there are, its own included.
+            address: where it is from; nothing when that is not known, and then it is not counted.
+
+        Raises:
+            TooManyConnections: there are as many as there may be.
+            OutOfDescriptors: likewise.
+            TooManyFromAddress: there are as many from this address.
+        """
+        if self._max_connections and clients >= self._max_connections:
+            raise TooManyConnections(f"this server has all the {self._max_connections} clients it takes")
+        if not self.has_descriptor(clients + plain):
+            raise OutOfDescriptors("this server has as many connections as it can")
+        if self.counts_addresses and self._from_address.get(address, 0) >= self._max_per_address:
+            raise TooManyFromAddress(f"at most {self._max_per_address} clients may connect from one address")
+
+    def entered(self, client: T, address: str) -> None:
+        """Count a client that was let in."""
+        if self.counts_addresses and address:
+            self._address_of[client] = address
+            self._from_address[address] += 1
+
+    def left(self, client: T) -> None:
+        """Forget a client; it may never have been counted."""
+        address = self._address_of.pop(client, None)
+        if address is not None:
+            self._from_address[address] -= 1
+            if not self._from_address[address]:
+                del self._from_address[address]

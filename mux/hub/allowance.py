@@ -1,0 +1,102 @@
+"""How often each of many may do something: a token bucket for each, all with one rate and one burst.
+
+A bucket is one number, the time at which it will be full again (the virtual scheduling algorithm of ITU-T
+I.371, annex A). A full bucket is what somebody who never spent has, so it is not kept: a client that says
+nothing costs nothing, and one that has spoken only until its bucket is full again. Nothing but time fills a
+bucket; in particular not that the client's parser was thrown away meanwhile.
+
+Pure: the clock is the caller's.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+FIRST_SWEEP = 1024
+"""How many buckets are kept before full ones are looked for."""
+
+
+class Allowance(Generic[T]):
+    """A token bucket for each thing.
+
+    Args:
+        per_second: tokens that come back each second.
+        burst: tokens in a full bucket; at least 1, or nothing could ever be spent.
+    """
+
+    __slots__ = ("_full_at", "_seconds", "_sweep_at", "_window")
+
+    def __init__(self, *, per_second: float, burst: float) -> None:
+        self._seconds = 1 / per_second
+        self._window = burst / per_second
+        self._full_at: dict[T, float] = {}
+        self._sweep_at = FIRST_SWEEP
+
+    def __len__(self) -> int:
+        """How many buckets are kept: those that are not full, and at most as many again."""
+        return len(self._full_at)
+
+    def spend(self, thing: T, count: int, now: float) -> int:
+        """Take up to count tokens from thing's bucket and return how many there were.
+
+        The clock is any that does not go back; now is in seconds.
+        """
+        full_at = max(now, self._full_at.get(thing, now))
+        # A millionth, so that no token is lost to rounding.
+        there = int((now + self._window - full_at) / self._seconds + 1e-6)
+        taken = min(count, there)
+        if taken > 0:
+            self._full_at[thing] = full_at + taken * self._seconds
+            if len(self._full_at) > self._sweep_at:
+                self._sweep(now)
+        return max(0, taken)
+
+    def forget(self, thing: T) -> None:
+        """Drop thing's bucket, whether or not it has one."""
+        self._full_at.pop(thing, None)
+
+    def _sweep(self, now: float) -> None:
+        # When the number has doubled, so that it costs each spending a constant.
+        self._full_at = {thing: full_at for thing, full_at in self._full_at.items() if full_at > now}
+        self._sweep_at = max(FIRST_SWEEP, 2 * len(self._full_at))
+
+
+class Pace(Generic[T]):
+    """How fast each client may speak, in messages and in control frames.
+
+    Args:
+        messages: None for any number.
+        control_frames: likewise.
+    """
+
+    __slots__ = ("_control_frames", "_messages")
+
+    def __init__(self, messages: Allowance[T] | None, control_frames: Allowance[T] | None) -> None:
+        self._messages = messages
+        self._control_frames = control_frames
+
+    @property
+    def is_limited(self) -> bool:
+        """False when there is nothing to count."""
+        return self._messages is not None or self._control_frames is not None
+
+    def count(self, client: T, messages: int, control_frames: int, now: float) -> tuple[int, str | None]:
+        """Count what a client has sent; return how many of the messages it may, and of what it sent too many."""
+        excess = None
+        allowed = messages
+        if self._messages is not None and messages:
+            allowed = self._messages.spend(client, messages, now)
+            if allowed < messages:
+                excess = "messages"
+        bucket = self._control_frames
+        if bucket is not None and control_frames and bucket.spend(client, control_frames, now) < control_frames:
+            excess = excess or "control_frames"
+        return allowed, excess
+
+    def forget(self, client: T) -> None:
+        """Drop what is known of a client that has gone."""
+        for allowance in (self._messages, self._control_frames):
+            if allowance is not None:
+                allowance.forget(client)

@@ -1,0 +1,1 @@
+"""What can be seen of a process: plain numbers, collected when somebody asks."""

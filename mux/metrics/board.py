@@ -1,0 +1,107 @@
+"""What all processes of a server have counted, where each of them can read it.
+
+Prometheus asks a port, and one of the processes behind it answers; it has to answer for all. So each writes a
+snapshot of its numbers into a row of shared memory once a second, and whoever is asked adds the rows up.
+prometheus-client's own way for several processes is a memory-mapped file for each, written at every increment
+of every counter; that would put a write to shared memory into the fan-out, and leave files behind.
+
+Rules:
+
+1. Counters never go back. A row outlives its process: the one that takes its place starts from there, and
+   whoever answers writes its own row first.
+2. Gauges end with their process; whoever finds it dead calls bury().
+3. A row has one writer. It writes where nobody reads, and then says that this is now the place to read; a
+   writer that is killed halfway leaves the row as it was.
+
+The memory has no name: it is gone with the processes that have it, whatever ends them.
+"""
+
+from __future__ import annotations
+
+from ctypes import c_ubyte
+from multiprocessing import get_context
+from zlib import crc32
+
+import orjson
+
+from mux.metrics.catalogue import Snapshot, add, without_gauges
+
+HALF_BYTES = 32 * 1024
+"""Room for one snapshot, which is 2 KB; memory that is not written to is not taken."""
+
+_ROW_BYTES = 1 + 2 * HALF_BYTES
+_HEAD_BYTES = 8
+_ATTEMPTS = 100
+
+
+class Board:
+    """A row for each process; to be given to them as an argument when they are spawned."""
+
+    def __init__(self, rows: int) -> None:
+        self._memory = get_context("spawn").RawArray(c_ubyte, rows * _ROW_BYTES)
+        self._rows = rows
+
+    def write(self, row: int, snapshot: Snapshot) -> None:
+        """Replace a row; only the process whose row it is may."""
+        memory = memoryview(self._memory).cast("B")
+        data = orjson.dumps(snapshot)
+        assert len(data) <= HALF_BYTES - _HEAD_BYTES, "labels are few, and so are metrics"
+        start = row * _ROW_BYTES
+        half = 2 if memory[start] == 1 else 1
+        place = start + 1 + (half - 1) * HALF_BYTES
+        head = len(data).to_bytes(4, "little") + crc32(data).to_bytes(4, "little")
+        memory[place : place + _HEAD_BYTES + len(data)] = head + data
+        memory[start] = half
+
+    def read(self, row: int) -> Snapshot:
+        """Return what was last written to a row; nothing, before anything was."""
+        memory = memoryview(self._memory).cast("B")
+        start = row * _ROW_BYTES
+        for _ in range(_ATTEMPTS):
+            half = memory[start]
+            if not half:
+                return {}
+            place = start + 1 + (half - 1) * HALF_BYTES
+            head = bytes(memory[place : place + _HEAD_BYTES])
+            size = min(int.from_bytes(head[:4], "little"), HALF_BYTES - _HEAD_BYTES)
+            data = bytes(memory[place + _HEAD_BYTES : place + _HEAD_BYTES + size])
+            if crc32(data) == int.from_bytes(head[4:], "little"):
+                snapshot: Snapshot = orjson.loads(data)
+                return snapshot
+        raise AssertionError(f"row {row} is written to all the time")  # twice while it was read, each time
+
+    def bury(self, row: int) -> None:
+        """Leave of a row what remains of a process that has ended; the process must have."""
+        snapshot = self.read(row)
+        if snapshot:
+            self.write(row, without_gauges(snapshot))
+
+    def total(self) -> Snapshot:
+        """Return the sum of all rows."""
+        total: Snapshot = {}
+        for row in range(self._rows):
+            total = add(total, self.read(row))
+        return total
+
+
+class Place:
+    """One process' row of a Board.
+
+    Args:
+        board: shared with the other processes.
+        row: which one; that of a process that has ended, or a new one.
+    """
+
+    def __init__(self, board: Board, row: int) -> None:
+        self._board = board
+        self._row = row
+        board.bury(row)
+        self._before = board.read(row)
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Put the numbers of this process on the board, on top of those who had the row before it."""
+        self._board.write(self._row, add(self._before, snapshot))
+
+    def total(self) -> Snapshot:
+        """Return the numbers of all processes."""
+        return self._board.total()

@@ -1,0 +1,161 @@
+"""Every metric, once: its name, what it says, and where its number is read.
+
+Nothing is counted here. The numbers are plain integers that whoever does the work adds to, and they are
+looked at when somebody asks. A snapshot of them is JSON, so that the processes of a server can put theirs
+together: all values of a kind add up, whichever process they are of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from mux.broker.broker import Broker
+from mux.hub.hub import Hub
+from mux.metrics.histogram import Histogram
+from mux.metrics.loop_lag import LoopLag
+
+Value: TypeAlias = float | dict[str, int] | list[int]
+"""A number; numbers by label; or the counts of a Histogram by bucket, and their total as the last."""
+
+Snapshot: TypeAlias = dict[str, Value]
+"""Values by the name of their metric."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What metrics are read from: the objects a process has one of."""
+
+    hub: Hub
+    broker: Broker
+    loop_lag: LoopLag
+    batch_sizes: Histogram
+    fan_out_times: Histogram
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric, in the words of Prometheus.
+
+    Args:
+        kind: a gauge is what is now, and ends with its process; the others only ever grow.
+        name: ends in its unit, and a counter's not in _total, which is added.
+        text: what it says, in a sentence.
+        read: returns the value now.
+        label: the name of the label, when the value is by label.
+        unit: what a histogram's numbers are to be multiplied with, to be in the unit of the name.
+    """
+
+    kind: Literal["counter", "gauge", "histogram"]
+    name: str
+    text: str
+    read: Callable[[Sources], Value]
+    label: str = ""
+    unit: float = 1
+
+
+METRICS = (
+    Metric("gauge", "mux_connections", "Clients connected.", lambda of: len(of.hub)),
+    Metric("gauge", "mux_channels", "Channels with a client, summed over processes.", lambda of: len(of.hub.router)),
+    Metric(
+        "gauge",
+        "mux_pending_bytes",
+        "Bytes that wait for clients whose sockets take no more.",
+        lambda of: of.hub.pending_bytes,
+    ),
+    Metric("gauge", "mux_subscribed", "Processes subscribed to Redis.", lambda of: int(of.broker.is_connected)),
+    Metric("counter", "mux_received", "Messages that came from Redis.", lambda of: of.hub.router.received),
+    Metric("counter", "mux_unheard", "Messages received that no client listened to.", lambda of: of.hub.router.unheard),
+    Metric(
+        "counter",
+        "mux_oversized",
+        "Messages received that were too large to be delivered.",
+        lambda of: of.hub.router.oversized,
+    ),
+    Metric("counter", "mux_gaps", "Times in which messages may have been missed.", lambda of: of.broker.gaps),
+    Metric("counter", "mux_gap_seconds", "How long these times were together.", lambda of: of.broker.gap_seconds),
+    Metric(
+        "gauge",
+        "mux_probe_round_trip_seconds",
+        "How long Redis took for the last answer to a probe, summed over processes.",
+        lambda of: of.broker.round_trip_seconds,
+    ),
+    Metric("counter", "mux_delivered", "Messages handed to sockets of clients.", lambda of: of.hub.router.delivered),
+    Metric("counter", "mux_published", "Messages that Redis has taken from us.", lambda of: of.broker.published),
+    Metric(
+        "counter",
+        "mux_refused",
+        "Messages, and requests to join or publish, that were not accepted, by reason.",
+        lambda of: dict(of.hub.refused + of.broker.refused),
+        label="reason",
+    ),
+    Metric(
+        "counter",
+        "mux_evicted",
+        "Connections ended against the client's will, by reason.",
+        lambda of: dict(of.hub.evicted),
+        label="reason",
+    ),
+    Metric(
+        "counter",
+        "mux_reconnects",
+        "Connections to Redis made anew, by what ended the one before.",
+        lambda of: dict(of.broker.reconnects),
+        label="cause",
+    ),
+    Metric(
+        "histogram",
+        "mux_batch_messages",
+        "Messages that came from Redis in one read.",
+        lambda of: _histogram(of.batch_sizes),
+    ),
+    Metric(
+        "histogram",
+        "mux_fan_out_seconds",
+        "Time to hand one batch to all its clients.",
+        lambda of: _histogram(of.fan_out_times),
+        unit=1e-6,
+    ),
+    Metric(
+        "histogram",
+        "mux_loop_lag_seconds",
+        "How late the event loop was, ten times a second.",
+        lambda of: _histogram(of.loop_lag.lags),
+        unit=1e-6,
+    ),
+    Metric("counter", "mux_loop_stalls", "Lags longer than a second.", lambda of: of.loop_lag.stalls),
+)
+
+
+def take_snapshot(sources: Sources) -> Snapshot:
+    """Return what every metric is now."""
+    return {metric.name: metric.read(sources) for metric in METRICS}
+
+
+def without_gauges(snapshot: Snapshot) -> Snapshot:
+    """Return what remains of a process that has ended."""
+    return {metric.name: snapshot[metric.name] for metric in METRICS if metric.kind != "gauge"}
+
+
+def add(one: Snapshot, other: Snapshot) -> Snapshot:
+    """Return the sum of two snapshots; what only one has is taken from there."""
+    return {
+        name: _add(one[name], other[name]) if name in one and name in other else (one | other)[name]
+        for name in one | other
+    }
+
+
+def _add(one: Value, other: Value) -> Value:
+    if isinstance(one, Mapping):
+        assert isinstance(other, Mapping), "a metric has one kind of value"
+        return {label: one.get(label, 0) + other.get(label, 0) for label in one | other}
+    if isinstance(one, list):
+        assert isinstance(other, list), "a metric has one kind of value"
+        return [a + b for a, b in zip(one, other, strict=True)]
+    assert isinstance(other, int | float), "a metric has one kind of value"
+    return one + other
+
+
+def _histogram(histogram: Histogram) -> list[int]:
+    return [*histogram.counts, histogram.total]

@@ -1,0 +1,192 @@
+"""The machines that are broken, and one run of traffic over them.
+
+    clients ──► door ──► server a ──► link ──► Redis
+    clients ───────────► server a                ▲
+    clients ───────────► server b, two workers ──┘
+
+door and link are fault proxies. Server b has none: when only a proxy misbehaves, b shows that nobody
+else is harmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from time import time
+
+from redis.asyncio import Redis
+
+from tests.chaos.gaps import gaps_told
+from tests.chaos.ledger import Problem, Verdict, check
+from tests.chaos.processes import PASSWORD, USER, MuxServer, RedisServer, redis_client
+from tests.chaos.proxy import Proxy, proxy
+from tests.chaos.traffic import Traffic
+from tests.servers import PATIENCE_SECONDS, until
+
+CHANNELS = ("one", "two")
+SUBSCRIBERS = 3
+"""For each channel: at a, at a through the door, at b."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A fault, and what a server may say about it.
+
+    Attributes:
+        name: what it is called on the command line and in the summary.
+        fault: breaks something and lasts as long as the fault does; what it forgets to mend is mended.
+        must_gap: servers that have to tell of a gap.
+        may_gap: servers that may as well; all others must not.
+    """
+
+    name: str
+    fault: Callable[[Rig, Random, float], Awaitable[None]]
+    must_gap: frozenset[str]
+    may_gap: frozenset[str]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run went."""
+
+    name: str
+    verdict: Verdict
+    gaps: int
+    gap_seconds: float
+    recovery_seconds: float
+    errors: dict[str, int]
+
+
+class Rig:
+    """Everything there is to break; made by rig()."""
+
+    def __init__(self, redis: RedisServer, control: Redis, link: Proxy, door: Proxy, servers: list[MuxServer]) -> None:
+        self.redis = redis
+        self._control = control
+        self.link = link
+        """Between server a and Redis."""
+        self.door = door
+        """Between some clients and server a."""
+        self.a, self.b = servers
+
+    async def command(self, *words: str) -> None:
+        """Give Redis a command, with all rights."""
+        await self._control.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's has no annotations
+
+    async def run(self, scenario: Scenario, *, seed: int, hold_seconds: float) -> Outcome:
+        """Send traffic, break something for about hold_seconds, mend it, and judge the ledger."""
+        traffic = Traffic()
+        started, logs = time(), {server.name: len(server.log) for server in (self.a, self.b)}
+        tasks = [asyncio.create_task(client, name="chaos-client") for client in self._clients(traffic)]
+        stuck: list[Problem] = []
+        try:
+            await until(lambda: traffic.is_joined(len(CHANNELS) * SUBSCRIBERS) and traffic.heard_since(started))
+            await scenario.fault(self, Random(seed), hold_seconds)
+            await self.mend()
+            mended = time()
+            stuck = await self._recover(traffic, mended)
+            recovery_seconds = time() - mended
+        finally:
+            await _cancel(tasks)
+        return self._judge(scenario, traffic, stuck, started, logs, recovery_seconds)
+
+    async def mend(self) -> None:
+        """Make everything work again, whatever is broken."""
+        self.link.heal()
+        self.door.heal()
+        self.a.signal(signal.SIGCONT)
+        if not self.redis.is_running:
+            await self.redis.start()
+        self.redis.signal(signal.SIGCONT)
+
+    def _clients(self, traffic: Traffic) -> list[Coroutine[object, object, None]]:
+        ports = {"a": self.a.port, "door": self.door.port, "b": self.b.port}
+        clients = []
+        for channel in CHANNELS:
+            clients += [
+                traffic.subscribe("b" if name == "b" else "a", port, channel, name) for name, port in ports.items()
+            ]
+            clients += [
+                traffic.publish_by_websocket(self.a.port, channel, "ws-a"),
+                traffic.publish_by_websocket(self.door.port, channel, "ws-door"),
+                traffic.publish_by_post(self.b.port, channel, "post-b"),
+                traffic.publish_raw(self.redis.port, channel, "raw"),
+            ]
+        return clients
+
+    async def _recover(self, traffic: Traffic, mended: float) -> list[Problem]:
+        """Wait until everybody hears everybody again, and then until all has come."""
+        try:
+            await until(lambda: traffic.is_joined(len(CHANNELS) * SUBSCRIBERS) and traffic.heard_since(mended))
+            traffic.stop_publishing()
+            await until(traffic.is_quiet)
+        except TimeoutError:
+            silent = traffic.silent_since(mended)
+            return [Problem("stuck", f"{PATIENCE_SECONDS:g} s after the fault not all is heard: {silent}")]
+        traffic.end()
+        return []
+
+    def _judge(
+        self,
+        scenario: Scenario,
+        traffic: Traffic,
+        stuck: list[Problem],
+        started: float,
+        logs: dict[str, int],
+        recovery_seconds: float,
+    ) -> Outcome:
+        ledger, problems = traffic.ledger, list(stuck)
+        for server in (self.a, self.b):
+            gaps = [gap for gap in gaps_told(server.log, server.name) if gap.until >= started]
+            ledger.gaps += gaps
+            if gaps and server.name not in scenario.must_gap | scenario.may_gap:
+                problems.append(Problem("false gap", f"{server.name} tells of {gaps}, and nothing was wrong there"))
+            if not gaps and server.name in scenario.must_gap:
+                problems.append(Problem("no gap", f"{server.name} tells of none"))
+            said = server.log[logs[server.name] :]
+            if "Traceback" in said:
+                problems.append(Problem("traceback", f"{server.name} logged {said[said.index('Traceback') :][:2000]}"))
+        verdict = check(ledger)
+        verdict.problems += problems
+        gap_seconds = sum(gap.until - gap.since for gap in ledger.gaps)
+        return Outcome(scenario.name, verdict, len(ledger.gaps), gap_seconds, recovery_seconds, dict(traffic.errors))
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    """End the clients. Once is not always enough: before Python 3.12 wait_for() could lose a cancellation."""
+    pending = set(tasks)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=2)
+
+
+@asynccontextmanager
+async def rig(seed: int) -> AsyncIterator[Rig]:
+    """Run the machines for as long as the block runs."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mux-chaos-")))
+        redis = RedisServer(folder)
+        stack.callback(redis.kill)
+        await redis.start()
+        control = redis_client(redis.port, PATIENCE_SECONDS)
+        stack.push_async_callback(control.aclose)
+        link = await stack.enter_async_context(proxy(("127.0.0.1", redis.port), seed))
+        servers = []
+        for name, port, workers in (("a", link.port, "1"), ("b", redis.port, "2")):
+            url = f"redis://{USER}:{PASSWORD}@127.0.0.1:{port}"
+            server = MuxServer(name, folder, "--redis-url", url, "--workers", workers)
+            stack.push_async_callback(server.stop)
+            servers.append(server)
+        for server in servers:
+            await server.start()
+        door = await stack.enter_async_context(proxy(("127.0.0.1", servers[0].port), seed))
+        await until(lambda: len(servers[1].workers()) == 2)
+        yield Rig(redis, control, link, door, servers)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from multiprocessing import get_context
+
+import pytest
+
+from mux.metrics.board import HALF_BYTES, Board, Place
+from mux.metrics.catalogue import METRICS, Snapshot, Value, add, without_gauges
+
+EMPTY: Snapshot = {
+    metric.name: [0, 0] if metric.kind == "histogram" else {} if metric.label else 0 for metric in METRICS
+}
+
+
+def numbers(**values: Value) -> Snapshot:
+    """Return a snapshot that is empty but for some values, by names without mux_."""
+    return EMPTY | {f"mux_{name}": value for name, value in values.items()}
+
+
+def test_the_total_is_the_sum_of_all_rows() -> None:
+    """Numbers, numbers by label and histograms, each in its way; a row nobody has is nothing."""
+    board = Board(3)
+    Place(board, 0).write(numbers(received=1, connections=2, evicted={"silent": 1}, batch_messages=[1, 5]))
+    Place(board, 2).write(numbers(received=10, evicted={"silent": 1, "overflow": 3}, batch_messages=[2, 7]))
+    assert board.total() == numbers(
+        received=11, connections=2, evicted={"silent": 2, "overflow": 3}, batch_messages=[3, 12]
+    )
+
+
+def test_the_last_write_counts() -> None:
+    """A row is replaced, however often."""
+    board = Board(1)
+    place = Place(board, 0)
+    for received in range(5):
+        place.write(numbers(received=received))
+        assert place.total() == numbers(received=received)
+
+
+def test_counters_outlive_their_process_and_gauges_do_not() -> None:
+    """A dead process has no clients any more, but what it received was received."""
+    board = Board(2)
+    Place(board, 0).write(numbers(received=5, connections=7))
+    board.bury(0)
+    board.bury(1)  # one that died before it wrote anything
+    assert board.total()["mux_received"] == 5
+    assert "mux_connections" not in board.total()
+    successor = Place(board, 0)
+    assert board.total()["mux_received"] == 5
+    successor.write(numbers(received=1, connections=2))
+    assert board.total()["mux_received"] == 6
+    assert board.total()["mux_connections"] == 2
+
+
+def test_a_writer_killed_halfway_leaves_the_row_as_it_was() -> None:
+    """What is half written is not read."""
+    board = Board(1)
+    Place(board, 0).write(numbers(received=5))
+    memory = memoryview(board._memory).cast("B")
+    half = memory[0]
+    other = 1 + (2 - half) * HALF_BYTES
+    memory[other : other + 20] = b"\xff" * 20
+    assert board.read(0)["mux_received"] == 5
+
+
+def test_what_is_torn_is_read_again() -> None:
+    """A row that changes while it is read does not pass for one that was written."""
+    board = Board(1)
+    Place(board, 0).write(numbers(received=5))
+    memory = memoryview(board._memory).cast("B")
+    memory[1 + (memory[0] - 1) * HALF_BYTES + 8] ^= 1
+    with pytest.raises(AssertionError, match="row 0"):
+        board.read(0)
+
+
+def _write(board: Board, row: int) -> None:
+    Place(board, row).write(numbers(received=row + 1))
+
+
+def test_processes_see_each_other() -> None:
+    """The memory is shared by being handed over; it needs no file and no name."""
+    context = get_context("spawn")
+    board = Board(2)
+    workers = [context.Process(target=_write, args=(board, row)) for row in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(20)
+        assert worker.exitcode == 0
+    assert board.total()["mux_received"] == 3
+
+
+def test_without_gauges_keeps_the_rest() -> None:
+    """By kind, not by name."""
+    assert without_gauges(EMPTY).keys() == {metric.name for metric in METRICS if metric.kind != "gauge"}
+    assert add(EMPTY, {}) == add({}, EMPTY) == EMPTY
