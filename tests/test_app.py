@@ -10,7 +10,9 @@ from sanic import Request, Sanic
 from sanic.response import json
 
 from mux import BrokerUnavailable, InvalidChannel, InvalidSetting, MessageTooLarge, Mux, Settings
-from tests.servers import Serving, receive, serving
+from tests.servers import BOTH_LOOPS, Serving, receive, serving
+
+pytestmark = BOTH_LOOPS
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ async def test_app_starts_without_redis_and_publishes_when_it_is_there(free_port
             pass
 
 
-def test_settings_come_from_one_place() -> None:
+async def test_settings_come_from_one_place() -> None:
     """Either a Settings or its fields, and a Redis in any case."""
     app: Sanic[Any, Any] = Sanic("settings", configure_logging=False)
     try:

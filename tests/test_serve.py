@@ -23,12 +23,6 @@ from tests.servers import PATIENCE_SECONDS, ServerProcess, handshake, mux_serve,
 PROCESSES = 2
 
 
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run the clients on one loop only; the servers have their own."""
-    return "asyncio", {"use_uvloop": True}
-
-
 @pytest.fixture(scope="module")
 def own_redis(redis_url: str) -> Iterator[redis.Redis]:
     """Return a client of the Redis that the servers of this module share."""

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from time import time
+from time import monotonic, time
 
 from redis.backoff import FullJitterBackoff
 
@@ -124,6 +124,10 @@ class Broker:
         return self._connection is not None and not self._connection.lost.done()
 
     @property
+    def _is_trying(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    @property
     def is_heard(self) -> bool:
         """True while every probe of the connection has been heard."""
         return self.is_connected and self._watchdog is not None and self._watchdog.is_heard
@@ -177,7 +181,10 @@ class Broker:
         done(reply)
 
     async def aclose(self) -> None:
-        """Finish what was published, within 2 s, give back what is held, and close."""
+        """Send what is held, if Redis comes back within 2 s, finish what was published, within 2 s, and close."""
+        deadline = monotonic() + CLOSE_SECONDS
+        while len(self._holding) and self._is_trying and monotonic() < deadline:
+            await asyncio.sleep(FIRST_RETRY_SECONDS)
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

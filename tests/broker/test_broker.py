@@ -21,7 +21,9 @@ from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Push
-from tests.servers import PATIENCE_SECONDS, until
+from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, until
+
+pytestmark = BOTH_LOOPS
 
 
 class Heard:

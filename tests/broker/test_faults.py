@@ -26,12 +26,6 @@ PROBE_SECONDS = 0.1
 
 
 @pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run on one loop only: the faults are Redis'."""
-    return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture
 def own_redis() -> Iterator[str]:
     """Return the URL of a Valkey that a test may break."""
     with embedded_server() as url:
@@ -79,6 +73,17 @@ async def test_held_messages_are_sent_in_order_when_redis_is_back(own_redis: str
             await asyncio.gather(*publishing)
             await until(lambda: len(heard.messages) >= 100)
             assert heard.messages == [(b"feed:x", b"%d" % n) for n in range(100)]
+
+
+async def test_held_messages_are_sent_before_the_end(own_redis: str) -> None:
+    """A server that stops in an outage waits a little for Redis, and gives back what it could not send."""
+    with redis.Redis.from_url(own_redis) as control:
+        async with broker_on(own_redis, max_held_seconds=60) as (broker, _):
+            control.client_kill_filter(skipme=True, _type="pubsub")
+            await until(lambda: not broker.is_connected)
+            publishing = asyncio.create_task(broker.publish(b"feed:x", b"last words"))
+            await asyncio.sleep(0)
+        await publishing
 
 
 async def test_held_messages_that_get_too_old_are_given_back(free_port: int) -> None:

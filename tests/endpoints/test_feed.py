@@ -13,7 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from mux import Settings
 from mux.broker.embedded import embedded_server
 from mux.hub.hub import CLOSING_SECONDS
-from tests.servers import PATIENCE_SECONDS, Serving, raw_client, receive, serving, until
+from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, raw_client, receive, serving, until
+
+pytestmark = BOTH_LOOPS
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,12 @@ from websockets.exceptions import InvalidStatus
 
 from mux import Mux
 from mux.endpoints.takeover import PRIVATE_NAMES
-from tests.servers import PATIENCE_SECONDS, Serving, handshake, raw_client, receive, running, serving, until
+from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, handshake, raw_client, receive, running, serving, until
+
+pytestmark = BOTH_LOOPS
 
 
-def test_private_names_in_use_are_those_of_sanic() -> None:
+async def test_private_names_in_use_are_those_of_sanic() -> None:
     """Fails first when Sanic changes what the take-over leans on."""
     slots = {name for cls in HttpProtocol.__mro__ for name in getattr(cls, "__slots__", ())}
     assert set(PRIVATE_NAMES) <= slots

@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: a generator that miscounts proves nothing."""
