@@ -83,7 +83,7 @@ class Scoreboard:
         """Keep a figure; return what is to be said with it in the JSON."""
         rivals = self._cases.setdefault(figure.case, {})
         info: Info = {f"{figure.case}: {figure.unit}": figure.value}
-        if figure.contender == MUX.name:
+        if figure.contender == MUX.name and figure.value:  # a few connections may fit into pages there are
             info |= {f"{figure.case}: ratio to {name}": rival.value / figure.value for name, rival in rivals.items()}
         rivals[figure.contender] = figure
         return info
@@ -113,12 +113,12 @@ def _rows(figures: dict[str, Figure]) -> Iterator[tuple[str, str, str, str, str,
     limit = figures.get(BARE_SEND.name)
     some = next(iter(figures.values()))
     mux = _number(ours.value) if ours else "-"
-    times = f"{ours.value / limit.value:.2f}" if ours and limit else ""
+    times = f"{ours.value / limit.value:.2f}" if ours and limit and limit.value else ""
     case, unit = some.case, some.unit
     for rival in figures.values():
         if rival is ours or rival is limit:
             continue
-        ratio = _number(rival.value / ours.value) if ours else "-"
+        ratio = _number(rival.value / ours.value) if ours and ours.value else "-"
         yield case, unit, mux, rival.contender, _number(rival.value), ratio, times
         case = unit = mux = times = ""
     if case:

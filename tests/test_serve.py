@@ -207,7 +207,7 @@ def _retry(attempt: object) -> None:
 
 async def test_publishers_wait_while_redis_does_not_keep_up(prefix: str) -> None:
     """A stopped Redis stops its publishers, not the server's memory; nothing is lost when it goes on."""
-    with mux_serve("--prefix", prefix, "--no-announce") as server:
+    with mux_serve("--prefix", prefix, "--no-announce", "--max-pending-bytes", "100000000") as server:
         path = server.welcome.partition("unix://")[2].partition(",")[0]
         pid = int(redis.Redis(unix_socket_path=path).info("server")["process_id"])
         async with server.connect() as talker:

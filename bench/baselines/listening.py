@@ -23,10 +23,10 @@ def new_app(name: str) -> Sanic[Any, Any]:
     return app
 
 
-def serve(app: Sanic[Any, Any]) -> None:
-    """Serve in this process on a free port, and say on which."""
+def serve(app: Sanic[Any, Any], port: int = 0) -> None:
+    """Serve in this process on a port, 0 for a free one, and say on which; others may listen on the same."""
     os.environ["SANIC_IGNORE_PRODUCTION_WARNING"] = "true"
-    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as sock:
+    with socket.create_server(("127.0.0.1", port), backlog=BACKLOG, reuse_port=True) as sock:
         print(f"http://127.0.0.1:{sock.getsockname()[1]}", flush=True)
         app.prepare(sock=sock, single_process=True, backlog=BACKLOG, access_log=False, motd=False)
         Sanic.serve_single(primary=app)

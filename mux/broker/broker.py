@@ -183,7 +183,7 @@ class Broker:
     async def aclose(self) -> None:
         """Send what is held, if Redis comes back within 2 s, finish what was published, within 2 s, and close."""
         deadline = monotonic() + CLOSE_SECONDS
-        while len(self._holding) and self._is_trying and monotonic() < deadline:
+        while len(self._holding) and self._is_trying and monotonic() < deadline:  # noqa: ASYNC110 - once, for 2 s
             await asyncio.sleep(FIRST_RETRY_SECONDS)
         if self._task is not None:
             self._task.cancel()

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from time import time
 from typing import NamedTuple, TypeAlias, cast
 
 from mux.broker.address import Address
+from mux.broker.hello import buffer_kills, hello_refused, is_useful
 from mux.errors import BrokerError, BrokerGarbled, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.version import __version__
 from mux.wire.resp import Announcement, Push, Reply, RespReader, encode_command, encode_publish
@@ -47,8 +47,6 @@ MAX_UNANSWERED = 1000
 """So many commands are on their way to Redis at once. With more, publishers are told to wait; with half of it they
 may go on. Redis takes commands faster than it sends what they cause, and closes subscribers whose output buffer
 overflows: a push to its own publisher takes 16 KiB there from 7.2 on, so that 32 MB are 2,000 publishes."""
-
-_TEMPORARY = frozenset(("LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"))
 
 
 class Connection(asyncio.Protocol):
@@ -152,14 +150,6 @@ class Connection(asyncio.Protocol):
         if not self.lost.done():
             self._send(encode_command(b"HELLO", b"3"), done)
 
-    @staticmethod
-    def is_useful(hello: Reply) -> bool:
-        """Tell from a reply to HELLO whether what is published here reaches everybody.
-
-        On a replica it reaches nobody, but for a cluster, where any node tells all others.
-        """
-        return isinstance(hello, dict) and (hello.get(b"role") == b"master" or hello.get(b"mode") == b"cluster")
-
     async def _connect(self, address: Address) -> None:
         try:
             if address.path:
@@ -181,11 +171,11 @@ class Connection(asyncio.Protocol):
             words += [b"AUTH", (address.username or "default").encode(), address.password.encode()]
         hello = await self._command(*words, b"SETNAME", client_name)
         if isinstance(hello, BrokerRefused):
-            raise _hello_refused(hello, address)
+            raise hello_refused(hello, address)
         if not isinstance(hello, dict) or hello.get(b"proto") != 3:
             raise BrokerRefused(f"Redis at {address} does not speak RESP3; mux needs Redis 6 or later, or Valkey")
         self.client_id = int(cast("int", hello.get(b"id", 0)))
-        if not self.is_useful(hello):
+        if not is_useful(hello):
             role = bytes(hello.get(b"role") or b"no master").decode(errors="replace")
             raise BrokerRefused(
                 f"Redis at {address} is a {role}: what is published there reaches nobody; name the master"
@@ -194,7 +184,7 @@ class Connection(asyncio.Protocol):
         await self._command(b"CLIENT", b"SETINFO", b"LIB-NAME", b"mux")
         await self._command(b"CLIENT", b"SETINFO", b"LIB-VER", __version__.encode())
         # An error for a user without the right to it; then a cause of losses stays unknown.
-        self.buffer_kills = _buffer_kills(await self._command(b"INFO", b"stats"))
+        self.buffer_kills = buffer_kills(await self._command(b"INFO", b"stats"))
 
     async def _subscribe(self, address: Address, pattern: bytes) -> None:
         self._transport.write(encode_command(b"PSUBSCRIBE", pattern))
@@ -325,24 +315,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__
-
-
-def _buffer_kills(stats: Reply) -> int | None:
-    """Read from INFO how many clients were closed because their output buffers were full (Redis 7.2, Valkey)."""
-    found = re.search(rb"client_output_buffer_limit_disconnections:(\d+)", stats if isinstance(stats, bytes) else b"")
-    return int(found[1]) if found else None
-
-
-def _hello_refused(error: BrokerRefused, address: Address) -> BrokerError:
-    """Say what to do about an error reply to HELLO."""
-    if error.code in _TEMPORARY or "max number of clients" in str(error):
-        return BrokerUnavailable(f"Redis at {address} takes no clients now: {error}")
-    if error.code in ("WRONGPASS", "NOAUTH", "NOPERM") or "AUTH" in str(error):
-        return BrokerRefused(
-            f"Redis at {address} refused the credentials ({error}); check the user and password in its URL"
-        )
-    if error.code == "NOPROTO" or "unknown command" in str(error):
-        return BrokerRefused(
-            f"Redis at {address} does not speak RESP3 ({error}); mux needs Redis 6 or later, or Valkey"
-        )
-    return BrokerRefused(f"Redis at {address} refused: {error}")

@@ -13,6 +13,7 @@ from functools import partial
 from time import time
 
 from mux.broker.connection import Connection
+from mux.broker.hello import is_useful
 from mux.errors import BrokerError
 from mux.wire.resp import Reply
 
@@ -78,7 +79,7 @@ class Watchdog:
             return
         self._connection.good_at = asked_at
         self.round_trip_seconds = max(0.0, time() - asked_at)
-        if not self._connection.is_useful(reply):
+        if not is_useful(reply):
             self._connection.drop("demoted", "it is no master any more")
 
 

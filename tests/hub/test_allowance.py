@@ -94,9 +94,9 @@ def test_nobody_has_more_than_the_rate_and_a_burst(
     [
         (None, None, (9, 9), (9, None)),
         (allowance(), None, (9, 9), (5, "messages")),
-        (None, allowance(), (9, 9), (9, "control frames")),
+        (None, allowance(), (9, 9), (9, "control_frames")),
         (allowance(), allowance(), (5, 5), (5, None)),
-        (allowance(), allowance(), (5, 6), (5, "control frames")),
+        (allowance(), allowance(), (5, 6), (5, "control_frames")),
         (allowance(), allowance(), (6, 6), (5, "messages")),
         (allowance(), allowance(), (0, 0), (0, None)),
     ],

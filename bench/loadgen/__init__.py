@@ -1,0 +1,1 @@
+"""The load generator: schedule, sockets, counting, and the meters beside them."""

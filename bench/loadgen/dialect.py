@@ -1,0 +1,96 @@
+"""How to join a channel of a server, and what its messages look like on the wire.
+
+Most servers here take a channel from the URL and send each message as one frame. Socket.IO has a
+conversation first, wraps a message in JSON, and has heartbeats of its own inside the messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """What is particular to a server; {channel} stands for the channel's name."""
+
+    script: tuple[tuple[bytes, bytes], ...] = ()
+    """After the handshake: wait for a message that begins so, then send that. Then the client has joined."""
+    before: bytes = b""
+    """What a message begins with, before the stamp."""
+    after: bytes = b""
+    send_before: bytes = b""
+    """The same for what a client sends."""
+    send_after: bytes = b""
+    heartbeat: tuple[bytes, bytes] | None = None
+    """A message that is to be answered, and the answer."""
+
+
+PLAIN = Dialect()
+
+SOCKET_IO = Dialect(
+    script=((b"0", b"40"), (b"40", b'42["join","{channel}"]'), (b'42["joined"', b"")),
+    before=b'42["message","',
+    after=b'"]',
+    send_before=b'42["publish","',
+    send_after=b'"]',
+    heartbeat=(b"2", b"3"),
+)
+"""Socket.IO 4 over Engine.IO 4, WebSocket only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect."""
+
+    host: str
+    port: int
+    path: str
+    """With {channel} in it, unless the dialect joins in another way."""
+
+    def request(self, channel: str) -> bytes:
+        """Return the opening handshake of a client of a channel."""
+        path = self.path.replace("{channel}", quote(channel))
+        return (
+            f"GET {path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            # The example of RFC 6455, section 1.2.
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        ).encode()
+
+
+def parse_target(url: str) -> Target:
+    """Read a ws:// URL; without a path it is mux' /feed/{channel}, without {channel} that is appended.
+
+    Raises:
+        ValueError: it is no such URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "ws" or not parts.hostname:
+        raise ValueError(f"{url!r} is no ws:// URL; TLS is not offered, for it would be what is measured")
+    path = parts.path.rstrip("/") or "/feed"
+    if parts.query:
+        path = f"{parts.path}?{parts.query}"
+    elif "{channel}" not in path:
+        path += "/{channel}"
+    return Target(parts.hostname, parts.port or 80, path)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return what a client sends: one text frame, masked with zeros, which leaves the payload as it is."""
+    return _client_frame(0x81, payload)
+
+
+def pong_frame(payload: bytes) -> bytes:
+    """Return the answer to a ping."""
+    return _client_frame(0x8A, payload)
+
+
+def _client_frame(first: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        head = bytes((first, 0x80 | size))
+    elif size < 0x10000:
+        head = bytes((first, 0xFE)) + size.to_bytes(2)
+    else:
+        head = bytes((first, 0xFF)) + size.to_bytes(8)
+    return head + bytes(4) + payload

@@ -1,0 +1,136 @@
+"""A comparison as text: on the screen, and in the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench import screen
+from bench.compare import DISJOINT, LIMIT, Comparison
+from bench.disjoint import PROCESSES, unheard_us
+from bench.peers.registry import MUX
+from bench.screen import number
+from bench.summary import ALL_CASES, Row, Spread, rows
+from bench.works import Case
+
+_EXTRA = {
+    "burst": ("delivered/s", "p99 ms"),
+    "steady": ("p50 ms", "p99 ms", "p99.9 ms"),
+    "many": ("p50 ms", "p99 ms", "p99.9 ms"),
+    "many-flat-out": ("delivered/s",),
+    "echo": ("p50 ms", "p99 ms", "us Redis CPU/publish"),
+    "churn": ("Redis commands", "us Redis CPU", "p99 ms", "p99.9 ms"),
+    "storm": ("connects/s", "us CPU/connection"),
+    DISJOINT: ("Redis bytes/message", "us Redis CPU/message", "p99 ms"),
+}
+
+_WHY = {
+    "steady": "Everybody is bound by one `send()` a client; what is around it is C there and Python here.",
+    "many": "A message goes to one client, so parsing, routing and one `send()` are all there is.",
+    "many-flat-out": "A message goes to one client, so parsing, routing and one `send()` are all there is.",
+    "echo": "With few messages under way there is nothing to coalesce, and each step is Python's.",
+    "churn": "Letting a client in is HTTP: Sanic parses and routes it in Python.",
+    "storm": "Letting a client in is HTTP: Sanic parses and routes it in Python.",
+}
+"""Why mux may not be first; said only where it is not."""
+
+
+def show(comparison: Comparison) -> None:
+    """Print a table for each case, and who was not there."""
+    for case in ALL_CASES:
+        found = rows(comparison, case)
+        if found:
+            cells = [_cells(case, row) for row in found]
+            screen.table(f"{case.name}: {case.title}", _columns(case), cells)
+    for name, about in comparison.peers.items():
+        if "skipped" in about:
+            screen.console.print(f"skipped {name}: {about['skipped']}; {about['install']}", soft_wrap=True)
+    for what, reason in comparison.failures.items():
+        screen.console.print(f"failed {what}: {reason}", soft_wrap=True)
+
+
+def markdown(comparison: Comparison) -> Iterator[str]:
+    """Give the lines of the README's table: a row for each server, a column for each case."""
+    cases = [case for case in ALL_CASES if case.name != DISJOINT and comparison.cases.get(case.name)]
+    yield "| | " + " | ".join(_heading(case) for case in cases) + " |"
+    yield "|---|" + "---:|" * len(cases)
+    names = [LIMIT, *(name for name, about in comparison.peers.items() if "skipped" not in about)]
+    tables = {case.name: {row.name: row for row in rows(comparison, case)} for case in cases}
+    for name in names:
+        shown = f"**{name}**" if name == MUX.name else name
+        yield f"| {shown} | " + " | ".join(_cell(tables[case.name].get(name), name) for case in cases) + " |"
+
+
+def markdown_disjoint(comparison: Comparison) -> Iterator[str]:
+    """Give the lines of the table of the case that is bad for us."""
+    results = comparison.cases.get(DISJOINT)
+    if not results:
+        return
+    found = {row.name: row for row in rows(comparison, ALL_CASES[-1])}
+    yield "| processes | " + " | ".join(map(str, PROCESSES)) + " | each further process |"
+    yield "|---|" + "---:|" * (len(PROCESSES) + 1)
+    for name in dict.fromkeys(key.rpartition(" x")[0] for key in results):
+        ordered = [found.get(f"{name} x{processes}") for processes in PROCESSES]
+        if any(row is None or row.value is None for row in ordered):
+            continue
+        cpu = [row.value.median for row in ordered if row and row.value]
+        more = unheard_us({n: {"us CPU/message": value} for n, value in zip(PROCESSES, cpu, strict=True)})
+        cells = " | ".join(number(value) for value in cpu)
+        yield f"| {name}, CPU µs a message | {cells} | {number(more)} |"
+        out = [row.details["Redis bytes/message"] for row in ordered if row]
+        more = (out[-1] - out[0]) / (PROCESSES[-1] - 1)
+        yield f"| {name}, Redis output bytes a message | {' | '.join(map(number, out))} | {number(more)} |"
+
+
+def losers(comparison: Comparison) -> Iterator[str]:
+    """Give a sentence for each case in which mux is not first: who is ahead, and why."""
+    for case in ALL_CASES[:-1]:
+        found = [row for row in rows(comparison, case) if row.name != LIMIT and row.to_mux is not None]
+        ahead = []
+        for row in found:
+            if row.name == MUX.name:
+                break
+            if row.to_mux is not None and not row.lost:
+                ahead.append(f"{row.name} ({number(row.to_mux.median, 2)} x)")
+        if ahead:
+            yield f"**{case.name}**: {', '.join(ahead)}. {_WHY.get(case.name, '')}".strip()
+
+
+def _heading(case: Case) -> str:
+    unit = case.unit.replace("us ", "µs ")
+    return f"{case.name}<br>{unit}"
+
+
+def _cell(row: Row | None, name: str) -> str:
+    if row is None:
+        return ""
+    if row.value is None:
+        return "failed"
+    text = number(row.value.median)
+    if name == MUX.name and row.to_limit is not None:
+        text = f"**{text}** ({number(row.to_limit.median, 2)} x limit)"
+    elif row.to_mux is not None and name != MUX.name:
+        text += f" ({number(row.to_mux.median, 2)} x)"
+    if row.lost:
+        text += " †"
+    return text
+
+
+def _columns(case: Case) -> list[str]:
+    limit = ["x limit"] if case.has_limit else []
+    return ["server", case.unit, "least to most", "x mux", *limit, *_EXTRA.get(case.name, ()), "lost"]
+
+
+def _cells(case: Case, row: Row) -> list[str]:
+    cells = [row.name, number(row.value.median) if row.value else "failed", _range(row.value), _times(row.to_mux)]
+    if case.has_limit:
+        cells.append(_times(row.to_limit))
+    cells += [number(row.details.get(key)) for key in _EXTRA.get(case.name, ())]
+    return [*cells, f"{row.lost:,.0f}" if row.details else ""]
+
+
+def _range(value: Spread | None) -> str:
+    return f"{number(value.least)} to {number(value.most)}" if value else ""
+
+
+def _times(value: Spread | None) -> str:
+    return f"{number(value.median)} ({number(value.least)} to {number(value.most)})" if value else ""

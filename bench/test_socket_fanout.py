@@ -1,0 +1,124 @@
+"""Fan-out in this process, on real sockets.
+
+What does a delivery cost from the batch to the socket, with no Redis and no process between?
+
+The hub dispatches a batch to subscribers whose transports are uvloop's, on TCP connections that another
+process reads. Beside it stands the limit: a loop of send() of the same bytes on the same sockets. The
+difference is all that mux and uvloop add; what it costs to get a message from Redis is not in it
+(test_fanout.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import uvloop
+
+from bench.messages import PATTERN, PREFIX
+from bench.null_client import new_hub
+from bench.scoreboard import Benchmark, Score
+from bench.sizes import Sizes
+from mux.hub.hub import Hub
+from mux.hub.subscriber import Endpoint, Subscriber
+from mux.wire.resp import Push
+from mux.wire.ws_encoder import encode
+
+CHANNEL = PREFIX + b"lobby"
+
+SHAPES = [(1, 128, 1), (100, 128, 1), (1000, 16, 1), (1000, 128, 1), (1000, 4096, 1), (1000, 128, 16)]
+"""(subscribers, bytes, messages in a batch)"""
+
+ROUNDS = 40
+
+
+class _Nobody:
+    """An endpoint whose clients never speak."""
+
+    ping = b""
+
+    def received(self, subscriber: object, data: bytes) -> None: ...
+    def lost(self, subscriber: object) -> None: ...
+
+
+@contextmanager
+def _connected(clients: int) -> Iterator[list[socket.socket]]:
+    """Give so many sockets that somebody reads from."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        command = [sys.executable, "-m", "bench.drain", str(listener.getsockname()[1]), str(clients)]
+        with subprocess.Popen(command, cwd=Path(__file__).parent.parent) as drain:
+            sockets = []
+            try:
+                for _ in range(clients):
+                    accepted, _address = listener.accept()
+                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    sockets.append(accepted)
+                yield sockets
+            finally:
+                for accepted in sockets:
+                    accepted.close()
+                drain.kill()
+
+
+@pytest.mark.parametrize(("subscribers", "size", "messages"), SHAPES)
+def test_fanout_by_send(
+    subscribers: int, size: int, messages: int, sizes: Sizes, benchmark: Benchmark, score: Score
+) -> None:
+    """The limit."""
+    subscribers = min(subscribers, sizes.large_fanout)
+    case = benchmark.group = f"socket_fanout_1ch_{subscribers}subs_{size}B_{messages}msgs"
+    ready = encode([(b"x" * size, False)] * messages)
+    with _connected(subscribers) as sockets:
+
+        def fan_out() -> None:
+            for client in sockets:
+                client.send(ready)
+
+        benchmark.pedantic(fan_out, rounds=ROUNDS if sizes.judged else 1)
+    score(case, "us/write", per=subscribers, contender="bare-send")
+
+
+@pytest.mark.parametrize(("subscribers", "size", "messages"), SHAPES)
+def test_fanout(subscribers: int, size: int, messages: int, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+    """Hub, subscriber, transport."""
+    subscribers = min(subscribers, sizes.large_fanout)
+    case = benchmark.group = f"socket_fanout_1ch_{subscribers}subs_{size}B_{messages}msgs"
+    hub = new_hub()
+    batch: list[Push] = [[b"pmessage", PATTERN, CHANNEL, b"x" * size] for _ in range(messages)]
+    with _connected(subscribers) as sockets, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        transports = runner.run(_join(hub, sockets))
+
+        async def fan_out() -> None:
+            hub.dispatch(batch)
+
+        benchmark.pedantic(lambda: runner.run(fan_out()), rounds=ROUNDS if sizes.judged else 1)
+        runner.run(_abort(transports))
+    score(case, "us/write", per=subscribers, contender="mux")
+
+
+async def _abort(transports: list[asyncio.Transport]) -> None:
+    for transport in transports:
+        transport.abort()
+    await asyncio.sleep(0.01)
+
+
+async def _join(hub: Hub, sockets: list[socket.socket]) -> list[asyncio.Transport]:
+    transports = []
+    loop = asyncio.get_running_loop()
+    endpoint = cast("Endpoint[Any]", _Nobody())
+    for accepted in sockets:
+        # A copy of the descriptor: the transport closes its own.
+        transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, accepted.dup())
+        subscriber: Subscriber[Any] = Subscriber(transport, endpoint=endpoint, encode=encode, backlog=hub)
+        transport.set_protocol(cast("asyncio.Protocol", subscriber))
+        hub.connected(subscriber)
+        hub.router.join(subscriber, CHANNEL)
+        transports.append(transport)
+    return transports

@@ -1,0 +1,63 @@
+"""Bytes in, values out; values in, bytes out.
+
+What does it cost to parse what Redis sends, to make the frames of a batch, and to parse what a client sends?
+
+Pure functions, so these are the steadiest numbers here, and the first to tell that a step got slower. They do
+not add up to the cost of a delivery: no system call is in them, and no cache is as cold as it is in life
+(test_fanout.py has that).
+"""
+
+from __future__ import annotations
+
+import pytest
+from websockets.frames import Frame, Opcode
+
+from bench.messages import PREFIX, masked, push
+from bench.scoreboard import Benchmark, Score
+from mux.wire.resp import RespReader
+from mux.wire.ws_encoder import encode
+from mux.wire.ws_parser import WebSocketParser
+
+CHANNEL = PREFIX + b"lobby"
+
+BATCHES = (1, 64, 512)
+"""Alone; as many as one write of Redis holds under load; a burst."""
+
+PAYLOADS = (16, 128, 4096)
+
+
+@pytest.mark.parametrize("size", PAYLOADS)
+@pytest.mark.parametrize("messages", BATCHES)
+def test_resp_parse(messages: int, size: int, benchmark: Benchmark, score: Score) -> None:
+    """The messages of one read from Redis."""
+    case = benchmark.group = f"resp_parse_{messages}msgs_{size}B"
+    benchmark(RespReader().feed, push(CHANNEL, protocol=3, payload=b"x" * size) * messages)
+    score(case, "us/message", per=messages, contender="mux")
+
+
+@pytest.mark.parametrize("size", PAYLOADS)
+@pytest.mark.parametrize("messages", BATCHES)
+def test_encode_batch_by_websockets(messages: int, size: int, benchmark: Benchmark, score: Score) -> None:
+    """The frames as `websockets` makes them, one by one."""
+    case = benchmark.group = f"encode_batch_{messages}msgs_{size}B"
+    payload = b"x" * size
+    benchmark(lambda: b"".join(Frame(Opcode.TEXT, payload).serialize(mask=False) for _ in range(messages)))
+    score(case, "us/message", per=messages, contender="websockets")
+
+
+@pytest.mark.parametrize("size", PAYLOADS)
+@pytest.mark.parametrize("messages", BATCHES)
+def test_encode_batch(messages: int, size: int, benchmark: Benchmark, score: Score) -> None:
+    """The frames of a batch as one buffer."""
+    case = benchmark.group = f"encode_batch_{messages}msgs_{size}B"
+    benchmark(encode, [(b"x" * size, False)] * messages)
+    score(case, "us/message", per=messages, contender="mux")
+
+
+@pytest.mark.parametrize("size", PAYLOADS)
+def test_ws_parse(size: int, benchmark: Benchmark, score: Score) -> None:
+    """One message of a client that speaks."""
+    case = benchmark.group = f"ws_parse_1msg_{size}B"
+    parser = WebSocketParser(max_message_bytes=65536)
+    benchmark(parser.receive, masked(b"x" * size))
+    score(case, "us/message", contender="mux")
