@@ -35,7 +35,8 @@ class Heartbeat:
         self._grace = min(spokes - 1, ceil(pong_seconds / self.tick_seconds))
         self._wheel: list[set[AnySubscriber]] = [set() for _ in range(spokes)]
         self._position = 0
-        self._next = 0
+        # Half a turn away, so that the first clients of a process are not pinged as soon as they are in.
+        self._next = spokes // 2
 
     def __len__(self) -> int:
         return sum(map(len, self._wheel))
