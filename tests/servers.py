@@ -20,8 +20,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from mux import Mux
 from mux.server import listening_socket
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 """How long a test waits for what must happen; only a failing test waits so long."""
+
+CONNECT_OPTIONS: dict[str, Any] = {"max_size": None, "compression": None, "open_timeout": PATIENCE_SECONDS}
+"""Of a client that takes whatever comes, and waits for it."""
 
 # Lets one process start more than one app, one after the other.
 Sanic.test_mode = True
@@ -51,7 +54,7 @@ class Serving:
 
     def connect(self, channel: str = "lobby", **options: Any) -> connect:
         """Open a WebSocket."""
-        return connect(self.url(channel), **{"max_size": None, "compression": None, **options})
+        return connect(self.url(channel), **{**CONNECT_OPTIONS, **options})
 
 
 @asynccontextmanager
@@ -102,7 +105,7 @@ class ServerProcess:
 
     def connect(self, channel: str = "lobby", **options: Any) -> connect:
         """Open a WebSocket."""
-        return connect(self.url(channel), **{"max_size": None, "compression": None, **options})
+        return connect(self.url(channel), **{**CONNECT_OPTIONS, **options})
 
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """End it and return its exit status and what it said."""
