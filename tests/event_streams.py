@@ -101,11 +101,12 @@ class StreamClient:
                 assert await self._read_more(), "the stream ended"
 
     async def read_to_end(self) -> Stream:
-        """Return the whole stream; its body and its connection end as they should."""
+        """Return the whole stream, and leave; its body and its connection end as they should."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while await self._read_more():
                 pass
             assert await self.reader.read() == b""
+        self.writer.close()
         return parse(self.heard)
 
     async def _read_more(self) -> bool:

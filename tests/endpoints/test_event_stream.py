@@ -207,7 +207,7 @@ async def test_heartbeat_is_a_comment_that_needs_no_answer(redis_url: str, prefi
     [
         ({}, 35_000),
         ({"ping_seconds": 1, "pong_seconds": 0.5, "max_unwritable_seconds": 20.0}, 20_500),
-        ({"ping_seconds": 1e9}, 2**31 - 1),
+        ({"max_unwritable_seconds": 1e7}, 2**31 - 1),
     ],
 )
 async def test_kernel_ends_what_nobody_acknowledges(
@@ -295,8 +295,9 @@ async def test_drain_ends_streams_and_says_when_to_come_back(redis_url: str, pre
         open_stream(feed.port, version=version) as stream,
     ):
         await stream.events(1)
-        await feed.mux.drain()
+        draining = asyncio.create_task(feed.mux.drain())
         heard = await stream.read_to_end()
+        await draining
         assert heard.comments == ["1001 the server is going away"]
         assert len(heard.retries) == 2
         assert len(heard.events) == 1
@@ -495,7 +496,7 @@ async def test_tls(redis_url: str, prefix: str, version: str) -> None:
         writer.write(request(feed.port, version=version))
         await until(feed.mux.hub.open_connections)
         await feed.mux.publish("lobby", "hi")
-        await feed.mux.drain()
+        draining = asyncio.create_task(feed.mux.drain())
         async with asyncio.timeout(PATIENCE_SECONDS):
             _, _, body = (await reader.read()).partition(b"\r\n\r\n")
         if version == "1.1":
@@ -505,3 +506,4 @@ async def test_tls(redis_url: str, prefix: str, version: str) -> None:
         assert parse(body).events == [Event("message", "hi")]
         assert parse(body).comments == ["1001 the server is going away"]
         writer.transport.abort()
+        await draining

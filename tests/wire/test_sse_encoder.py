@@ -75,9 +75,9 @@ def test_a_batch_is_left_as_it_is() -> None:
 
 
 def test_what_is_said_of_the_connection_is_no_event() -> None:
-    """A comment, and the time to come back."""
-    assert comment("still here") == b": still here\n\n"
-    assert come_back(1234) == b"retry: 1234\n\n"
+    """A comment, and the time to come back; with an empty line, httpx-sse once took them for an empty event."""
+    assert comment("still here") == b": still here\n"
+    assert come_back(1234) == b"retry: 1234\n"
     parsed = parse(comment("still here") + come_back(1234))
     assert (parsed.events, parsed.retries, parsed.comments) == ([], [1234], ["still here"])
 
