@@ -51,7 +51,7 @@ def parse(stream: bytes) -> Stream:
 
 def unchunked(body: bytes) -> tuple[list[bytes], bool]:
     """Return the chunks of a body (RFC 9112, section 7.1), and whether the last one was there."""
-    chunks = []
+    chunks: list[bytes] = []
     while body:
         size, separator, rest = body.partition(b"\r\n")
         assert separator, body

@@ -219,8 +219,7 @@ async def test_through_nginx_with_the_documented_block(
     redis_url: str, prefix: str, free_port: int, tmp_path: Path
 ) -> None:
     """Streams and WebSockets, a page's Origin, a heartbeat at once, and the end on either side."""
-    times = {"ping_seconds": 0.5, "pong_seconds": 0.2}
-    async with serving(redis_url=redis_url, prefix=prefix, **times) as feed:
+    async with serving(redis_url=redis_url, prefix=prefix, ping_seconds=0.5, pong_seconds=0.2) as feed:
         with nginx(BLOCK, free_port, feed.port, tmp_path):
             await reachable(free_port)
             url = f"127.0.0.1:{free_port}/feed/lobby"

@@ -17,9 +17,9 @@ class FakeEndpoint:
     """Keeps what it is told."""
 
     ping = b"ping"
-    is_answered = True
 
     def __init__(self) -> None:
+        self.is_answered = True
         self.heard: list[bytes] = []
         self.losses = 0
 
