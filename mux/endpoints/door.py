@@ -73,10 +73,9 @@ class Door:
     def headers(self, request: Request) -> dict[str, str]:
         """Return what every answer says about who may read it."""
         origins = request.headers.getall("origin", [])
-        # Of several none is let in, so none may read either.
-        return (
-            sharing(self._origins, origins[0], request.host) if len(origins) == 1 else sharing(self._origins, None, "")
-        )
+        if len(origins) != 1:  # of several none is let in, so none may read either
+            return sharing(self._origins, None, "")
+        return sharing(self._origins, origins[0], request.host)
 
     def refuse(self, error: ClientError) -> HTTPResponse:
         """Count a refusal and return its answer."""

@@ -117,10 +117,10 @@ class Feed:
                 raise ServerLeaving("the server is going away")
             if _has_body(request):
                 return text("a request to join has no body\n", 400)
-            if request.method == "HEAD" and stream is not None:
-                return HTTPResponse(status=200, headers=dict(STREAM))
-            if request.method == "HEAD" or not (is_websocket or stream is not None):
+            if stream is None and (not is_websocket or request.method == "HEAD"):
                 return _upgrade_required()
+            if request.method == "HEAD":
+                return HTTPResponse(status=200, headers=dict(STREAM))
             address = self._door.room(request)
         except ServerLeaving as error:
             return self._door.refuse(error) if stream is None else stream.turn_away(error)
