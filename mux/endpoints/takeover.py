@@ -71,6 +71,8 @@ def detach(request: Request) -> Taken | None:
         timer.cancel()
     protocol.connections.discard(protocol)
     protocol.transport = None
+    # It holds a method of itself, so that it, and with it all of the request, would wait for the collector.
+    cast("Any", request.stream).response_func = None
     if not transport.is_reading():
         transport.resume_reading()
     return Taken(transport, early, is_blocked=not protocol._can_write.is_set())  # noqa: SLF001
@@ -85,12 +87,12 @@ def plain_connections(request: Request) -> int:
 def _bound_unsent(transport: Transport) -> None:
     """Have the kernel keep little of what a client does not read, so that what waits is counted where it waits."""
     sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+    if sock is None:
         return
-    with suppress(OSError):  # the client has just gone, or the system does not know the option after all
+    with suppress(OSError):  # the client has just gone, its socket is no TCP socket, or the system lacks the option
         if _NOTSENT_LOWAT is not None:
             sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
-        else:
+        elif sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
 
 
