@@ -22,6 +22,9 @@ from sanic.request import Request
 PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_buffer", "transport")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
 
+PRIVATE_NAMES_OF_STREAM = ("response_func",)
+"""Likewise of sanic.http.Http, which is a request's stream."""
+
 UNSENT_BYTES = 128 * 1024
 """What the kernel takes for a client beyond what is on its way to it. Linux takes up to 4 MiB otherwise
 (net.ipv4.tcp_wmem), and a client that never reads is noticed so much later. Unix sockets are bounded by
