@@ -17,10 +17,10 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-THRESHOLDS = (700, 10, 2)
+THRESHOLDS = (700, 10, 1)
 """New objects until a young pass, young passes until an older one, older ones until a full one (gc.set_threshold()).
-The last is Python's 10 made smaller: a full pass here has no more to look at than what the 14,000 before it left,
-which is some 2,000 clients, and takes milliseconds."""
+The last is Python's 10 made smaller: a full pass here has only the newest 20,000 to look at, some 3,000
+clients, and takes milliseconds."""
 
 GROWTH = 4.0
 """To how much of itself what is set aside may grow until all of it is looked at again. The program alone is 100,000
