@@ -6,15 +6,16 @@ count; nothing of it ever waits for the collector (tests/endpoints/test_takeover
 full pass is set aside (gc.freeze()), and the next looks only at what has come since.
 
 1. Only what a full pass has just found alive is set aside, so garbage is not kept by it.
-2. What was set aside can become garbage later, where it is a cycle. So when what is aside has grown to four
-   times of what it was when everything was looked at, the next pass looks at everything again: a leak is bounded
-   by what is alive, and long passes become rarer as the process grows.
+2. What was set aside can become garbage later, where it is a cycle. So when there is more aside than the program
+   and its clients account for, the next pass looks at everything again: a leak is bounded, and a pass is long
+   only where there is one.
 3. This changes the collector of the whole process, so it is for `mux serve`, and never for somebody's app.
 """
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from typing import Any
 
 THRESHOLDS = (700, 10, 1)
@@ -22,19 +23,24 @@ THRESHOLDS = (700, 10, 1)
 The last is Python's 10 made smaller: a full pass here has only the newest 20,000 to look at, some 3,000
 clients, and takes milliseconds."""
 
-GROWTH = 4.0
-"""To how much of itself what is set aside may grow until all of it is looked at again. The program alone is 100,000
-objects and a client is six, so that this comes at 50,000 clients for the first time."""
+GROWTH = 2.0
+"""To how much of itself what is set aside may grow, beside clients, until all of it is looked at again. The program
+alone is 100,000 objects."""
+
+OBJECTS_PER_CLIENT = 16
+"""What a client may account for; it is six while it says nothing."""
 
 
 class Collector:
     """Python's collector, as long as a server runs.
 
     Args:
+        clients: tells how many there are.
         growth: see GROWTH.
     """
 
-    def __init__(self, *, growth: float = GROWTH) -> None:
+    def __init__(self, clients: Callable[[], int], *, growth: float = GROWTH) -> None:
+        self._clients = clients
         self._growth = growth
         self._before = gc.get_threshold()
         self._settled = 0
@@ -63,6 +69,6 @@ class Collector:
         if self._looks_at_everything:
             self._looks_at_everything = False
             self._settled = aside
-        elif aside > self._growth * self._settled:
+        elif aside > self._growth * self._settled + OBJECTS_PER_CLIENT * self._clients():
             self._looks_at_everything = True
             gc.unfreeze()

@@ -169,7 +169,7 @@ async def _serve(settings: Settings, sock: socket.socket, place: Place | None) -
     await server.before_start()
     await server.start_serving()
     await server.after_start()
-    collector = Collector()
+    collector = Collector(lambda: len(app.ctx.hub))
     collector.start()
     await stop.wait()
     collector.close()

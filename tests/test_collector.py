@@ -26,9 +26,9 @@ def cycle() -> Thing:
 
 
 @contextmanager
-def started(growth: float = GROWTH) -> Iterator[None]:
-    """Have one for as long as the block runs."""
-    collector = Collector(growth=growth)
+def started(growth: float = GROWTH, clients: int = 0) -> Iterator[None]:
+    """Have one for as long as the block runs, in a process with so many clients."""
+    collector = Collector(lambda: clients, growth=growth)
     collector.start()
     try:
         yield
@@ -85,6 +85,22 @@ def test_a_cycle_that_was_set_aside_goes_once_enough_has_come() -> None:
         gc.collect()
         assert gone() is None
         assert len(more) == 1000
+
+
+def test_what_clients_account_for_is_no_leak() -> None:
+    """A process that grows has no longer passes for it."""
+    with started(growth=1.0, clients=1000):
+        thing = cycle()
+        gc.collect()
+        gone = ref(thing)
+        more = [Thing() for _ in range(1000)]
+        del thing
+        gc.collect()
+        gc.collect()
+        assert gone() is not None
+        assert len(more) == 1000
+    gc.collect()
+    assert gone() is None
 
 
 def test_as_long_as_little_comes_only_what_is_new_is_looked_at() -> None:

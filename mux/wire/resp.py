@@ -26,6 +26,7 @@ Reply: TypeAlias = object
 _PushNotification = hiredis.PushNotification
 # hiredis' annotation says a tuple of one word, and nothing of what is returned.
 _pack_command = cast("Callable[[tuple[bytes, ...]], bytes]", hiredis.pack_command)
+_PUSH_ITEMS = 4
 _MORE = object()  # None and False are replies
 
 
@@ -59,6 +60,8 @@ class RespReader:
             while (reply := gets()) is not _MORE:
                 if type(reply) is _PushNotification:
                     if reply[0] == b"pmessage":
+                        if len(reply) != _PUSH_ITEMS:
+                            raise BrokerGarbled(f"a message of {len(reply)} items")
                         messages.append(reply)
                     else:
                         others.append(Announcement(reply))
