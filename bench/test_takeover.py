@@ -20,7 +20,7 @@ import uvloop
 from bench.scoreboard import Benchmark, Score
 from mux.app import create_app
 from mux.settings import Settings
-from mux.wire.ws_handshake import Handshake
+from mux.wire.ws_handshake import Handshake, accept_usual
 
 HEADERS = (
     ("host", "127.0.0.1"),
@@ -36,11 +36,18 @@ BATCHES = (1, 32)
 """Clients that come at once."""
 
 
-def test_handshake_answer(benchmark: Benchmark, score: Score) -> None:
-    """Read the headers, make the answer."""
+def test_handshake_answer_by_websockets(benchmark: Benchmark, score: Score) -> None:
+    """Read the headers, judge them, make the answer."""
     case = benchmark.group = "handshake_answer"
     handshake = Handshake()
     benchmark(lambda: handshake.answer("/feed/lobby", HEADERS).serialize())
+    score(case, "us/connection", contender="websockets")
+
+
+def test_handshake_answer(benchmark: Benchmark, score: Score) -> None:
+    """Know the headers by sight, make the answer."""
+    case = benchmark.group = "handshake_answer"
+    benchmark(lambda: accept_usual(HEADERS))
     score(case, "us/connection", contender="mux")
 
 

@@ -209,7 +209,9 @@ class Mux:
 
 
 def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any]:
-    """Return the app that `mux serve` serves: nothing but a Mux, with app.ctx.http_protocol to listen with.
+    """Return the app that `mux serve` serves: nothing but a Mux.
+
+    app.ctx.http_protocol is what to listen with, and app.ctx.hub has the clients.
 
     Args:
         settings: all of them.
@@ -221,5 +223,6 @@ def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
     app.config.REQUEST_TIMEOUT = app.config.KEEP_ALIVE_TIMEOUT = settings.handshake_seconds
     mux = Mux(app, settings=settings, ops=True, place=place)
+    app.ctx.hub = mux.hub
     app.ctx.http_protocol = guarded_protocol(mux.hub, mux.admission)
     return app

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import logging
 import os
 import signal
@@ -26,6 +25,7 @@ from mux.app import create_app
 from mux.broker.broker import probe
 from mux.broker.embedded import embedded_server
 from mux.broker.location import parse_location
+from mux.collector import Collector
 from mux.descriptors import raise_descriptor_limit
 from mux.errors import CannotListen, MuxError
 from mux.logs import configure_logging
@@ -169,10 +169,10 @@ async def _serve(settings: Settings, sock: socket.socket, place: Place | None) -
     await server.before_start()
     await server.start_serving()
     await server.after_start()
-    # What is there now stays for good; left out, a full pass of the collector is short.
-    gc.collect()
-    gc.freeze()
+    collector = Collector(lambda: len(app.ctx.hub))
+    collector.start()
     await stop.wait()
+    collector.close()
     # A second signal does what it does to any process: it ends this one.
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(sig)

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "drain": {"hub"},
     "resync": {"hub"},
     "logs": set(),
+    "collector": set(),
     "descriptors": set(),
     "endpoints": {"broker", "errors", "hub", "metrics", "settings", "wire"},
     "app": {
@@ -46,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "server": {
         "app",
         "broker",
+        "collector",
         "descriptors",
         "errors",
         "logs",

@@ -58,7 +58,7 @@ class Broker:
         probe_channel: a Redis channel of this process alone that the pattern matches.
         probe_seconds: how long nothing may come until the connection is probed.
         holding: what is published while there is no connection.
-        on_messages: takes every batch of messages, synchronously; must not raise.
+        on_messages: takes every batch of messages, synchronously; may raise BrokerGarbled, and nothing else.
         on_writable: called when publishers that saw is_writable False may go on.
         on_gap: called with each Gap, when messages come again; must not raise.
     """

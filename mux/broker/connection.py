@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
     """A connection to one server; made by open(), and of no use once lost is done.
 
     Args:
-        on_messages: takes every batch of messages, synchronously; must not raise.
+        on_messages: takes every batch of messages, synchronously; may raise BrokerGarbled, and nothing else.
         on_writable: called when publishers that were told to wait may go on.
     """
 
@@ -261,16 +261,15 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             messages, others = self._reader.feed(data)
+            for reply in others:
+                self._answer(reply)
+            if self._unsent:
+                self._flush()
+            if messages:
+                self.heard += len(messages)
+                self._on_messages(messages)
         except BrokerGarbled as error:
             self.drop("garbled", f"what came is not Redis' protocol ({error})")
-            return
-        for reply in others:
-            self._answer(reply)
-        if self._unsent:
-            self._flush()
-        if messages:
-            self.heard += len(messages)
-            self._on_messages(messages)
 
     def pause_writing(self) -> None:
         self._is_full = True

@@ -22,9 +22,9 @@ from sanic.request import Request
 PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_buffer", "transport")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
 
-OF_STREAM = "upgrade_websocket"
-"""The attribute of sanic.http.Http by which it knows that a handler may leave a request unanswered. It is set for
-requests that ask for an upgrade; others are taken over as well."""
+PRIVATE_NAMES_OF_STREAM = ("response_func", "upgrade_websocket")
+"""Likewise of sanic.http.Http, which is a request's stream. By the second it knows that a handler may leave a request
+unanswered; Sanic sets it for requests that ask for an upgrade, and others are taken over as well."""
 
 UNSENT_BYTES = 128 * 1024
 """What the kernel takes for a client beyond what is on its way to it. Linux takes up to 4 MiB otherwise
@@ -76,9 +76,12 @@ def detach(request: Request) -> Taken | None:
     timer = protocol._callback_check_timeouts  # noqa: SLF001 - see the module's docstring
     if timer is not None:
         timer.cancel()
-    setattr(request.stream, OF_STREAM, True)
     protocol.connections.discard(protocol)
     protocol.transport = None
+    stream = cast("Any", request.stream)
+    stream.upgrade_websocket = True
+    # It holds a method of itself, so that it, and with it all of the request, would wait for the collector.
+    stream.response_func = None
     if not transport.is_reading():
         transport.resume_reading()
     return Taken(transport, early, is_blocked=not protocol._can_write.is_set())  # noqa: SLF001
@@ -110,9 +113,10 @@ def bound_unacknowledged(transport: Transport, seconds: float) -> None:
 
 def _set_option(transport: Transport, level: int, option: int, value: int) -> None:
     sock = transport.get_extra_info("socket")
-    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        with suppress(OSError):  # the client has just gone, or the system does not know the option after all
-            sock.setsockopt(level, option, value)
+    if sock is None:
+        return
+    with suppress(OSError):  # the client has just gone, its socket is no TCP socket, or the system lacks the option
+        sock.setsockopt(level, option, value)
 
 
 def attach(transport: Transport, protocol: object) -> None:

@@ -21,7 +21,7 @@ from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.wire.ws_encoder import PING, encode
-from mux.wire.ws_handshake import Handshake
+from mux.wire.ws_handshake import Handshake, accept_usual
 from mux.wire.ws_parser import WebSocketParser
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
@@ -72,10 +72,13 @@ class WebSocketEndpoint:
         join is called with the connected client before anything it sent is looked at. Returns what to
         answer instead when the handshake is refused, and None otherwise, also when the client has gone.
         """
-        answer = self._handshake.answer(request.path, request.headers.items())
-        if answer.status_code != 101:
-            self._hub.refused["handshake"] += 1
-            return HTTPResponse(answer.body, answer.status_code, dict(answer.headers.raw_items()))
+        accepted = accept_usual(request.headers.items())
+        if accepted is None:
+            answer = self._handshake.answer(request.path, request.headers.items())
+            if answer.status_code != 101:
+                self._hub.refused["handshake"] += 1
+                return HTTPResponse(answer.body, answer.status_code, dict(answer.headers.raw_items()))
+            accepted = answer.serialize()
         taken = detach(request)
         if taken is None:
             return None
@@ -84,7 +87,7 @@ class WebSocketEndpoint:
         self._hub.connected(client)
         if taken.is_blocked:
             client.pause_writing()
-        client.write(answer.serialize())
+        client.write(accepted)
         join(client)
         if taken.early:
             client.data_received(taken.early)

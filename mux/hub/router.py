@@ -18,6 +18,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterable
 
+from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
 from mux.hub.subscriber import AnySubscriber
 from mux.wire.channel import BINARY_MARK
@@ -77,27 +78,34 @@ class Router:
         return members(self._subscribers.get(channel))
 
     def dispatch(self, messages: Iterable[Push]) -> None:
-        """Deliver one batch from Redis: per channel in order, one write to each subscriber."""
+        """Deliver one batch from Redis: per channel in order, one write to each subscriber.
+
+        Raises:
+            BrokerGarbled: a message has not four items; nothing of the batch is delivered.
+        """
         table, max_bytes = self._subscribers, self._max_message_bytes
         batches: dict[bytes, list[Publication]] = {}
         received = unheard = 0
-        for _, _, channel, payload in messages:
-            received += 1
-            binary = False
-            if channel not in table:
-                # Only a miss is looked at twice, so that what is plainly named costs nothing more.
-                if channel[-1] != BINARY_MARK or (channel := channel[:-1]) not in table:
-                    unheard += 1
+        try:
+            for _, _, channel, payload in messages:
+                received += 1
+                binary = False
+                if channel not in table:
+                    # Only a miss is looked at twice, so that what is plainly named costs nothing more.
+                    if channel[-1] != BINARY_MARK or (channel := channel[:-1]) not in table:
+                        unheard += 1
+                        continue
+                    binary = True
+                if len(payload) > max_bytes:
+                    self.oversized += 1
                     continue
-                binary = True
-            if len(payload) > max_bytes:
-                self.oversized += 1
-                continue
-            batch = batches.get(channel)
-            if batch is None:
-                batches[channel] = [(payload, binary)]
-            else:
-                batch.append((payload, binary))
+                batch = batches.get(channel)
+                if batch is None:
+                    batches[channel] = [(payload, binary)]
+                else:
+                    batch.append((payload, binary))
+        except ValueError as error:  # costs nothing as long as nothing is raised
+            raise BrokerGarbled(f"a message that cannot be: {error}") from error
         self.received += received
         self.unheard += unheard
         for channel, batch in batches.items():

@@ -18,7 +18,8 @@ import hiredis
 from mux.errors import BrokerGarbled, BrokerRefused
 
 Push: TypeAlias = list[bytes]
-"""One message: [b"pmessage", pattern, channel, payload]."""
+"""One message: [b"pmessage", pattern, channel, payload]. It is not counted here whether these are four: who unpacks
+them knows, and it would be a twentieth of what a message costs."""
 
 Reply: TypeAlias = object
 """Whatever else came: bytes, int, None, bool, dict, list, an Announcement or, for an error, BrokerRefused."""

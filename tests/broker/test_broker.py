@@ -20,6 +20,7 @@ from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
+from mux.hub.router import Router
 from mux.wire.resp import Push
 from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, until
 
@@ -33,6 +34,7 @@ class Heard:
         self.messages: list[tuple[bytes, bytes]] = []
 
     def __call__(self, batch: list[Push]) -> None:
+        Router().dispatch(batch)  # refuses what is no message, as it does in a server
         self.messages += [(channel, payload) for _, _, channel, payload in batch if not channel.endswith(PROBE)]
 
     async def wait_for(self, count: int) -> list[tuple[bytes, bytes]]:
@@ -248,10 +250,17 @@ async def test_server_that_says_nothing_is_not_waited_for() -> None:
             await probe(parse_location(f"{url}?socket_connect_timeout=0.05"), b"feed:*", b"feed:" + PROBE)
 
 
-async def test_garbage_ends_the_connection_and_it_is_made_again() -> None:
-    """What is not RESP cannot be followed by anything that is."""
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(b"?!\r\n", id="not RESP"),
+        pytest.param(b">3\r\n$8\r\npmessage\r\n+feed:*\r\n+feed:a\r\n", id="a message without a payload"),
+    ],
+)
+async def test_garbage_ends_the_connection_and_it_is_made_again(words: bytes) -> None:
+    """What is not RESP cannot be followed by anything that is; a push cut short once raised into the event loop."""
     garble = asyncio.Event()
-    async with scripted_redis(then=garble, last_words=b"?!\r\n") as url, broker_on(url) as (broker, _):
+    async with scripted_redis(then=garble, last_words=words) as url, broker_on(url) as (broker, _):
         first = broker._connection
         assert first is not None
         garble.set()

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from mux.errors import BrokerGarbled
 from mux.hub.router import Router
 from mux.hub.slot import members
 from mux.wire.publication import Publication
@@ -255,3 +256,15 @@ def test_a_message_over_the_limit_is_dropped_and_counted() -> None:
     router.join(client.subscriber, b"c")
     router.dispatch([[b"pmessage", b"*", b"c", payload] for payload in (b"abcd", b"abc", b"abcd")])
     assert (client.written, router.oversized, router.unheard) == ([lines([(b"abc", False)])], 2, 0)
+
+
+@pytest.mark.parametrize(
+    "push", [[b"pmessage", b"feed:*", b"feed:a"], [b"pmessage"], [b"pmessage", b"", b"", b"", b""]]
+)
+def test_message_that_has_not_four_items_is_garbled(router: Router, push: Push) -> None:
+    """Nobody could say what of it is the payload; it once raised ValueError into the event loop."""
+    client = FakeClient()
+    router.join(client.subscriber, b"feed:a")
+    with pytest.raises(BrokerGarbled):
+        router.dispatch([message(b"feed:a", b"hi"), push])
+    assert router.delivered == 0

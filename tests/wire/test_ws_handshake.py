@@ -1,6 +1,10 @@
-import pytest
+from base64 import b64encode
 
-from mux.wire.ws_handshake import Handshake
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mux.wire.ws_handshake import Handshake, accept_usual
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -100,3 +104,87 @@ def test_one_handshake_answers_many_requests() -> None:
     handshake = Handshake()
     statuses = [handshake.answer("/", fields.items()).status_code for fields in (REQUEST, Fields(), REQUEST)]
     assert statuses == [101, 426, 101]
+
+
+USUAL: tuple[Fields, ...] = (
+    REQUEST,
+    REQUEST | {"Connection": "keep-alive, Upgrade"},  # Firefox
+    REQUEST | {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"},  # Chromium
+    REQUEST | {"Connection": "upgrade"},  # behind nginx, as its documentation has it
+    REQUEST | {"Upgrade": "WebSocket"},
+)
+
+
+@pytest.mark.parametrize("fields", USUAL)
+def test_a_usual_handshake_is_answered_at_once(fields: Fields) -> None:
+    """What browsers send need not be judged, and the answer is complete."""
+    assert accept_usual(fields.items()) == (
+        b"HTTP/1.1 101 Switching Protocols\r\n"
+        b"Upgrade: websocket\r\n"
+        b"Connection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+        b"\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Key", KEY),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Protocol", "chat"),
+        ("Sec-WebSocket-Extensions", "x-webkit-deflate-frame"),
+        ("Upgrade-Insecure-Requests", "1"),
+    ],
+)
+def test_an_unusual_handshake_is_left_to_be_judged(more: tuple[str, str]) -> None:
+    """A header that comes twice may be right or wrong; that is not for the quick answer to say."""
+    assert accept_usual([*REQUEST.items(), more]) is None
+
+
+_VALUES = {
+    "Connection": ["Upgrade", "upgrade", "keep-alive, Upgrade", "UPGRADE", "close", "Upgrade,", "upgrade\u212a", ""],
+    "Upgrade": ["websocket", "WebSocket", "webSoc\u212aet", "websocket, h2c", "h2c", " websocket"],
+    "Sec-WebSocket-Version": ["13", "8", "13 ", "\u0661\u0663", "13, 8"],
+    "Sec-WebSocket-Key": [
+        KEY,
+        KEY + "\n",
+        KEY[:-1],
+        "A" * 22 + "==",
+        "A" * 24,
+        "AAAA" + KEY,
+        "-" * 22 + "==",
+        "\xe9" * 24,
+    ],
+    "Sec-WebSocket-Extensions": ["permessage-deflate", "permessage-deflate; client_max_window_bits", ";", "\udcff"],
+    "Sec-WebSocket-Protocol": ["chat", "chat, superchat", ",;", "\x00"],
+    "Sec-WebSocket-Odd": ["", "\x00"],
+}
+_names = st.sampled_from(sorted(_VALUES))
+_fields = st.lists(
+    _names.flatmap(lambda name: st.tuples(st.sampled_from([name, name.lower()]), st.sampled_from(_VALUES[name]))),
+    max_size=3,
+)
+
+
+@given(
+    dropped=st.sets(_names, max_size=1),
+    more=_fields,
+    key=st.binary(min_size=14, max_size=18).map(lambda raw: b64encode(raw).decode()),
+    version=st.sampled_from(["13", "8"]),
+)
+def test_what_is_answered_at_once_websockets_would_answer_the_same(
+    dropped: set[str], more: list[tuple[str, str]], key: str, version: str
+) -> None:
+    """Whatever is sent, also twice: the quick answer says nothing, or what the judge says."""
+    request = REQUEST | {"Sec-WebSocket-Key": key, "Sec-WebSocket-Version": version}
+    replaced = dropped | {name for name, _ in more if len(more) % 2}
+    fields = [*((name, value) for name, value in request.items() if name not in replaced), *more]
+    answer = accept_usual(fields)
+    if answer is not None:
+        judged = Handshake().answer("/", fields)
+        assert judged.status_code == 101
+        judged.headers.pop("Date")  # which a 101 may go without (RFC 9110, section 6.6.1)
+        assert answer == judged.serialize()
