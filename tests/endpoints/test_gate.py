@@ -54,9 +54,18 @@ def test_who_has_the_token_may_pass_from_anywhere() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[], [""], ["Bearer"], ["Bearer wrong"], [SECRET], [f"Basic {SECRET}"], [f"Bearer {SECRET}x"], [f"Bearer {SECRET}"] * 2,
-     ["Bearer \udcff"]],
-)  # fmt: skip
+    [
+        [],
+        [""],
+        ["Bearer"],
+        ["Bearer wrong"],
+        [SECRET],
+        [f"Basic {SECRET}"],
+        [f"Bearer {SECRET}x"],
+        [f"Bearer {SECRET}"] * 2,
+        ["Bearer \udcff"],
+    ],
+)
 def test_who_has_no_token_may_not_pass(values: list[str]) -> None:
     """When there is one it is always wanted, of this machine as well; and no message repeats it."""
     with pytest.raises(InspectionRefused, match="Bearer <token>") as caught:

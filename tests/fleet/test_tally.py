@@ -61,7 +61,7 @@ def test_counting_ends_when_nobody_has_asked_for_ten_seconds() -> None:
     assert not tally.is_wanted(11.0 + LEASE_SECONDS)
     tally.extend(50.0)
     assert not len(tally)
-    assert tally.ready_in(50.0) == SHORTEST_SECONDS
+    assert tally.ready_in(50.0) == pytest.approx(SHORTEST_SECONDS)
 
 
 def test_a_flood_of_unheard_names_keeps_nothing() -> None:
