@@ -99,9 +99,9 @@ class Fleet:
         self._observer = observer
         self._redis_channel = namespace.redis_channel(CHANNEL)
         self._broker: Broker
-        dice = Random()  # noqa: S311 - nothing is kept secret by it
-        self._myself = Process(uuid4().hex, socket.gethostname()[:MAX_NAME_LENGTH], os.getpid())
-        self._census = Census(self._myself, dice)
+        self._myself: Process
+        self._census: Census
+        self._inquirer: Inquirer
         self._pulse = Pulse()
         self._tally = Tally(hub.router.__contains__)
         self._respondent = Respondent(
@@ -112,9 +112,6 @@ class Fleet:
             prefix=namespace.redis_channel(b""),
             gives_names=gives_names,
             processes=lambda: len(self._census) + 1,
-        )
-        self._inquirer = Inquirer(
-            self._myself, self._census, self._respondent, say=self._ask_all, max_processes=MAX_PROCESSES
         )
         self._inquiries: dict[object, asyncio.Task[Any]] = {}
         self._answers_left = MAX_ANSWERS_PER_SECOND
@@ -128,6 +125,12 @@ class Fleet:
     def start(self, broker: Broker) -> None:
         """Take part from now on. The broker has been started, connected or not."""
         self._broker = broker
+        # Not before: an app may be made in one process and served in its children.
+        self._myself = Process(uuid4().hex, socket.gethostname()[:MAX_NAME_LENGTH], os.getpid())
+        self._census = Census(self._myself, Random())  # noqa: S311 - nothing is kept secret by it
+        self._inquirer = Inquirer(
+            self._myself, self._census, self._respondent, say=self._ask_all, max_processes=MAX_PROCESSES
+        )
         self._since = asyncio.get_running_loop().time()
         self._is_open = True
         self._tick()

@@ -17,7 +17,8 @@ from mux.errors import TooManyInquiries
 from mux.fleet import census as census_module
 from mux.fleet import fleet as fleet_module
 from mux.fleet.fleet import MAX_ANSWERS_PER_SECOND, MAX_INQUIRIES
-from mux.fleet.messages import Answer, Ask, Beat, Process, Stats, Top, encode
+from mux.fleet.messages import Answer, Ask, Beat, Process, Question, Stats, Top, encode
+from mux.fleet.respondent import Reply
 from tests.hub.fakes import FakeClient
 from tests.servers import PATIENCE_SECONDS, ServerProcess, Serving, mux_serve, receive, serving, until
 
@@ -297,3 +298,26 @@ async def test_four_processes(
         monkeypatch.setattr(census_module, "FORGET_SECONDS", 0.5)
         await until(lambda: not len(here.mux._fleet._census))
         await answer(here.port, "/stats", processes=4)
+
+
+async def test_who_answers_the_first_question_and_not_the_second_is_missing(
+    three: list[Serving], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its part of the numbers is not known; a forged report is no report."""
+    monkeypatch.setattr(fleet_module, "SHALLOW_NAMES", 2)
+    fill(three[0], prefix, {"spread": 3, "x": 4, "y": 1})
+    fill(three[1], prefix, {"own": 5, "more": 4, "spread": 3})
+    respond = three[1].mux._fleet._respondent.respond
+
+    def evade(question: Question, reply: Reply) -> None:
+        if isinstance(question, Top):
+            respond(question, reply)
+        else:
+            reply({"version": 7})
+
+    monkeypatch.setattr(three[1].mux._fleet._respondent, "respond", evade)
+    _, _, missing = await three[0].mux._fleet._ranking(Top("", "subscribers", 2))
+    silent = three[1].mux._fleet._myself.id
+    assert [one["id"] for one in missing] == [silent]
+    stats = await get(three[0].port, "/stats")
+    assert [one["id"] for one in stats["missing"]] == [silent]
