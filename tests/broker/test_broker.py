@@ -407,3 +407,15 @@ async def scripted_redis(
         finally:
             for writer in ends:
                 writer.transport.abort()
+
+
+async def test_what_is_sent_aside_is_neither_counted_nor_held(redis_url: str) -> None:
+    """What processes say to each other is of no use later, and is no message of the feed."""
+    heard = Heard()
+    broker = make_broker(redis_url, b"aside:*", heard=heard, max_held_seconds=60)
+    broker.send_aside(b"aside:a", b"before there is a connection")
+    await broker.start()
+    broker.send_aside(b"aside:a", b"hi")
+    assert await heard.wait_for(1) == [(b"aside:a", b"hi")]
+    assert (broker.published, broker.refused) == (0, {})
+    await broker.aclose()
