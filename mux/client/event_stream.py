@@ -1,7 +1,7 @@
 """Parse an event stream as the WHATWG standard says (HTML, 9.2.6 "Interpreting an event stream").
 
-Bytes in, events out, however the bytes are cut into pieces. What a stream may say beside events (comments,
-which are heartbeats, retry and id) is understood and dropped: whoever reads here does not come back by itself.
+Bytes in, events out, however the bytes are cut into pieces. retry and id are understood and dropped: whoever reads
+here does not come back by itself. Comments are heartbeats; mux also says in one why it ends a stream.
 
 1. A line ends with CR, LF or CRLF. The end of a piece after a CR ends the line; an LF that follows belongs to it.
 2. An event without data is none, and what a stream that breaks off had begun is never an event.
@@ -33,7 +33,7 @@ class EventStream:
     pending_chars is how much of an event is kept until its end comes: whoever reads from strangers bounds it.
     """
 
-    __slots__ = ("_after_cr", "_data", "_decoder", "_line", "_type", "pending_chars")
+    __slots__ = ("_after_cr", "_data", "_decoder", "_line", "_type", "comment", "pending_chars")
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
@@ -42,6 +42,8 @@ class EventStream:
         self._type = ""
         self._data: list[str] = []
         self.pending_chars = 0
+        self.comment = ""
+        """The last one; nothing before the first."""
 
     def feed(self, piece: bytes) -> Iterator[Event]:
         """Take the next bytes and yield the events that end in them."""
@@ -72,6 +74,8 @@ class EventStream:
             self.pending_chars += len(value)
         elif field == "event":
             self._type = value
+        elif not field:
+            self.comment = value
         return None
 
     def _dispatch(self) -> Event | None:

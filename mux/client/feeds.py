@@ -17,7 +17,7 @@ from typing import Protocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from mux.client.address import TIMEOUT_SECONDS, Address, cause, first_line, reason, unreachable
+from mux.client.address import TIMEOUT_SECONDS, Address, cause, escape_controls, first_line, reason, unreachable
 from mux.client.event_stream import Event, EventStream
 from mux.errors import ServerUnreachable
 
@@ -132,7 +132,9 @@ class EventFeed:
                 yield _message(event)
             if stream.pending_chars > MAX_EVENT_CHARS:
                 raise ServerUnreachable(f"the server sent an event of over {MAX_EVENT_CHARS} characters")
-        raise ServerUnreachable("the server closed the connection")
+        # The body has come to its end as HTTP has it, so this is a goodbye and not a crash.
+        why = f": {escape_controls(stream.comment)}" if stream.comment else ""
+        raise ServerUnreachable(f"the server closed the connection{why}")
 
 
 def _message(event: Event) -> str | bytes:

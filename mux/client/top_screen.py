@@ -112,6 +112,8 @@ class _Picture:
         if self._height is None or self._height >= 10:
             above += [*paragraph(list(self._facts(totals=not tall)), self._width), Text()]
         below = [] if self._height is None or self._height < 8 else [Text("q quits", QUIET)]
+        if tall:
+            below.insert(0, Text())
         room = None if self._height is None else max(0, self._height - len(above) - len(below))
         tables = self._tables(room)
         space = [Text()] * (room - len(tables)) if room is not None else []
@@ -119,7 +121,7 @@ class _Picture:
             yield Text(" ").append_text(line)
 
     def _header(self) -> Text:
-        name = Text("mux top", f"bold {ACCENT}")
+        name = Text.assemble(("mux top", f"bold {ACCENT}"))
         number = len(self._look.processes)
         right = Text(f"{number} process{'' if number == 1 else 'es'}")
         if self._look.missing:

@@ -1,7 +1,7 @@
 """Numbers for people: never wider than their column, and as exact as anybody reads.
 
 At most three digits, one of them after the point only below 100, so that points stand below each other; then the
-next unit. A count is at most 5 characters (999k, 12.3M), a size 8 (1023 MiB), a duration 7 (23h 59m).
+next unit. A count is at most 5 characters (999k, 12.3M), a size 8 (1023 MiB), a duration 7 (23h 59m, 99d 23h).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def size(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return how long something has been: 12s, 3m 20s, 4h 12m, 3d 4h."""
+    """Return how long something has been: 12s, 3m 20s, 4h 12m, 3d 04h, 316d."""
     whole = int(seconds)
     if whole < 60:
         return f"{whole}s"
@@ -37,7 +37,9 @@ def duration(seconds: float) -> str:
         return f"{whole // 60}m {whole % 60:02d}s"
     if whole < 86400:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d {whole % 86400 // 3600}h"
+    if whole < 8_640_000:
+        return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
+    return f"{whole // 86400}d"
 
 
 def lag(seconds: float) -> str:
@@ -50,14 +52,20 @@ def lag(seconds: float) -> str:
 
 
 def spark(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
-    """Return the last values as a curve of so many characters, newest at the right; its height is their maximum.
+    """Return the last values as a curve of so many characters, newest at the right.
 
-    A value that is not 0 is never drawn as nothing.
+    Its height is the range of what is shown, at least a tenth of the peak: what hardly moves is a low, flat line,
+    and not a wall. A value that is not 0 is never drawn as nothing.
     """
     shown = list(values)[-width:] if width > 0 else []
-    top = max(shown, default=0)
+    top, lowest = max(shown, default=0), min(shown, default=0)
+    span = max(top - lowest, top / 10)
+    floor = max(0.0, lowest - span / 4)
+    height = max(top - floor, span) or 1
     steps = len(blocks) - 1
-    drawn = "".join(blocks[max(1, round(value / top * steps))] if value > 0 else blocks[0] for value in shown)
+    drawn = "".join(
+        blocks[max(1, round((value - floor) / height * steps))] if value > 0 else blocks[0] for value in shown
+    )
     return drawn.rjust(width)
 
 

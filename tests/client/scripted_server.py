@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -37,6 +37,8 @@ class ScriptedServer:
     keeps: bool = True
     """Whether it keeps connections."""
     stopped: Event = field(default_factory=Event)
+    close: Callable[[], None] = field(default=lambda: None)
+    """Ends it; again does nothing."""
 
     @property
     def url(self) -> str:
@@ -98,15 +100,21 @@ def scripted_server(port: int = 0) -> Iterator[ScriptedServer]:
     script.port = server.server_address[1]
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
+
+    def close() -> None:
+        if script.stopped.is_set():
+            return
+        script.stopped.set()
+        server.shutdown()
+        server.socket.close()
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        server.server_close()
+        thread.join()
+
+    script.close = close
     try:
         yield script
     finally:
-        script.stopped.set()
-        server.shutdown()
-        for connection in connections:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
-        server.server_close()
-        thread.join()
+        close()
