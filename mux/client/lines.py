@@ -15,8 +15,9 @@ from zlib import crc32
 
 from mux.client.address import escape_controls
 
-# SGR foregrounds that are legible on dark and on light: no black, white, or red, which means trouble.
-_COLOURS = (36, 33, 32, 35, 34, 96, 92, 95, 94, 93)
+# SGR foregrounds that are legible on dark and on light: no black, white or bright yellow, and no red, which means
+# trouble.
+_COLOURS = (36, 33, 32, 35, 34, 96, 92, 95, 94)
 
 
 def format_message(time: datetime, message: str | bytes, label: str = "") -> str:

@@ -130,9 +130,11 @@ class _Picture:
         if name.cell_len + GAP + right.cell_len + clock.cell_len <= self._width:
             right.append_text(clock)
         rest = self._width - right.cell_len - GAP
+        if rest < name.cell_len:
+            return fitted(name, self._width, ellipsis=not self._plain)
         if rest >= name.cell_len + GAP + 12:  # less of a URL says nothing
-            name.append("  ").append(self._view.url, QUIET)
-        return fitted(name, max(rest, 0), ellipsis=not self._plain).append(" " * GAP).append_text(right)
+            name.append(" " * GAP).append(self._view.url, QUIET)
+        return fitted(name, rest, ellipsis=not self._plain).append(" " * GAP).append_text(right)
 
     def _silence(self) -> Text:
         silence = self._view.silence
@@ -191,10 +193,7 @@ class _Picture:
         return [*map(_missing_row, self._look.missing), *map(self._process_row, by_name)]
 
     def _busiest(self, lines: int) -> list[list[Text] | Text]:
-        busiest = sorted(
-            self._look.processes,
-            key=lambda one: (-one.numbers.delivered_per_second, -one.numbers.connections, one.host, one.pid),
-        )
+        busiest = sorted(self._look.processes, key=_busy_first)
         rows: list[list[Text] | Text] = [*map(_missing_row, self._look.missing), *map(self._process_row, busiest)]
         kept = max(lines - 1, 0)
         return [*rows[:kept], Text(f"{self._ellipsis} and {len(rows) - kept} more", QUIET)]
@@ -227,6 +226,11 @@ class _Picture:
             ]
             for channel in self._look.channels
         ]
+
+
+def _busy_first(process: Process) -> tuple[float, float, str, int]:
+    numbers = process.numbers
+    return -numbers.delivered_per_second, -numbers.connections, process.host, process.pid
 
 
 def share(lines: int, processes: int, channels: int) -> tuple[int, int]:

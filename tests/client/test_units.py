@@ -33,7 +33,8 @@ def test_size(value: float, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0, "0s"), (59.9, "59s"), (200, "3m 20s"), (15_120, "4h 12m"), (273_600, "3d 04h"), (2.7e7, "312d")]
+    ("value", "shown"),
+    [(0, "0s"), (59.9, "59s"), (200, "3m 20s"), (15_120, "4h 12m"), (273_600, "3d 04h"), (2.7e7, "312d")],
 )
 def test_duration(value: float, shown: str) -> None:
     """Two units at most."""
