@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.client.pseudo_terminal import mux, terminal
 from tests.servers import mux_serve, run_mux
 
@@ -37,11 +35,3 @@ def test_a_server_without_inspection_says_so() -> None:
         ended = run_mux("top", "--url", f"http://127.0.0.1:{server.port}")
         assert ended.returncode == 1
         assert ended.stderr == "mux: this server has no /stats: it was started with --no-inspect, or is not mux\n"
-
-
-@pytest.mark.parametrize("command", ["tail", "top"])
-def test_help_says_what_it_takes(command: str) -> None:
-    """Options with their variables."""
-    said = run_mux(command, "--help", env={"COLUMNS": "160"}).stdout
-    wanted = {"tail": ["CHANNEL...", "--sse", "--no-color", "MUX_URL"], "top": ["--once", "--json", "MUX_TOKEN"]}
-    assert all(word in said for word in wanted[command])

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from mux.client.top import top as top_command
+from mux.errors import InvalidSetting
 from tests.client import made_up
 from tests.client.picture import draw
 from tests.client.pseudo_terminal import PseudoTerminal, mux, terminal
@@ -257,8 +259,9 @@ def test_nobody_there_is_one_sentence(free_port: int) -> None:
 
 
 def test_a_url_that_is_none_is_misuse() -> None:
-    """Status 2, as for every mistake on the command line."""
-    assert run_mux("top", "--url", "lobby").returncode == 2
+    """Before anything is asked."""
+    with pytest.raises(InvalidSetting, match="'lobby' must look like http:"):
+        top_command("lobby")
 
 
 def test_other_commands_do_not_wait_for_it() -> None:
