@@ -18,6 +18,7 @@ from datetime import datetime
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic
+from typing import cast
 
 import orjson
 from rich.console import Console
@@ -74,8 +75,7 @@ def _watch(url: str, inspector: Inspector) -> None:
     look, answered, clock = inspector.look(), monotonic(), _clock()
     trend.take(look, answered)
     silence_reason: str | None = None
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a name need not be in the terminal's encoding
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")  # a name need not be in the terminal's encoding
     keys_from = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     console = Console(force_terminal=True, highlight=False)
     with Terminal(console, keys_from) as terminal, closing(_Looking(inspector, terminal.wake)) as looking:
