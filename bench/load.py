@@ -39,19 +39,25 @@ _REQUEST = (
     "Sec-WebSocket-Version: 13\r\n"
     "\r\n"
 )
+_STREAM_REQUEST = "GET /feed/{channel} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
+_STREAM_BEGUN = b"\n\r\n"  # the end of the chunk that says when to come back
 _DROPPED = "a client was dropped"
 
 
 class Clients:
-    """Open WebSockets to one server.
+    """Open WebSockets, or event streams, to one server.
 
     Args:
         port: where it listens on the loopback address.
         nap_seconds: how long to sleep when there is nothing to read; None lets the next byte end the sleep.
+        streams: open event streams instead.
     """
 
-    def __init__(self, port: int, *, nap_seconds: float | None = None) -> None:
+    def __init__(self, port: int, *, nap_seconds: float | None = None, streams: bool = False) -> None:
+        self._request, self._status, self._begun = (
+            (_STREAM_REQUEST, b"HTTP/1.1 200 ", _STREAM_BEGUN) if streams else (_REQUEST, b"HTTP/1.1 101 ", _HEAD_END)
+        )
         self._address = ("127.0.0.1", port)
         self._nap_seconds = nap_seconds
         self._sockets: dict[int, socket.socket] = {}
@@ -78,7 +84,7 @@ class Clients:
         for channel in channels:
             client = socket.create_connection(self._address, PATIENCE_SECONDS)
             self._sockets[client.fileno()] = client
-            client.sendall(_REQUEST.format(channel=channel).encode())
+            client.sendall(self._request.format(channel=channel).encode())
             client.setblocking(False)
             self._epoll.register(client, select.EPOLLIN)
             heads[client.fileno()] = b""
@@ -89,8 +95,8 @@ class Clients:
                     raise ConnectionError(f"a client got {data!r} while others connect" if data else _DROPPED)
                 head = heads[fd] + data
                 heads[fd] = head
-                if head.endswith(_HEAD_END):
-                    if not head.startswith(b"HTTP/1.1 101 "):
+                if head.endswith(self._begun):
+                    if not head.startswith(self._status):
                         raise ConnectionRefusedError(head.decode(errors="replace"))
                     del heads[fd]
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber, Endpoint, Subscriber, Transport
+from mux.wire.publication import Encoder
 from mux.wire.ws_encoder import encode
 
 
@@ -22,8 +23,8 @@ def new_hub() -> Hub:
     return Hub(max_pending_bytes=1 << 30, max_unwritable_seconds=3600, ping_seconds=3600, pong_seconds=60)
 
 
-def null_client(hub: Hub) -> AnySubscriber:
-    """Return a subscriber that says nothing and keeps nothing of what it is told."""
+def null_client(hub: Hub, encode: Encoder = encode) -> AnySubscriber:
+    """Return a subscriber that says nothing and keeps nothing of what it is told; by default one of WebSocket's."""
     transport = cast("Transport", _NullTransport())
     endpoint = cast("Endpoint[Any]", None)  # only a client that speaks has need of it
     return Subscriber(transport, endpoint=endpoint, encode=encode, backlog=hub)

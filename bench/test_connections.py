@@ -18,9 +18,12 @@ import itertools
 import pytest
 
 from bench.load import Clients
-from bench.programs import MUX, SANIC_WEBSOCKET, Process
+from bench.programs import MUX, SANIC_WEBSOCKET, Process, serving
 from bench.scoreboard import Benchmark, Score
 from bench.sizes import Sizes
+
+STREAM_SURPLUS_BYTES = 1024
+"""The most an idle event stream may take beyond a WebSocket."""
 
 PROMISED_BYTES = 4096
 """The most an idle connection may take: the whole of it, beside 23.6 KiB of Sanic's (design.md, section 2.2)."""
@@ -41,3 +44,25 @@ def test_connect_and_idle(server: Process, sizes: Sizes, benchmark: Benchmark, s
     score(f"idle_{count * rounds}conns", "KiB/connection", value=bytes_each / 1024)
     if server.program is MUX and sizes.judged:
         assert bytes_each <= PROMISED_BYTES
+
+
+def test_idle_event_streams(redis_url: str, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+    """Open thousands of event streams beside as many WebSockets, each kind on a server of its own."""
+    count = sizes.handshakes * sizes.connection_rounds // 2
+    case = benchmark.group = f"idle_{count}conns_by_kind"
+    bytes_each = {}
+
+    def measure() -> None:
+        for kind in ("websocket", "event-stream"):
+            names = map("idle/{}".format, itertools.count())
+            with serving(MUX, redis_url) as server, Clients(server.port, streams=kind == "event-stream") as clients:
+                clients.connect(itertools.islice(names, sizes.handshakes))
+                before = server.memory_bytes()
+                clients.connect(itertools.islice(names, count))
+                bytes_each[kind] = (server.memory_bytes() - before) / count
+
+    benchmark.pedantic(measure, rounds=1)
+    score(case, "KiB/connection", value=bytes_each["websocket"] / 1024, contender="websocket")
+    score(case, "KiB/connection", value=bytes_each["event-stream"] / 1024, contender="mux")
+    if sizes.judged:
+        assert bytes_each["event-stream"] <= bytes_each["websocket"] + STREAM_SURPLUS_BYTES

@@ -15,6 +15,8 @@ from bench.null_client import new_hub, null_client
 from bench.scoreboard import Benchmark, Score
 from bench.sizes import Sizes
 from mux.hub.hub import Hub
+from mux.wire import sse_encoder, ws_encoder
+from mux.wire.publication import Encoder
 from mux.wire.resp import Push
 
 CHANNEL = PREFIX + b"lobby"
@@ -26,11 +28,20 @@ def batch(channel: bytes, messages: int) -> list[Push]:
     return [[b"pmessage", PATTERN, channel, PAYLOAD] for _ in range(messages)]
 
 
-def audience(subscribers: int) -> Hub:
+AUDIENCES: dict[str, tuple[Encoder, ...]] = {
+    "ws": (ws_encoder.encode,),
+    "sse": (sse_encoder.encode,),
+    "mixed": (ws_encoder.encode, sse_encoder.encode),
+}
+"""Who listens; of the mixed ones each is of another kind than the one before, as far as a set has an order."""
+
+
+def audience(subscribers: int, kind: str = "ws") -> Hub:
     """Return a hub with so many subscribers on the channel."""
     hub = new_hub()
-    for _ in range(subscribers):
-        hub.router.join(null_client(hub), CHANNEL)
+    encoders = AUDIENCES[kind]
+    for number in range(subscribers):
+        hub.router.join(null_client(hub, encoders[number % len(encoders)]), CHANNEL)
     return hub
 
 
@@ -69,4 +80,14 @@ def test_dispatch_hit_many(subscribers: int, messages: int, sizes: Sizes, benchm
     subscribers = min(subscribers, sizes.large_fanout)
     case = benchmark.group = f"dispatch_hit_{subscribers}subs_{messages}msgs"
     benchmark(audience(subscribers).dispatch, batch(CHANNEL, messages))
+    score(case, "us/write", per=subscribers, contender="mux")
+
+
+@pytest.mark.parametrize("messages", [1, 64])
+@pytest.mark.parametrize("kind", ["sse", "mixed"])
+def test_dispatch_hit_other_kinds(kind: str, messages: int, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+    """A batch on one channel with a thousand event streams, or with them and WebSockets half and half."""
+    subscribers = sizes.large_fanout
+    case = benchmark.group = f"dispatch_hit_{subscribers}{kind}_{messages}msgs"
+    benchmark(audience(subscribers, kind).dispatch, batch(CHANNEL, messages))
     score(case, "us/write", per=subscribers, contender="mux")

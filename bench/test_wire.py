@@ -14,6 +14,7 @@ from websockets.frames import Frame, Opcode
 
 from bench.messages import PREFIX, masked, push
 from bench.scoreboard import Benchmark, Score
+from mux.wire import sse_encoder
 from mux.wire.resp import RespReader
 from mux.wire.ws_encoder import encode
 from mux.wire.ws_parser import WebSocketParser
@@ -51,6 +52,21 @@ def test_encode_batch(messages: int, size: int, benchmark: Benchmark, score: Sco
     """The frames of a batch as one buffer."""
     case = benchmark.group = f"encode_batch_{messages}msgs_{size}B"
     benchmark(encode, [(b"x" * size, False)] * messages)
+    score(case, "us/message", per=messages, contender="mux")
+
+
+EVENTS = {"line": b"x", "lines": b"x" * 15 + b"\n", "binary": b"\xff"}
+"""One line of ASCII, as nearly everything is; lines of 15; what is no text."""
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+@pytest.mark.parametrize("size", PAYLOADS)
+@pytest.mark.parametrize("messages", BATCHES)
+def test_encode_events(messages: int, size: int, kind: str, benchmark: Benchmark, score: Score) -> None:
+    """The events of a batch as one chunk; beside encode_batch, which makes frames."""
+    case = benchmark.group = f"encode_events_{kind}_{messages}msgs_{size}B"
+    payload = EVENTS[kind] * (size // len(EVENTS[kind]))
+    benchmark(sse_encoder.encode, [(payload, False)] * messages)
     score(case, "us/message", per=messages, contender="mux")
 
 

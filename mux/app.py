@@ -77,7 +77,7 @@ class Mux:
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
         self.hub = Hub(
-            # A message that may be sent can be delivered, as whatever it is encoded; it and, as a frame, some behind it.
+            # A message that may be sent can be delivered, as whatever it is encoded.
             max_pending_bytes=max(settings.max_pending_bytes, GROWTH * settings.max_message_bytes),
             max_unwritable_seconds=settings.max_unwritable_seconds,
             ping_seconds=settings.ping_seconds,

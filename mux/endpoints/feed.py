@@ -86,7 +86,7 @@ class Feed:
         # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
         route = "/feed/<channel:path>"
 
-        @app.route(route, methods=["GET", "HEAD"], name="mux_feed", strict_slashes=True)
+        @app.route(route, methods=["GET", "HEAD"], name="mux_feed", strict_slashes=True, ignore_body=True)
         @may_take_over
         async def connect(request: Request, channel: str) -> HTTPResponse | None:
             response = self._connect(request, channel)

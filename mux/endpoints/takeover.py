@@ -6,7 +6,7 @@ the transport, so that it neither closes the socket nor stays in memory. After t
 its transport, its Subscriber and its parser.
 
 This is the only module that touches what Sanic does not document. These names of HttpProtocol are in
-use, and tests/endpoints/test_takeover.py fails first when one is gone:
+use, and OF_STREAM of the request's stream; tests/endpoints/test_takeover.py fails first when one is gone:
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from sanic.request import Request
 
 PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_buffer", "transport")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
+
+OF_STREAM = "upgrade_websocket"
+"""The attribute of sanic.http.Http by which it knows that a handler may leave a request unanswered. It is set for
+requests that ask for an upgrade; others are taken over as well."""
 
 UNSENT_BYTES = 128 * 1024
 """What the kernel takes for a client beyond what is on its way to it. Linux takes up to 4 MiB otherwise
@@ -72,6 +76,7 @@ def detach(request: Request) -> Taken | None:
     timer = protocol._callback_check_timeouts  # noqa: SLF001 - see the module's docstring
     if timer is not None:
         timer.cancel()
+    setattr(request.stream, OF_STREAM, True)
     protocol.connections.discard(protocol)
     protocol.transport = None
     if not transport.is_reading():

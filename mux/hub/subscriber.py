@@ -138,10 +138,13 @@ class Subscriber(Generic[P]):
         transport = self.transport
         if transport.is_closing():
             return
-        if transport.can_write_eof():
-            transport.write_eof()
-        else:
+        if not transport.can_write_eof():
             transport.close()
+            return
+        try:
+            transport.write_eof()
+        except OSError:
+            transport.abort()  # the client has reset the connection, and asyncio has not looked yet
 
     # What follows is called by the event loop (asyncio.Protocol). connection_made() is not: the
     # transport was made for somebody else's protocol.

@@ -12,7 +12,8 @@ What a client reads:
    CRLF and CR arrive as LF.
 2. Binary is an event named `binary` whose data is base64. The name comes after the data, where the standard
    allows it as well, so that every event starts with the same bytes, and a batch is one join.
-3. Whatever is said of the connection itself is a comment, or the time to wait before coming back.
+3. Whatever is said of the connection itself is a comment, or the time to wait before coming back. No empty line
+   follows it, for some clients make an event without data of it then; a client acts on a line as soon as it is whole.
 
 Pure: no I/O, no clock, no asyncio.
 """
@@ -64,12 +65,12 @@ def encode_plain(publications: Sequence[Publication]) -> bytes:
 
 def comment(text: str) -> bytes:
     """Return a line that no client shows; text is one line."""
-    return f": {text}\n\n".encode()
+    return f": {text}\n".encode()
 
 
 def come_back(milliseconds: int) -> bytes:
     """Return how long a client waits before it connects again, from now on."""
-    return b"retry: %d\n\n" % milliseconds
+    return b"retry: %d\n" % milliseconds
 
 
 def chunk(data: bytes) -> bytes:

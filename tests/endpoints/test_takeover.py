@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import trustme
 from sanic import Request, Sanic
+from sanic.http import Http
 from sanic.response import text
 from sanic.server.protocols.http_protocol import HttpProtocol
 from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import InvalidStatus
 
 from mux import Mux
-from mux.endpoints.takeover import PRIVATE_NAMES
+from mux.endpoints.takeover import OF_STREAM, PRIVATE_NAMES
 from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, handshake, raw_client, receive, running, serving, until
 
 pytestmark = BOTH_LOOPS
@@ -29,6 +30,7 @@ async def test_private_names_in_use_are_those_of_sanic() -> None:
     slots = {name for cls in HttpProtocol.__mro__ for name in getattr(cls, "__slots__", ())}
     assert set(PRIVATE_NAMES) <= slots
     assert {"request_handler", "conn_info"} <= slots
+    assert OF_STREAM in Http.__slots__
 
 
 async def test_nothing_of_sanic_stays_with_an_open_connection(feed: Serving) -> None:

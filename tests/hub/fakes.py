@@ -17,9 +17,9 @@ class FakeEndpoint:
     """Keeps what it is told."""
 
     ping = b"ping"
-    is_answered = True
 
     def __init__(self) -> None:
+        self.is_answered = True
         self.heard: list[bytes] = []
         self.losses = 0
 
@@ -70,6 +70,8 @@ class FakeClient:
         """True when nobody reads at the other end: what is written stays here."""
         self.is_broken = False
         """True when the handle is closed, and a write raises."""
+        self.ends_one_side = False
+        """True where the other end may still send when this one has ended."""
         self.is_reading_paused = False
         self.aborts = 0
         self.on_write: Callable[[], None] = lambda: None
@@ -112,7 +114,9 @@ class FakeClient:
         self.aborts += 1
 
     def can_write_eof(self) -> bool:
-        return False
+        return self.ends_one_side
 
     def write_eof(self) -> None:
-        """Nobody here ends one side only."""
+        if self.is_broken:
+            raise OSError("Transport endpoint is not connected")
+        self.written.append(b"EOF")

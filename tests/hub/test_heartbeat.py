@@ -90,6 +90,14 @@ def test_bytes_before_the_ping_are_no_answer_to_it(heartbeat: Heartbeat) -> None
     assert silent(heartbeat, PONG) == [client.subscriber]
 
 
+def test_who_cannot_answer_is_pinged_and_never_silent(heartbeat: Heartbeat) -> None:
+    """A client that only listens: every turn it hears that the connection is in use."""
+    client = watched(heartbeat)
+    client.endpoint.is_answered = False
+    assert silent(heartbeat, 3 * PING) == []
+    assert client.written == [b"ping"] * 3
+
+
 def test_who_is_not_read_from_is_spared(heartbeat: Heartbeat) -> None:
     """The answer may be in the socket: that nobody reads it is our doing."""
     client = watched(heartbeat)

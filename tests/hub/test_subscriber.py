@@ -95,3 +95,27 @@ def test_a_lost_connection_is_told_to_the_endpoint(client: FakeClient, reason: E
 def test_a_subscriber_has_no_dict(client: FakeClient) -> None:
     """It is most of what an idle client costs."""
     assert not hasattr(client.subscriber, "__dict__")
+
+
+def test_finishing_ends_our_side_and_leaves_the_rest_to_the_client() -> None:
+    """A socket that is closed with unread bytes in it is reset, and the goodbye may be lost."""
+    client = FakeClient()
+    client.ends_one_side = True
+    client.subscriber.finish()
+    assert (client.written, client.aborts) == ([b"EOF"], 0)
+
+
+def test_finishing_closes_where_one_side_cannot_be_ended() -> None:
+    """TLS; and what is closing already is left alone."""
+    client = FakeClient()
+    client.subscriber.finish()
+    client.subscriber.finish()
+    assert client.aborts == 1
+
+
+def test_finishing_a_connection_that_was_reset_is_no_error() -> None:
+    """Asyncio's write_eof() raises until it has seen the reset: once it took the whole drain along."""
+    client = FakeClient()
+    client.ends_one_side = client.is_broken = True
+    client.subscriber.finish()
+    assert client.aborts == 1

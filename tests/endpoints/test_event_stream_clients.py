@@ -1,0 +1,260 @@
+"""Event streams by the clients people have, in thousands, over a restart, and through nginx."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+from base64 import b64decode
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from httpx_sse import ServerSentEvent, aconnect_sse
+from websockets.asyncio.client import connect
+
+from tests.event_streams import Event, open_stream, parse
+from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
+
+CURL = shutil.which("curl")
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+BLOCK = """
+map $http_upgrade $connection_upgrade {
+    default upgrade;
+    ""      "";
+}
+
+server {
+    listen 127.0.0.1:{listen};
+
+    location /feed/ {
+        proxy_pass http://127.0.0.1:{port};
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_set_header X-Real-IP $remote_addr;
+        proxy_read_timeout 60s;
+    }
+}
+"""
+"""What the README tells to write into nginx.conf; listen and port are the test's own."""
+
+BARE_BLOCK = "server { listen 127.0.0.1:{listen}; location /feed/ { proxy_pass http://127.0.0.1:{port}; } }"
+"""What somebody writes who has read nothing: nginx asks with HTTP/1.0 and a Host of its own."""
+
+
+@pytest.mark.skipif(CURL is None, reason="no curl on this machine")
+@pytest.mark.parametrize("version", ["--http1.1", "--http1.0"])
+async def test_curl_prints_events_as_they_come_and_ends_with_the_stream(feed: Serving, version: str) -> None:
+    """`curl -N` with the header that asks for a stream; its exit status says that the body was whole."""
+    assert CURL is not None
+    curl = await asyncio.create_subprocess_exec(
+        CURL, "-sSN", version, "-H", "Accept: text/event-stream", feed.url(scheme="http"), stdout=subprocess.PIPE
+    )
+    try:
+        assert curl.stdout is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert (await curl.stdout.readline()).startswith(b"retry: ")
+            await feed.mux.publish("lobby", "hello\nyou")
+            assert [await curl.stdout.readline() for _ in range(3)] == [b"data: hello\n", b"data: you\n", b"\n"]
+            await feed.mux.drain()
+            assert (await curl.stdout.read()).startswith(b": 1001 the server is going away\n")
+            assert await curl.wait() == 0
+    finally:
+        if curl.returncode is None:
+            curl.kill()
+            await curl.wait()
+
+
+@asynccontextmanager
+async def events_of(url: str, **headers: str) -> AsyncIterator[AsyncIterator[ServerSentEvent]]:
+    """Open an event stream with httpx-sse."""
+    async with (
+        httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client,
+        aconnect_sse(client, "GET", url, headers=headers) as source,
+    ):
+        assert source.response.status_code == 200
+        yield source.aiter_sse()
+
+
+async def take(events: AsyncIterator[ServerSentEvent], count: int) -> list[Event]:
+    """Return the next events."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        return [Event(event.event, event.data) for event in [await anext(events) for _ in range(count)]]
+
+
+async def opened(feed: Serving, count: int = 1) -> None:
+    """Wait until the server has so many clients."""
+    await until(lambda: len(feed.mux.hub) >= count)
+
+
+async def test_every_byte_value_survives(feed: Serving) -> None:
+    """Alone, between others, and as the beginning of text that is none; of line ends, that there was one."""
+    payloads: list[bytes] = [bytes((value,)) for value in range(256)]
+    payloads += [b"a%cb" % value for value in range(256)] + [bytes(range(256)), bytes(range(128))]
+    async with open_stream(feed.port) as stream:
+        for payload in payloads:
+            # As raw publishes: text where it can be.
+            await feed.mux.broker.publish(feed.mux._namespace.redis_channel(b"lobby"), payload)
+        heard = await stream.events(len(payloads))
+    for payload, (name, data) in zip(payloads, heard, strict=True):
+        if name == "binary":
+            assert b64decode(data, validate=True) == payload
+            assert not payload.isascii()
+        else:
+            assert data.encode() == payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+async def test_httpx_sse_hears_text_and_binary(feed: Serving) -> None:
+    """A library with a parser of its own; not every control character, some of which it takes for line ends."""
+    texts = ["hello", "", " a", "a\n\n b\n", "a\r\nb\rc", "ü\U0001f600", "data: x", ": no comment", "x" * 60_000]
+    async with events_of(feed.url(scheme="http")) as events:
+        await opened(feed)
+        for text in texts:
+            await feed.mux.publish("lobby", text)
+        await feed.mux.publish("lobby", bytes(range(256)))
+        *messages, last = await take(events, len(texts) + 1)
+        assert messages == [Event("message", text.replace("\r\n", "\n").replace("\r", "\n")) for text in texts]
+        assert last.name == "binary"
+        assert b64decode(last.data, validate=True) == bytes(range(256))
+
+
+async def test_json_is_what_it_was(feed: Serving) -> None:
+    """What most feeds carry, line ends and all, for JSON does not mind which they are."""
+    document = {"text": "a\nb\r\nc", "ü": [1, 2, {"three": None}]}
+    async with events_of(feed.url(scheme="http")) as events:
+        await opened(feed)
+        await feed.mux.publish("lobby", json.dumps(document, indent=2).replace("\n", "\r\n"))
+        ((name, data),) = await take(events, 1)
+        assert name == "message"
+        assert json.loads(data) == document
+
+
+async def test_a_thousand_streams_and_websockets_hear_everything(redis_url: str, prefix: str) -> None:
+    """On one channel, in order, each of them."""
+    count, messages = 1000, 20
+    async with serving(redis_url=redis_url, prefix=prefix) as feed, AsyncExitStack() as stack:
+        streams = []
+        for _ in range(count // 50):
+            opening = [stack.enter_async_context(open_stream(feed.port)) for _ in range(50)]
+            streams += await asyncio.gather(*opening)
+        sockets = [await stack.enter_async_context(feed.connect()) for _ in range(10)]
+        await until(lambda: len(feed.mux.hub) == count + 10)
+        for number in range(messages):
+            await feed.mux.publish("lobby", f"{number}\n{number}")
+        expected = [f"{number}\n{number}" for number in range(messages)]
+        for stream in streams:
+            assert [event.data for event in await stream.events(messages)] == expected
+        for socket in sockets:
+            assert await receive(socket, messages) == expected
+        assert not feed.mux.hub.evicted
+        for stream in streams:
+            stream.writer.transport.abort()
+        await until(lambda: len(feed.mux.hub) == 10)
+
+
+async def test_a_restart_ends_streams_well_and_they_come_back(redis_url: str, prefix: str, free_port: int) -> None:
+    """SIGTERM: every body is whole, the process ends with 0, and the next one takes the same clients."""
+    options = ("--redis-url", redis_url, "--prefix", prefix, "--no-announce", "--drain-seconds", "0.3")
+    async with AsyncExitStack() as stack:
+        one = stack.enter_context(mux_serve(*options, "--port", str(free_port)))
+        streams = [await stack.enter_async_context(open_stream(one.port)) for _ in range(20)]
+        stopping = asyncio.create_task(asyncio.to_thread(one.stop))
+        ends = await asyncio.gather(*(stream.read_to_end() for stream in streams))
+        status, said = await stopping
+        assert status == 0, said
+        assert "cut off" not in said
+        assert all(end.comments == ["1001 the server is going away"] for end in ends)
+        assert len({end.retries[-1] for end in ends}) > 1
+        two = stack.enter_context(mux_serve(*options, "--port", str(free_port)))
+        streams = [await stack.enter_async_context(open_stream(two.port)) for _ in range(20)]
+        talker = await stack.enter_async_context(two.connect())
+        await talker.send("back")
+        assert [await stream.events(1) for stream in streams] == [[Event("message", "back")]] * 20
+
+
+@contextmanager
+def nginx(block: str, listen: int, port: int, directory: Path) -> Iterator[None]:
+    """Run nginx with a block of its http section for as long as the block runs."""
+    assert NGINX is not None
+    places = "".join(
+        f"{name}_temp_path {directory}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    block = block.replace("{listen}", str(listen)).replace("{port}", str(port))
+    configuration = directory / "nginx.conf"
+    configuration.write_text(
+        f"daemon off;\nmaster_process off;\npid {directory}/pid;\nerror_log stderr;\n"
+        f"events {{ worker_connections 256; }}\nhttp {{\naccess_log off;\n{places}{block}\n}}\n"
+    )
+    command = [NGINX, "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
+    assert b"[emerg]" not in said, said.decode()
+
+
+async def reachable(port: int) -> None:
+    """Wait until somebody listens."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionError:
+                await asyncio.sleep(0.01)
+            else:
+                writer.close()
+                return
+
+
+@pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
+async def test_through_nginx_with_the_documented_block(
+    redis_url: str, prefix: str, free_port: int, tmp_path: Path
+) -> None:
+    """Streams and WebSockets, a page's Origin, a heartbeat at once, and the end on either side."""
+    async with serving(redis_url=redis_url, prefix=prefix, ping_seconds=0.5, pong_seconds=0.2) as feed:
+        with nginx(BLOCK, free_port, feed.port, tmp_path):
+            await reachable(free_port)
+            url = f"127.0.0.1:{free_port}/feed/lobby"
+            async with (
+                open_stream(free_port, "lobby", f"Origin: http://127.0.0.1:{free_port}") as stream,
+                connect(f"ws://{url}", origin=f"http://127.0.0.1:{free_port}") as websocket,  # type: ignore[arg-type]
+                events_of(f"http://{url}") as events,
+            ):
+                await opened(feed, 3)
+                assert f"Access-Control-Allow-Origin: http://127.0.0.1:{free_port}" in stream.head
+                await websocket.send(" from\nthe socket")
+                expected = Event("message", " from\nthe socket")
+                assert await stream.events(1) == [expected]
+                assert await take(events, 1) == [expected]
+                assert await receive(websocket, 1) == [expected.data]
+                await stream.until(lambda: "still here" in parse(stream.heard).comments)
+                stream.writer.transport.abort()
+                await until(lambda: len(feed.mux.hub) == 2)
+            await until(lambda: len(feed.mux.hub) == 0)
+            async with open_stream(free_port, "lobby", "Connection: close") as stream:
+                draining = asyncio.create_task(feed.mux.drain())
+                assert (await stream.read_to_end()).comments == ["1001 the server is going away"]
+                await draining
+
+
+@pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
+async def test_through_nginx_that_nobody_has_told_anything(feed: Serving, free_port: int, tmp_path: Path) -> None:
+    """HTTP/1.0 to us, chunks to the client, and nothing is gathered on the way."""
+    with nginx(BARE_BLOCK, free_port, feed.port, tmp_path):
+        await reachable(free_port)
+        async with open_stream(free_port, "lobby", "Connection: close") as stream:
+            assert stream.chunks
+            for number in range(3):
+                await feed.mux.publish("lobby", str(number))
+                assert len(await stream.events(number + 1)) == number + 1
+            draining = asyncio.create_task(feed.mux.drain())
+            assert (await stream.read_to_end()).comments == ["1001 the server is going away"]
+            await draining
