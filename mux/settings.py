@@ -38,9 +38,15 @@ class Meaning:
 
 
 def _setting(
-    default: object, text: str, unit: str = "", minimum: float | None = None, maximum: float | None = None
+    default: object,
+    text: str,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    *,
+    secret: bool = False,
 ) -> Any:  # like dataclasses.field(), it stands for a value of the field's type
-    return field(default=default, metadata={"meaning": Meaning(text, unit, minimum, maximum)})
+    return field(default=default, repr=not secret, metadata={"meaning": Meaning(text, unit, minimum, maximum)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +105,9 @@ class Settings:
     max_control_frames_burst: int = _setting(100, "Pings and pongs a client may send at once above that.", minimum=1)
     inspect: bool = _setting(True, "Serve /stats and /channels, and give channel names to the fleet.")
     inspect_token: str | None = _setting(
-        None, "What /stats and /channels want as a bearer token; without one they answer this machine alone."
+        None,
+        "What /stats and /channels want as a bearer token; without one they answer this machine alone.",
+        secret=True,
     )
     log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 

@@ -249,6 +249,19 @@ def test_an_unknown_name_is_named_with_those_there_are() -> None:
     assert all(name in str(caught.value) for name in DEFAULTS)
 
 
+@pytest.mark.parametrize("token", ["", "short12", "with a space", "umlaut-über", "line\nbreak"])
+def test_a_token_that_cannot_be_is_not_repeated(token: str) -> None:
+    """It is a secret even when it is none."""
+    with pytest.raises(InvalidSetting) as caught:
+        Settings.load({"inspect_token": token}, {})
+    assert str(caught.value) == "inspect_token must be at least 8 printable ASCII characters without space"
+
+
+def test_a_token_is_not_in_the_text_of_settings() -> None:
+    """Where they are logged or shown by a debugger."""
+    assert "correct-horse" not in repr(Settings(inspect_token="correct-horse"))
+
+
 def test_settings_cannot_be_changed() -> None:
     """What was checked stays as it was checked."""
     with pytest.raises(FrozenInstanceError):

@@ -31,6 +31,9 @@ SECONDS_PER_PROCESS = 0.002
 LONGEST_REPLY_SECONDS = 2.0
 """A newcomer is told within the first for every process that is known, and within the second."""
 
+REST_SECONDS = 0.25
+"""From one beat to the next at least, however many newcomers there are, or are forged."""
+
 
 @dataclass(slots=True)
 class Member:
@@ -54,7 +57,8 @@ class Census:
         self._dice = dice
         self._members: dict[str, Member] = {}
         self._hears_since = 0.0
-        self._due: float | None = None
+        self._beaten = float("-inf")
+        self._due = 0.0
 
     def __len__(self) -> int:
         """How many others there are."""
@@ -83,8 +87,8 @@ class Census:
         self.heard(process, now)
         if process.id != self._myself.id:
             soon = min(LONGEST_REPLY_SECONDS, SECONDS_PER_PROCESS * (len(self._members) + 1))
-            due = now + self._dice.uniform(0, soon)
-            self._due = due if self._due is None else min(due, self._due)
+            if self._due > now + soon:
+                self._due = max(now + self._dice.uniform(0, soon), self._beaten + REST_SECONDS)
 
     def left(self, process: Process) -> None:
         """Forget one that said goodbye."""
@@ -93,11 +97,12 @@ class Census:
     @property
     def due(self) -> float:
         """When the next beat is to be sent."""
-        return self._hears_since if self._due is None else self._due
+        return self._due
 
     def beaten(self, now: float) -> None:
         """Take notice that a beat was sent."""
         # Spread, for processes that started together would otherwise beat together for ever.
+        self._beaten = now
         self._due = now + BEAT_SECONDS * self._dice.uniform(0.8, 1.0)
 
     def forget(self, now: float) -> None:

@@ -304,14 +304,11 @@ class Fleet:
     def _beat(self, *, is_new: bool = False) -> None:
         self._say(Beat(self._myself, is_new))
         self._census.beaten(asyncio.get_running_loop().time())
-        self._beat_timer = None
         self._schedule_beat()
 
     def _schedule_beat(self) -> None:
         due = self._census.due
         if self._beat_timer is not None:
-            if self._beat_timer.when() <= due:
-                return
             self._beat_timer.cancel()
         self._beat_timer = asyncio.get_running_loop().call_at(due, self._beat)
 

@@ -132,7 +132,7 @@ def page(
 
 def encode_place(place: Place) -> str:
     """Return a place as the cursor in a URL."""
-    return urlsafe_b64encode(orjson.dumps(place)).rstrip(b"=").decode()
+    return urlsafe_b64encode(orjson.dumps(tuple(place))).rstrip(b"=").decode()
 
 
 def decode_place(cursor: str, sort: Sort) -> Place:

@@ -49,7 +49,7 @@ class Scan:
         self._count = count
         self._rates = rates
         self._unseen = len(router)
-        self._newest = router.newest_channels()
+        self._newest: Iterator[Listened] | None = router.newest_channels()
         self._may_repeat = False
         self._kept: list[tuple[float, bytes]] = []
         self._last: tuple[float, bytes] | None = None
@@ -63,13 +63,7 @@ class Scan:
         """Look at the next slice; return False when there is none."""
         if self._unseen <= 0:
             return False
-        size = SLICE_CHANNELS
-        try:
-            self._keep(islice(self._newest, size))
-        except RuntimeError:
-            # Channels have come or gone since the last slice, and our place has to be found anew.
-            size = self._keep_from_anew()
-        self._unseen -= size
+        self._unseen -= self._keep_on() or self._keep_from_anew()
         if len(self._kept) >= 2 * self._count:
             self._trim()
         return True
@@ -78,6 +72,18 @@ class Scan:
         """Return the names, in order, when step() has returned False."""
         self._trim()
         return [name for _, name in self._kept]
+
+    def _keep_on(self) -> int:
+        """Look at a slice where the last one ended; return how many places it has, 0 when that is lost."""
+        if self._newest is not None:
+            try:
+                self._keep(islice(self._newest, SLICE_CHANNELS))
+            except RuntimeError:
+                # Channels have come or gone. An islice that has raised once ends silently ever after.
+                self._newest = None
+            else:
+                return SLICE_CHANNELS
+        return 0
 
     def _keep_from_anew(self) -> int:
         """Look at a slice after skipping to it from the nearer end; return how many places it has."""

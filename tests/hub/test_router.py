@@ -255,3 +255,31 @@ def test_a_message_over_the_limit_is_dropped_and_counted() -> None:
     router.join(client.subscriber, b"c")
     router.dispatch([[b"pmessage", b"*", b"c", payload] for payload in (b"abcd", b"abc", b"abcd")])
     assert (client.written, router.oversized, router.unheard) == ([lines([(b"abc", False)])], 2, 0)
+
+
+def test_an_ear_hears_whatever_the_size_and_counts_nowhere() -> None:
+    """What a process hears for itself is not the feed's; a client on the next channel is served as ever."""
+    router = Router(max_message_bytes=2)
+    heard: list[Sequence[Publication]] = []
+    router.listen(b"$ear", heard.append)
+    client = listener(router, b"a")
+    router.dispatch([message(b"$ear", b"long"), message(b"a", b"hi"), message(b"$ear\0", b""), message(b"a", b"long")])
+    assert heard == [[(b"long", False), (b"", True)]]
+    assert client.written == [b"hi\n"]
+    assert (router.received, router.unheard, router.oversized, router.delivered) == (2, 0, 1, 1)
+    assert len(router) == 1
+
+
+def test_channels_are_iterated_from_either_end_without_ears(router: Router) -> None:
+    """Each with who listens; changes end the iteration."""
+    router.listen(b"$ear", lambda publications: None)
+    alice = listener(router, b"a", b"b", b"c")
+    assert list(router.newest_channels(1)) == [(b"b", alice.subscriber), (b"a", alice.subscriber)]
+    assert [channel for channel, _ in router.oldest_channels(1)] == [b"b", b"c"]
+    assert b"a" in router
+    assert b"d" not in router
+    channels = router.newest_channels()
+    next(channels)
+    router.join(alice.subscriber, b"d")
+    with pytest.raises(RuntimeError):
+        next(channels)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from mux.metrics.loop_lag import LAG_TICK_SECONDS, LoopLag
+from mux.metrics.loop_lag import LAG_TICK_SECONDS, RECENT_TICKS, LoopLag
 
 
 def test_a_loop_in_time_has_no_lag() -> None:
@@ -37,3 +37,17 @@ def test_a_short_lag_is_counted_and_not_logged(caplog: pytest.LogCaptureFixture)
     assert lag.lags.total > 890_000
     assert lag.stalls == 0
     assert not caplog.records
+
+
+def test_the_longest_lag_is_of_the_last_five_seconds() -> None:
+    """What was before is history, in the histogram."""
+    lag = LoopLag()
+    assert lag.longest == 0
+    lag.tick(0.0)
+    lag.tick(0.5 + LAG_TICK_SECONDS)
+    assert lag.longest == pytest.approx(0.5)
+    now = 0.5 + LAG_TICK_SECONDS
+    for _ in range(RECENT_TICKS):
+        now += LAG_TICK_SECONDS
+        lag.tick(now)
+    assert lag.longest == pytest.approx(0.0)

@@ -1,0 +1,103 @@
+"""Looking at the fleet.
+
+What does it cost a process that somebody looks at it, and that somebody could?
+
+The first is asked of a batch of messages: through the observer as it always goes, and while a question about
+channels has started the count. The second of the search for the first channels, by the slice: for so long clients
+wait, and by the channel: so much of a core a question takes.
+
+The dispatch goes to clients that take everything for nothing, so the share of the count is larger here than in
+life, where system calls dominate. The search is that of a quiet process; while channels open and close it takes up
+to twice as long.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import pytest
+
+from bench.messages import PATTERN, PAYLOAD, PREFIX
+from bench.null_client import new_hub, null_client
+from bench.scoreboard import Benchmark, Score
+from bench.sizes import SMOKE, Sizes
+from mux.fleet.scan import SLICE_CHANNELS, Scan
+from mux.fleet.tally import Tally
+from mux.hub.hub import Hub
+from mux.hub.router import Router
+from mux.metrics.observer import Observer
+from mux.wire.resp import Push
+
+MESSAGES = 512
+
+
+@pytest.mark.parametrize("is_counted", [False, True], ids=["off", "on"])
+@pytest.mark.parametrize("shape", ["heard", "unheard"])
+def test_dispatch_with_tally(shape: str, is_counted: bool, benchmark: Benchmark, score: Score) -> None:
+    """Off, it is the dispatch of before; on, it is one call into C for a batch."""
+    case = benchmark.group = f"inspected_{shape}_{MESSAGES}msgs_{MESSAGES}ch"
+    hub = new_hub()
+    names = [PREFIX + b"room/%d" % number for number in range(MESSAGES)]
+    if shape == "heard":
+        for name in names:
+            hub.router.join(null_client(hub), name)
+    observer = Observer(hub, None)
+    if is_counted:
+        observer.look(_counting(hub))
+    batch: list[Push] = [[b"pmessage", PATTERN, name, PAYLOAD] for name in names]
+    benchmark(observer.dispatch, batch)
+    score(case, "us/message", per=MESSAGES, contender="mux, counting" if is_counted else "mux")
+
+
+def _counting(hub: Hub) -> Callable[[list[Push]], None]:
+    tally = Tally(hub.router.__contains__)
+    tally.extend(0.0)
+    return tally.count
+
+
+@pytest.mark.parametrize("channels", [200_000, 1_000_000])
+@pytest.mark.parametrize("sort", ["subscribers", "rate"])
+def test_scan(channels: int, sort: str, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+    """The first thousand of a million, by the channel."""
+    if sizes is SMOKE:
+        channels //= 100
+    case = benchmark.group = f"scan_{sort}_{channels}ch"
+    hub = new_hub()
+    client = null_client(hub)
+    for number in range(channels):
+        hub.router.join(client, PREFIX + b"room/%d" % number)
+    rates = {PREFIX + b"room/%d" % number: number / 7 for number in range(1000)} if sort == "rate" else None
+    # As a server does once it is up: a pass of the collector over a million objects is not the scan's.
+    gc.collect()
+    gc.freeze()
+
+    def scan() -> list[bytes]:
+        scan = Scan(hub.router, prefix=PREFIX, count=1024, rates=rates)
+        while scan.step():
+            pass
+        return scan.result()
+
+    assert len(scan()) == min(1024, channels)
+    benchmark.pedantic(scan, rounds=sizes.rounds)
+    score(case, "us/channel", per=channels, contender="mux")
+    gc.unfreeze()
+
+
+def test_scan_slice(benchmark: Benchmark, score: Score) -> None:
+    """One slice, in which every channel is better than all before it: so long everybody else waits."""
+    case = benchmark.group = f"scan_slice_{SLICE_CHANNELS}ch"
+    hub = new_hub()
+    client = null_client(hub)
+    for number in range(SLICE_CHANNELS):
+        hub.router.join(client, PREFIX + b"room/%06d" % number)
+
+    def one() -> None:
+        assert _fresh(hub.router).step()
+
+    benchmark(one)
+    score(case, "us/slice", contender="mux")
+
+
+def _fresh(router: Router) -> Scan:
+    return Scan(router, prefix=PREFIX, count=1024)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mux.fleet.report import MAX_REASONS, Report, read_report, report, total
+from mux.metrics.catalogue import Snapshot
+
+SNAPSHOT: Snapshot = {
+    "mux_connections": 3,
+    "mux_channels": 2,
+    "mux_received": 10,
+    "mux_unheard": 1,
+    "mux_delivered": 20,
+    "mux_published": 5,
+    "mux_pending_bytes": 7,
+    "mux_gaps": 1,
+    "mux_gap_seconds": 0.5,
+    "mux_evicted": {"overflow": 1},
+    "mux_refused": {"channel": 2},
+}
+
+
+def one(**changes: Any) -> Report:
+    """Return what a process says of itself."""
+    numbers = report(SNAPSHOT, version="1", uptime=4.0, per_second=(1.0, 0.0, 2.0, 0.5), lag=0.01, memory=100)
+    return numbers | changes
+
+
+def test_a_report_has_the_numbers_of_the_metrics() -> None:
+    """And what only a look at the moment tells; another process reads the same."""
+    expected = {
+        "version": "1",
+        "uptime_seconds": 4.0,
+        "connections": 3,
+        "channels": 2,
+        "received": 10,
+        "unheard": 1,
+        "delivered": 20,
+        "published": 5,
+        "received_per_second": 1.0,
+        "unheard_per_second": 0.0,
+        "delivered_per_second": 2.0,
+        "published_per_second": 0.5,
+        "pending_bytes": 7,
+        "evicted": {"overflow": 1},
+        "refused": {"channel": 2},
+        "gaps": 1,
+        "gap_seconds": 0.5,
+        "loop_lag_seconds": 0.01,
+        "memory_bytes": 100,
+    }
+    assert one() == expected
+    assert read_report(one() | {"more": "ignored"}) == expected
+
+
+def test_the_total_is_the_sum_and_of_lag_and_uptime_the_most() -> None:
+    """Reasons are put together."""
+    summed = total([one(), one(uptime_seconds=9.0, loop_lag_seconds=0.001, evicted={"silent": 1, "overflow": 2})])
+    assert summed["processes"] == 2
+    assert summed["connections"] == 6
+    assert summed["delivered_per_second"] == 4.0
+    assert summed["evicted"] == {"overflow": 3, "silent": 1}
+    assert (summed["uptime_seconds"], summed["loop_lag_seconds"]) == (9.0, 0.01)
+    assert one().keys() - summed.keys() == {"version"}
+
+
+def test_the_total_of_nobody_is_nothing() -> None:
+    """No process answered in time."""
+    assert total([])["connections"] == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"version": 1},
+        {"version": "v" * 256},
+        {"connections": "3"},
+        {"connections": -1},
+        {"connections": True},
+        {"memory_bytes": None},
+        {"memory_bytes": float("inf")},
+        {"evicted": []},
+        {"evicted": {str(number): 1 for number in range(MAX_REASONS + 1)}},
+        {"refused": {"a": "b"}},
+        {"refused": {"a" * 256: 1}},
+    ],
+)
+def test_a_report_that_cannot_be_is_none(changes: dict[str, Any]) -> None:
+    """It may be forged."""
+    assert read_report(one(**changes)) is None
+
+
+@given(st.dictionaries(st.sampled_from(list(one())), st.none() | st.floats() | st.text() | st.lists(st.integers())))
+def test_a_forged_report_never_raises(forged: dict[str, Any]) -> None:
+    """And what is read of it can be summed."""
+    read = read_report(one() | forged)
+    if read is not None:
+        total([read, one()])
