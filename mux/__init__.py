@@ -1,6 +1,7 @@
 """mux: one Redis connection, any number of channels."""
 
-from mux.app import Mux, create_app
+from typing import TYPE_CHECKING
+
 from mux.broker.gap import Gap
 from mux.errors import (
     BrokerError,
@@ -15,6 +16,9 @@ from mux.errors import (
 )
 from mux.settings import Settings
 from mux.version import __version__
+
+if TYPE_CHECKING:
+    from mux.app import Mux, create_app
 
 __all__ = (
     "BrokerError",
@@ -32,3 +36,12 @@ __all__ = (
     "__version__",
     "create_app",
 )
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs Sanic and redis-py when it is asked for; commands that are clients start without."""
+    if name in ("Mux", "create_app"):
+        from mux import app
+
+        return getattr(app, name)
+    raise AttributeError(f"module 'mux' has no attribute {name!r}")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mux.client import format_message, publish
+from mux.client.lines import format_message
+from mux.client.publish import publish
 from mux.settings import Settings, environment_variable
 from tests.servers import PATIENCE_SECONDS, Serving, receive, run_mux, until
 
@@ -44,7 +45,7 @@ async def test_publish_takes_a_new_connection_after_a_pause(
     feed: Serving, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server closes connections that are idle; a line that comes late is not lost with one."""
-    monkeypatch.setattr("mux.client.REUSE_SECONDS", -1)
+    monkeypatch.setattr("mux.client.publish.REUSE_SECONDS", -1)
     async with feed.connect() as client:
         assert await asyncio.to_thread(publish, url, "lobby", [b"one", b"two"]) == 2
         assert await receive(client, 2) == ["one", "two"]

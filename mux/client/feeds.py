@@ -1,0 +1,144 @@
+"""The two ways to hear a channel: a WebSocket, or an event stream (Server-Sent Events).
+
+A feed is read by one thread and ended by another. messages() ends only by an exception that says why: whoever
+listens wants to know that the feed is over.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import http.client
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Protocol
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from mux.client.address import TIMEOUT_SECONDS, Address, cause, escape_controls, first_line, reason, unreachable
+from mux.client.event_stream import Event, EventStream
+from mux.errors import ServerUnreachable
+
+MAX_EVENT_CHARS = 64 * 1024 * 1024
+"""An event that is longer and has not ended is no message of mux: as long as Redis' largest output buffer would
+let pass twice over."""
+
+_CLOSE_SECONDS = 1.0
+
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""A server that vanished is noticed within a minute: an event stream has nobody who pings from this side."""
+
+
+class Feed(Protocol):
+    """What passes on one channel."""
+
+    def messages(self) -> Iterator[str | bytes]:
+        """Connect, and yield what passes.
+
+        Raises:
+            ServerUnreachable: nobody answers, the answer was no, or the connection has ended.
+        """
+        ...
+
+    def close(self) -> None:
+        """End it, from any thread; blocks for a second at most."""
+        ...
+
+
+class WebSocketFeed:
+    """A channel over its WebSocket."""
+
+    def __init__(self, address: Address, channel: str) -> None:
+        self._address = address
+        self._channel = channel
+        self._websocket: ClientConnection | None = None
+
+    def messages(self) -> Iterator[str | bytes]:
+        try:
+            with connect(
+                self._address.websocket_url(self._channel),
+                open_timeout=TIMEOUT_SECONDS,
+                close_timeout=_CLOSE_SECONDS,
+                max_size=None,
+                compression=None,
+            ) as websocket:
+                self._websocket = websocket
+                yield from websocket
+            raise ServerUnreachable(
+                f"the server closed the connection: {websocket.close_code} {websocket.close_reason}"
+            )
+        except InvalidStatus as error:
+            raise ServerUnreachable(f"the server refused: {first_line(error.response.body or b'') or error}") from error
+        except ConnectionClosed as error:
+            raise ServerUnreachable(f"the connection was closed: {error}") from error
+        except (OSError, UnicodeError, WebSocketException) as error:
+            raise ServerUnreachable(unreachable(self._address.url, error)) from error
+
+    def close(self) -> None:
+        if self._websocket is not None:
+            self._websocket.close()
+
+
+class EventFeed:
+    """A channel over Server-Sent Events."""
+
+    def __init__(self, address: Address, channel: str) -> None:
+        self._address = address
+        self._channel = channel
+        self._socket: socket.socket | None = None
+
+    def messages(self) -> Iterator[str | bytes]:
+        connection = self._address.connection()
+        try:
+            response = self._open(connection)
+            try:
+                yield from self._read(response)
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                raise ServerUnreachable(f"the connection was closed: {cause(error)}") from error
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _open(self, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+        try:
+            connection.request("GET", self._address.feed_path(self._channel), headers=headers)
+            self._socket = connection.sock
+            response = connection.getresponse()
+            if response.status != 200:
+                raise ServerUnreachable(f"the server refused: {reason(response.read(65536), response)}")
+            kind = response.getheader("Content-Type", "nothing")
+            if kind.partition(";")[0].strip().lower() != "text/event-stream":
+                raise ServerUnreachable(f"what answers at {self._address.url} sent no event stream but {kind}")
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
+            raise ServerUnreachable(unreachable(self._address.url, error)) from error
+        self._socket.settimeout(None)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        return response
+
+    def _read(self, response: http.client.HTTPResponse) -> Iterator[str | bytes]:
+        stream = EventStream()
+        while piece := response.read1(65536):
+            for event in stream.feed(piece):
+                yield _message(event)
+            if stream.pending_chars > MAX_EVENT_CHARS:
+                raise ServerUnreachable(f"the server sent an event of over {MAX_EVENT_CHARS} characters")
+        # The body has come to its end as HTTP has it, so this is a goodbye and not a crash.
+        why = f": {escape_controls(stream.comment)}" if stream.comment else ""
+        raise ServerUnreachable(f"the server closed the connection{why}")
+
+
+def _message(event: Event) -> str | bytes:
+    if event.type == "binary":
+        with suppress(binascii.Error):
+            return base64.b64decode(event.data, validate=True)
+    return event.data

@@ -1,0 +1,205 @@
+"""What a fleet says about itself: GET /stats and GET /channels, asked once and read strictly.
+
+A number that is missing or no number means that somebody else answers, or another version: one sentence says
+so, instead of a screen full of zeros. What is there beside the known keys is left alone.
+
+Two requests go over one connection, which is kept. One request at a time; close() may come from any thread.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from mux.client.address import Address, cause, escape_controls, reason, unreachable
+from mux.errors import InvalidSetting, ServerUnreachable
+
+CHANNELS_SHOWN = 50
+"""How many of the busiest channels are asked for: more than a screen has lines."""
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""A thousand processes take about a megabyte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Counters since the start, rates and levels, of a process or summed; keys as in the answer."""
+
+    uptime_seconds: float
+    connections: float
+    channels: float
+    received_per_second: float
+    unheard_per_second: float
+    delivered_per_second: float
+    published_per_second: float
+    pending_bytes: float
+    gaps: float
+    loop_lag_seconds: float
+    memory_bytes: float
+    evicted: Mapping[str, float]
+    refused: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the fleet that has answered."""
+
+    id: str
+    host: str
+    pid: int
+    numbers: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A process that was there and did not answer."""
+
+    host: str
+    pid: int
+    silent_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel over the whole fleet."""
+
+    name: str
+    subscribers: float
+    messages_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a fleet; raw is what the server said, for programs."""
+
+    raw: dict[str, Any]
+    processes: tuple[Process, ...]
+    total: Numbers
+    missing: tuple[Missing, ...]
+    channels: tuple[Channel, ...]
+    took_seconds: float
+
+
+class Inspector:
+    """Asks one server about its fleet; token is its --inspect-token, None where it wants none."""
+
+    def __init__(self, address: Address, token: str | None = None) -> None:
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise InvalidSetting("the token must be printable ASCII")
+        self._address = address
+        self._connection = address.connection()
+        self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+
+    def look(self) -> Look:
+        """Ask, and return what was answered.
+
+        Raises:
+            ServerUnreachable: nobody answers, the answer was no, or it was not mux'.
+        """
+        stats = self._get("/stats")
+        channels = self._get(f"/channels?{urlencode({'sort': 'rate', 'limit': CHANNELS_SHOWN})}")
+        try:
+            return parse_look(stats, channels)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ServerUnreachable(f"what answers at {self._address.url} is not mux: its /stats is another") from error
+
+    def close(self) -> None:
+        """End the connection; a look that is under way ends with it."""
+        sock: socket.socket | None = self._connection.sock
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def _get(self, path: str) -> Any:
+        try:
+            try:
+                return self._ask(path)
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                # The server may close a connection that it has kept, at any time; asking twice does no harm.
+                self._connection.close()
+                return self._ask(path)
+        except ServerUnreachable:
+            self._connection.close()
+            raise
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise ServerUnreachable(unreachable(self._address.url, error)) from error
+
+    def _ask(self, path: str) -> Any:
+        self._connection.request("GET", self._address.path + path, headers=self._headers)
+        response = self._connection.getresponse()
+        answer = response.read(MAX_ANSWER_BYTES + 1)
+        name = path.partition("?")[0]
+        if response.status == 404:
+            raise ServerUnreachable(f"this server has no {name}: it was started with --no-inspect, or is not mux")
+        if response.status in (401, 403):
+            raise ServerUnreachable(f"the server refused: {reason(answer, response)}")
+        if response.status != 200:
+            raise ServerUnreachable(f"the server did not answer {name}: {reason(answer, response)}")
+        if len(answer) > MAX_ANSWER_BYTES:
+            raise ServerUnreachable(f"the server's {name} is over {MAX_ANSWER_BYTES} bytes")
+        try:
+            return orjson.loads(answer)
+        except orjson.JSONDecodeError as error:
+            raise ServerUnreachable(
+                f"what answers at {self._address.url} is not mux: its {name} is not JSON"
+            ) from error
+
+
+def short_reason(error: ServerUnreachable) -> str:
+    """Return why there was no answer, in a few words where the sentence has many."""
+    return cause(error.__cause__) if isinstance(error.__cause__, OSError) else str(error)
+
+
+def parse_look(stats: Any, channels: Any) -> Look:
+    """Return the values of two answers.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: they are not of the shape that mux gives.
+    """
+    return Look(
+        raw={"stats": stats, "channels": channels},
+        processes=tuple(
+            Process(_text(one["id"]), _text(one["host"]), int(_number(one["pid"])), _numbers(one))
+            for one in stats["processes"]
+        ),
+        total=_numbers(stats["total"]),
+        missing=tuple(
+            Missing(_text(one["host"]), int(_number(one["pid"])), _number(one["silent_seconds"]))
+            for one in stats["missing"]
+        ),
+        channels=tuple(
+            Channel(_text(one["name"]), _number(one["subscribers"]), _number(one["messages_per_second"]))
+            for one in channels["channels"]
+        ),
+        took_seconds=_number(stats["took_seconds"]),
+    )
+
+
+def _numbers(one: Any) -> Numbers:
+    plain = [spec.name for spec in fields(Numbers) if spec.name not in ("evicted", "refused")]
+    return Numbers(
+        **{name: _number(one[name]) for name in plain},
+        evicted={_text(name): _number(count) for name, count in one["evicted"].items()},
+        refused={_text(name): _number(count) for name, count in one["refused"].items()},
+    )
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return escape_controls(value)

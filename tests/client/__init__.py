@@ -1,0 +1,1 @@
+"""mux tail, mux top and what they are made of."""

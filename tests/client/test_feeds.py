@@ -1,0 +1,97 @@
+"""Event streams as a client hears them, and what else may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from queue import Queue
+from threading import Thread
+
+import pytest
+
+from mux.client import feeds
+from mux.client.address import parse_address
+from mux.client.feeds import EventFeed
+from mux.errors import ServerUnreachable
+from tests.client.scripted_server import Answer, ScriptedServer
+
+STREAM = "text/event-stream"
+
+
+def hear(server: ScriptedServer) -> tuple[list[str | bytes], str]:
+    """Return the messages of a channel until its end, and what is said of that."""
+    messages: list[str | bytes] = []
+    with pytest.raises(ServerUnreachable) as end:
+        for message in EventFeed(parse_address(server.url), "a/b").messages():
+            messages.append(message)  # noqa: PERF402 - what came before the end counts
+    return messages, str(end.value)
+
+
+def test_events_become_messages(server: ScriptedServer) -> None:
+    """Text, binary as base64, and the goodbye of the server; heartbeats are nothing."""
+    pieces = [b"retry: 2000\n\n", b"data: one\n", b"data: two\n\n: still here\n\n", b"data: AP8=\nevent: binary\n\n"]
+    pieces += [b"event: binary\ndata: no base64!\n\n", b": 1001 going\x1b away\n\n"]
+    server.answers["/feed/a%2Fb"] = Answer(body=iter(pieces), kind=f"{STREAM}; charset=utf-8")
+    messages, end = hear(server)
+    assert messages == ["one\ntwo", b"\x00\xff", "no base64!"]
+    assert end == "the server closed the connection: 1001 going\\x1b away"
+    assert server.asked[0][1]["Accept"] == STREAM
+
+
+def test_a_crash_is_no_goodbye(server: ScriptedServer) -> None:
+    """A stream that breaks off is told from one that ends, and the last heartbeat is no reason."""
+
+    def crash() -> Iterator[bytes]:
+        yield b": still here\n\ndata: whole\n\ndata: ha"
+        raise ConnectionAbortedError
+
+    server.answers["/feed/a%2Fb"] = Answer(body=crash(), kind=STREAM)
+    messages, end = hear(server)
+    assert messages == ["whole"]
+    assert end.startswith("the connection was closed: ")
+
+
+REFUSALS = [
+    (Answer(403, b"the origin is not allowed\n", "text/plain"), "the server refused: the origin is not allowed"),
+    (Answer(426, b"", "text/html"), "the server refused: 426 Upgrade Required"),
+    (Answer(200, b"<html>", "text/html"), "sent no event stream but text/html"),
+]
+
+
+@pytest.mark.parametrize(("answer", "sentence"), REFUSALS, ids=["403", "426", "a page"])
+def test_an_answer_that_is_no_stream_is_one_sentence(server: ScriptedServer, answer: Answer, sentence: str) -> None:
+    """The server's own where it is mux, else what came instead."""
+    server.answers["/feed/a%2Fb"] = answer
+    assert hear(server)[1].endswith(sentence)
+
+
+def test_an_event_that_never_ends_is_given_up(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory stays bounded, whoever answers."""
+    monkeypatch.setattr(feeds, "MAX_EVENT_CHARS", 1000)
+    server.answers["/feed/a%2Fb"] = Answer(body=iter([b"data: ", b"x" * 2000]), kind=STREAM)
+    assert hear(server) == ([], "the server sent an event of over 1000 characters")
+
+
+def test_a_feed_is_ended_by_another_thread(server: ScriptedServer) -> None:
+    """Whoever quits does not wait for the next message; before it is open and again, it does nothing."""
+
+    def quiet() -> Iterator[bytes]:
+        yield b"data: one\n\n"
+        server.stopped.wait(20)
+
+    server.answers["/feed/a%2Fb"] = Answer(body=quiet(), kind=STREAM)
+    feed = EventFeed(parse_address(server.url), "a/b")
+    feed.close()
+    heard: Queue[str | bytes] = Queue()
+
+    def read() -> None:
+        with pytest.raises(ServerUnreachable):
+            for message in feed.messages():
+                heard.put(message)
+
+    thread = Thread(target=read)
+    thread.start()
+    assert heard.get(timeout=20) == "one"
+    feed.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    feed.close()
