@@ -56,7 +56,7 @@ class Observer:
         self._tick()
 
     def look(self, at_batch: Callable[[list[Push]], None] | None) -> None:
-        """Show every batch to a function before it is delivered, from the next one on; None: to nobody.
+        """Show every batch to a function when it has been delivered, from the next one on; None: to nobody.
 
         While nobody looks, that somebody could costs nothing.
         """
@@ -67,8 +67,8 @@ class Observer:
         show = at_batch
 
         def deliver(messages: list[Push]) -> None:
-            show(messages)
             dispatch(messages)
+            show(messages)
 
         self._deliver = deliver
 
