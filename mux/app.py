@@ -27,6 +27,7 @@ from mux.drain import Drain
 from mux.endpoints.feed import ANNOUNCEMENT_BYTES, Feed
 from mux.endpoints.guard import guarded_protocol
 from mux.endpoints.ops import Ops
+from mux.endpoints.page import Page
 from mux.endpoints.websocket import WebSocketClient
 from mux.errors import InvalidSetting, MessageTooLarge
 from mux.hub.admission import Admission, descriptors_for_clients
@@ -48,6 +49,7 @@ class Mux:
     Args:
         app: gets the route /feed/<channel>, and listeners that start and stop the feed with the app.
         ops: also mount /healthz, /readyz and /metrics; an app may have its own.
+        page: also mount the page at /, which an app has a use of its own for.
         place: where to share numbers with other processes that serve.
         settings: all settings at once; without them, the environment and the options are used.
         options: fields of Settings.
@@ -61,6 +63,7 @@ class Mux:
         app: Sanic[Any, Any],
         *,
         ops: bool = False,
+        page: bool = False,
         place: Place | None = None,
         settings: Settings | None = None,
         **options: object,
@@ -104,6 +107,8 @@ class Mux:
         self._feed.mount(app)
         if ops:
             Ops(conditions=self.conditions, snapshot=self._observer.snapshot).mount(app)
+        if page:
+            Page(settings).mount(app)
         app.before_server_start(self._on_start)
         app.before_server_stop(self._on_stop)
         app.after_server_stop(self._on_stopped)
@@ -218,6 +223,6 @@ def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
     app.config.REQUEST_TIMEOUT = app.config.KEEP_ALIVE_TIMEOUT = settings.handshake_seconds
-    mux = Mux(app, settings=settings, ops=True, place=place)
+    mux = Mux(app, settings=settings, ops=True, page=settings.page, place=place)
     app.ctx.http_protocol = guarded_protocol(mux.hub, mux.admission)
     return app

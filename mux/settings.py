@@ -94,6 +94,7 @@ class Settings:
     max_messages_burst: int = _setting(100, "Messages a client may send at once above that.", minimum=1)
     max_control_frames_per_second: float = _setting(0.0, "The same for pings and pongs; 0 is any number.", minimum=0)
     max_control_frames_burst: int = _setting(100, "Pings and pongs a client may send at once above that.", minimum=1)
+    page: bool = _setting(True, "Serve a page at / that shows channels live in a browser.")
     log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resync": {"hub"},
     "logs": set(),
     "descriptors": set(),
-    "endpoints": {"broker", "errors", "hub", "metrics", "settings", "wire"},
+    "endpoints": {"broker", "errors", "hub", "metrics", "settings", "version", "wire"},
     "app": {
         "broker",
         "descriptors",

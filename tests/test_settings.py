@@ -34,6 +34,7 @@ DEFAULTS = {
     "max_messages_burst": 100,
     "max_control_frames_per_second": 0,
     "max_control_frames_burst": 100,
+    "page": True,
     "log_level": "info",
 }
 """Those of design.md, section 7, and of the command line."""
