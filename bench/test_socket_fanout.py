@@ -43,6 +43,7 @@ class _Nobody:
     """An endpoint whose clients never speak."""
 
     ping = b""
+    is_answered = True
 
     def received(self, subscriber: object, data: bytes) -> None: ...
     def lost(self, subscriber: object) -> None: ...

@@ -24,19 +24,21 @@ from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.descriptors import descriptor_limit
 from mux.drain import Drain
-from mux.endpoints.feed import ANNOUNCEMENT_BYTES, Feed
+from mux.endpoints.feed import Feed
 from mux.endpoints.guard import guarded_protocol
+from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
-from mux.endpoints.websocket import WebSocketClient
 from mux.errors import InvalidSetting, MessageTooLarge
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
+from mux.hub.subscriber import AnySubscriber
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
 from mux.resync import Resync
 from mux.settings import Settings
 from mux.wire.channel import Namespace, binary_variant, check_channel
+from mux.wire.sse_encoder import GROWTH
 
 logger = logging.getLogger("mux")
 
@@ -74,8 +76,8 @@ class Mux:
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
         self.hub = Hub(
-            # A message that may be sent can be delivered: it and one behind it may wait.
-            max_pending_bytes=max(settings.max_pending_bytes, 2 * settings.max_message_bytes),
+            # A message that may be sent can be delivered, as whatever it is encoded; it and, as a frame, some behind it.
+            max_pending_bytes=max(settings.max_pending_bytes, GROWTH * settings.max_message_bytes),
             max_unwritable_seconds=settings.max_unwritable_seconds,
             ping_seconds=settings.ping_seconds,
             pong_seconds=settings.pong_seconds,
@@ -95,7 +97,7 @@ class Mux:
         )
         self._gap_callbacks: list[Callable[[Gap], None]] = []
         descriptors = descriptor_limit()
-        self.admission: Admission[WebSocketClient] = Admission(
+        self.admission: Admission[AnySubscriber] = Admission(
             max_connections=settings.max_connections,
             max_per_address=settings.max_connections_per_address,
             max_descriptors=descriptors_for_clients(descriptors) if descriptors else 0,
@@ -108,7 +110,7 @@ class Mux:
         if ops:
             Ops(conditions=self.conditions, snapshot=self._observer.snapshot).mount(app)
         if page:
-            Page(settings).mount(app)
+            Page(settings, inspect=ops).mount(app)
         app.before_server_start(self._on_start)
         app.before_server_stop(self._on_stop)
         app.after_server_stop(self._on_stopped)

@@ -53,6 +53,13 @@ class TooSlow(ClientError):
     counted_as = "too_slow"
 
 
+class ServerLeaving(ClientError):
+    """Nobody's mistake: the server takes no newcomers any more; there may be another, or a new one soon."""
+
+    http_status = 503
+    counted_as = "draining"
+
+
 class ServerFull(ClientError):
     """Nobody's mistake: there is no room for one more client; trying again later may help."""
 

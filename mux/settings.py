@@ -82,7 +82,7 @@ class Settings:
     )
     log_json: bool = _setting(False, "Log JSON, an object a line.")
     max_connections: int = _setting(
-        0, "WebSockets each process takes; 0 takes as many as it may open files, less a few.", minimum=0
+        0, "Clients each process takes; 0 takes as many as it may open files, less a few.", minimum=0
     )
     max_connections_per_address: int = _setting(0, "Of these, from one address; 0 is any number.", minimum=0)
     handshake_seconds: float = _setting(

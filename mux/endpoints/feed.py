@@ -1,8 +1,9 @@
 """/feed/<channel>: what one client sends, every client of the channel receives.
 
-    WebSocket   joins the channel; every message is published
-    POST        publishes the body
-    GET         426: there is nothing to see without an upgrade
+    WebSocket       joins the channel; every message is published
+    event stream    joins the channel and listens; a GET that accepts text/event-stream
+    POST            publishes the body
+    GET             426: there is nothing to see without one of the first two
 
 Nothing is delivered from here. What is published goes to Redis and comes back with everybody else's,
 so that every client on every process sees the same order, the sender included.
@@ -13,7 +14,6 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import Any, cast
-from uuid import uuid4
 
 from sanic import Sanic
 from sanic.http import Http
@@ -22,25 +22,27 @@ from sanic.response import HTTPResponse, text
 from websockets.frames import CloseCode
 
 from mux.broker.broker import Broker
-from mux.endpoints.takeover import may_take_over, plain_connections
+from mux.endpoints.door import RETRY_AFTER, Door
+from mux.endpoints.event_stream import EventStreamEndpoint
+from mux.endpoints.membership import Membership
+from mux.endpoints.takeover import may_take_over
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
-from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, OriginRefused, ServerFull, TooSlow
+from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, ServerLeaving, TooSlow
 from mux.hub.admission import Admission
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
+from mux.hub.subscriber import AnySubscriber
 from mux.settings import Settings
-from mux.wire.channel import Namespace, binary_variant, channel_from_path
-from mux.wire.origin import OriginPolicy
+from mux.wire.accept import names
+from mux.wire.channel import binary_variant
+from mux.wire.cors import PREFLIGHT
 from mux.wire.resp import Reply
-
-RETRY_AFTER = {"Retry-After": "2"}
-"""Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""
-
-ANNOUNCEMENT_BYTES = 64
-"""An announcement is no larger, and is delivered however small messages have to be."""
+from mux.wire.sse_encoder import CODINGS, STREAM, TYPE
 
 BINARY_TYPE = "application/octet-stream"
 """A POST with this Content-Type is known to be binary (RFC 9110, section 8.3)."""
+
+ALLOW = {"Allow": "GET, HEAD, OPTIONS, POST"}
 
 
 class Feed:
@@ -53,24 +55,29 @@ class Feed:
         admission: whether there is room for one more.
     """
 
-    def __init__(self, hub: Hub, broker: Broker, settings: Settings, admission: Admission[WebSocketClient]) -> None:
-        self._hub = hub
-        self._admission = admission
-        self._body_seconds = settings.handshake_seconds
+    def __init__(self, hub: Hub, broker: Broker, settings: Settings, admission: Admission[AnySubscriber]) -> None:
         self._broker = broker
-        self._namespace = Namespace(settings.prefix)
-        self._announce = settings.announce
+        self._body_seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
-        self._origins = OriginPolicy(settings.allowed_origin)
+        self._door = Door(hub, admission, settings)
+        self._members = members = Membership(hub, broker, admission, is_announced=settings.announce)
         self._paused: set[WebSocketClient] = set()
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,
             on_message=self._publish_from,
-            on_leave=self._announce_leave,
-            on_lost=admission.left,
+            on_leave=self._leave,
+            on_lost=members.lost,
             pace=_pace(settings),
         )
+        # Who does not read is to be evicted by the hub, which says so, before the kernel gives up on it.
+        silent_seconds = settings.pong_seconds + max(settings.ping_seconds, settings.max_unwritable_seconds)
+        self._streams = {
+            version: EventStreamEndpoint(
+                hub, coding, unacknowledged_seconds=silent_seconds, on_leave=members.left, on_lost=members.lost
+            )
+            for version, coding in CODINGS.items()
+        }
         self.is_draining = False
         """True when no new client is admitted."""
 
@@ -79,15 +86,20 @@ class Feed:
         # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
         route = "/feed/<channel:path>"
 
-        @app.get(route, name="mux_feed", strict_slashes=True)
+        @app.route(route, methods=["GET", "HEAD"], name="mux_feed", strict_slashes=True)
         @may_take_over
         async def connect(request: Request, channel: str) -> HTTPResponse | None:
-            return self._connect(request, channel)
+            response = self._connect(request, channel)
+            return None if response is None else self._shared(request, response)
 
         # As a stream, so that a body over the limit is refused before it is in memory.
         @app.post(route, name="mux_feed_post", strict_slashes=True, stream=True)
         async def publish(request: Request, channel: str) -> HTTPResponse:
-            return await self._post(request, channel)
+            return self._shared(request, await self._post(request, channel))
+
+        @app.options(route, name="mux_feed_options", strict_slashes=True)
+        async def preflight(request: Request, channel: str) -> HTTPResponse:
+            return self._shared(request, self._preflight(request))
 
     def resume(self) -> None:
         """Read again from the clients that were told to wait; Redis keeps up."""
@@ -97,41 +109,55 @@ class Feed:
                 client.transport.resume_reading()
 
     def _connect(self, request: Request, channel: str) -> HTTPResponse | None:
+        is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
+        stream = None if is_websocket else self._stream_for(request)
         try:
-            redis_channel = self._admit(request, channel)
+            redis_channel = self._door.channel(request, channel)
+            if self.is_draining:
+                raise ServerLeaving("the server is going away")
+            if _has_body(request):
+                return text("a request to join has no body\n", 400)
+            if request.method == "HEAD" and stream is not None:
+                return HTTPResponse(status=200, headers=dict(STREAM))
+            if request.method == "HEAD" or not (is_websocket or stream is not None):
+                return _upgrade_required()
+            address = self._door.room(request)
+        except ServerLeaving as error:
+            return self._door.refuse(error) if stream is None else stream.turn_away(error)
         except ClientError as error:
-            return self._refuse(error)
-        if self.is_draining:
-            self._hub.refused["draining"] += 1
-            return _unavailable("the server is going away")
-        if _has_body(request):
-            return text("a request to upgrade has no body\n", 400)
-        if request.headers.get("upgrade", "").lower() != "websocket" or request.version != "1.1":
-            return text(
-                "this is a WebSocket feed: connect to it with a WebSocket client, or POST to publish\n",
-                426,
-                {"Upgrade": "websocket", "Connection": "Upgrade"},
-            )
-        address = request.client_ip if self._admission.counts_addresses else ""
-        try:
-            self._admission.check(clients=len(self._hub), plain=plain_connections(request), address=address)
-        except ServerFull as error:
-            return self._refuse(error, RETRY_AFTER)
-        return self._websockets.accept(request, partial(self._join, redis_channel, address))
+            return self._door.refuse(error)
+        join = partial(self._members.join, redis_channel, address)
+        if stream is None:
+            return self._websockets.accept(request, join)
+        stream.accept(request, self._door.headers(request), join)
+        return None
 
-    def _refuse(self, error: ClientError, headers: dict[str, str] | None = None) -> HTTPResponse:
-        self._hub.refused[error.counted_as] += 1
-        return text(f"{error}\n", error.http_status, headers)
+    def _stream_for(self, request: Request) -> EventStreamEndpoint | None:
+        """Return the endpoint of the event stream that a request is for, if it is for one."""
+        accept = ",".join(request.headers.getall("accept", []))
+        return self._streams.get(request.version) if names(accept, TYPE) else None
+
+    def _preflight(self, request: Request) -> HTTPResponse:
+        try:
+            self._door.check_origin(request)
+        except ClientError as error:
+            return self._door.refuse(error)
+        return HTTPResponse(status=204, headers=ALLOW | PREFLIGHT)
+
+    def _shared(self, request: Request, response: HTTPResponse) -> HTTPResponse:
+        """Say on an answer which pages may read it."""
+        response.headers.update(self._door.headers(request))
+        return response
 
     async def _post(self, request: Request, channel: str) -> HTTPResponse:
         if "upgrade" in request.headers:
             # Sanic sets no time limit for it, and there is nothing to upgrade to.
             return text("a POST publishes its body; to upgrade, use GET\n", 400)
         try:
-            redis_channel = self._admit(request, channel)
+            redis_channel = self._door.channel(request, channel)
             payload = await self._body(request)
         except ClientError as error:
-            return self._refuse(error)
+            return self._door.refuse(error)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == BINARY_TYPE:
             redis_channel = binary_variant(redis_channel)
         try:
@@ -141,15 +167,6 @@ class Feed:
         except BrokerError as error:
             return _unavailable(str(error))
         return HTTPResponse(status=204)
-
-    def _admit(self, request: Request, channel: str) -> bytes:
-        """Return the Redis channel a request may use, or raise ClientError."""
-        origins = request.headers.getall("origin", [])
-        if len(origins) > 1:
-            raise OriginRefused("a request has at most one Origin")
-        if origins:  # request.host reads the headers of proxies, which costs
-            self._origins.check(origins[0], request.host)
-        return self._namespace.redis_channel(channel_from_path(channel))
 
     async def _body(self, request: Request) -> bytes:
         too_large = MessageTooLarge(f"a message may have at most {self._max_message_bytes} bytes")
@@ -167,27 +184,13 @@ class Feed:
             raise TooSlow(f"the body was not complete after {self._body_seconds:g} s") from None
         return bytes(body)
 
-    def _join(self, redis_channel: bytes, address: str, client: WebSocketClient) -> None:
-        self._admission.entered(client, address)
-        self._hub.router.join(client, redis_channel)
-        if self._announce:
-            client.identity = uuid4()
-        self._announce_to(redis_channel, client, "joined")
-
-    def _announce_leave(self, client: WebSocketClient, channels: list[bytes]) -> None:
+    def _leave(self, client: WebSocketClient, channels: list[bytes]) -> None:
         if client in self._paused:
             # It has a goodbye to say, or to hear.
             self._paused.discard(client)
             if not client.transport.is_closing():
                 client.transport.resume_reading()
-        for redis_channel in channels:
-            self._announce_to(redis_channel, client, "left")
-
-    def _announce_to(self, redis_channel: bytes, client: WebSocketClient, what: str) -> None:
-        if client.identity is not None:
-            message = f"Client {client.identity} has {what}"
-            # Nobody sent it, so nobody is told when it is lost.
-            self._broker.send(redis_channel, message.encode(), _ignore)
+        self._members.left(client, channels)
 
     def _publish_from(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
         redis_channel = client.channels
@@ -218,8 +221,13 @@ def _pace(settings: Settings) -> Pace[WebSocketClient]:
     )
 
 
-def _ignore(reply: Reply) -> None:
-    pass
+def _upgrade_required() -> HTTPResponse:
+    return text(
+        "this is a feed: connect to it with a WebSocket client, GET it with `Accept: text/event-stream`, "
+        "or POST to publish\n",
+        426,
+        {"Upgrade": "websocket", "Connection": "Upgrade"},
+    )
 
 
 def _unavailable(reason: str) -> HTTPResponse:

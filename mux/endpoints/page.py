@@ -34,14 +34,16 @@ class Page:
 
     Args:
         settings: the page names the prefix, and the largest message that may be sent.
+        inspect: whether /stats and /channels are there to be asked.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, inspect: bool) -> None:
         page = _FILE.read_text(encoding="utf-8")
         for name, value in {
             "{version}": __version__,
             "{prefix}": settings.prefix,
             "{max_message_bytes}": str(settings.max_message_bytes),
+            "{inspect}": "yes" if inspect else "no",
         }.items():
             page = page.replace(name, escape(value), 1)
         self._body = page.encode()

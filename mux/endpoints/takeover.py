@@ -28,6 +28,9 @@ UNSENT_BYTES = 128 * 1024
 net.core.wmem_default, which is 208 KiB, and are left alone."""
 
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
+
+_MAX_USER_TIMEOUT = 2**31 - 1
 
 
 class Taken(NamedTuple):
@@ -84,14 +87,27 @@ def plain_connections(request: Request) -> int:
 
 def _bound_unsent(transport: Transport) -> None:
     """Have the kernel keep little of what a client does not read, so that what waits is counted where it waits."""
+    if _NOTSENT_LOWAT is not None:
+        _set_option(transport, socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
+    else:
+        _set_option(transport, socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
+
+
+def bound_unacknowledged(transport: Transport, seconds: float) -> None:
+    """Have the kernel end a connection when what was sent is not acknowledged for so long (RFC 5482).
+
+    Left alone it tries for a quarter of an hour (tcp(7), tcp_retries2), and where there is no such option it does.
+    The same time is given to a client that acknowledges and takes nothing.
+    """
+    if _USER_TIMEOUT is not None:
+        _set_option(transport, socket.IPPROTO_TCP, _USER_TIMEOUT, min(int(seconds * 1000), _MAX_USER_TIMEOUT))
+
+
+def _set_option(transport: Transport, level: int, option: int, value: int) -> None:
     sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    with suppress(OSError):  # the client has just gone, or the system does not know the option after all
-        if _NOTSENT_LOWAT is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):  # the client has just gone, or the system does not know the option after all
+            sock.setsockopt(level, option, value)
 
 
 def attach(transport: Transport, protocol: object) -> None:

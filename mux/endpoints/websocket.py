@@ -64,6 +64,7 @@ class WebSocketEndpoint:
         self._pace = pace
 
     ping = PING
+    is_answered = True
 
     def accept(self, request: Request, join: Callable[[WebSocketClient], None]) -> HTTPResponse | None:
         """Answer the opening handshake and take the connection over.
@@ -139,25 +140,10 @@ class WebSocketEndpoint:
             self._leave(client)
             self._hub.closing(client)
         if is_last:
-            _end(client)
+            client.finish()
         self._hub.evict_overflowing()
 
     def _leave(self, client: WebSocketClient) -> None:
         channels = self._hub.router.leave_all(client)
         if channels:
             self._on_leave(client, channels)
-
-
-def _end(client: WebSocketClient) -> None:
-    """End our side only, where that is possible.
-
-    Closing a socket with unread bytes in it sends a reset, and a reset can overtake the close frame that
-    tells the client why. So the client closes first; the hub bounds how long that may take.
-    """
-    transport = client.transport
-    if transport.is_closing():
-        return
-    if transport.can_write_eof():
-        transport.write_eof()
-    else:
-        transport.close()

@@ -3,7 +3,9 @@
 A wheel turns one spoke per tick, and a full turn takes one ping interval. Every connection hangs on one
 spoke, so one timer serves all of them, a tick touches a few of them, and pings never leave in one burst.
 
-Any bytes count as an answer: a client that talks is alive, and while it talks it is not pinged.
+Any bytes count as an answer: a client that talks is alive, and while it talks it is not pinged. A client of a
+kind that cannot answer (Endpoint.is_answered) is pinged, so that what is between us sees its connection in use, and is
+never found silent: that its machine is gone is seen by the kernel, which waits for its acknowledgement.
 """
 
 from __future__ import annotations
@@ -68,6 +70,5 @@ class Heartbeat:
             if subscriber.heard:
                 subscriber.heard = False
             else:
-                subscriber.awaited = True
-                subscriber.ping()
+                subscriber.awaited = subscriber.ping()
         return silent

@@ -42,7 +42,11 @@ class Endpoint(Protocol[P]):
 
     @property
     def ping(self) -> bytes:
-        """What a live client answers."""
+        """What keeps a connection in use, and what a live client answers."""
+
+    @property
+    def is_answered(self) -> bool:
+        """True if a live client answers the ping, and False if nothing can be known from its silence."""
 
     def received(self, subscriber: Subscriber[P], data: bytes) -> None:
         """Take bytes from the client."""
@@ -120,9 +124,24 @@ class Subscriber(Generic[P]):
         if self.is_blocked and self.transport.get_write_buffer_size() > self.backlog.max_pending_bytes:
             self.backlog.overflowed(self)
 
-    def ping(self) -> None:
-        """Ask for a sign of life."""
+    def ping(self) -> bool:
+        """Ask for a sign of life; return whether one can be expected."""
         self.write(self.endpoint.ping)
+        return self.endpoint.is_answered
+
+    def finish(self) -> None:
+        """End our side only, where that is possible, after what waits to be sent.
+
+        Closing a socket with unread bytes in it sends a reset, and a reset can overtake the goodbye that tells
+        the client why. So the client closes first; the hub bounds how long that may take.
+        """
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
 
     # What follows is called by the event loop (asyncio.Protocol). connection_made() is not: the
     # transport was made for somebody else's protocol.

@@ -63,6 +63,15 @@ class OriginPolicy:
             else:
                 raise InvalidSetting(f"the allowed origin {origin!r} is not scheme://host or scheme://host:port")
 
+    @property
+    def is_open(self) -> bool:
+        """True when any page may connect."""
+        return self._any
+
+    def names(self, origin: str) -> bool:
+        """Tell whether an origin is on the list itself."""
+        return _split(origin) in self._allowed
+
     def check(self, origin: str | None, host: str) -> None:
         """Let a request pass or not.
 

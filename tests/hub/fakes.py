@@ -17,6 +17,7 @@ class FakeEndpoint:
     """Keeps what it is told."""
 
     ping = b"ping"
+    is_answered = True
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []

@@ -1,0 +1,85 @@
+"""Which requests for the feed are let in, and what they are told if not.
+
+A page, a channel's name, and room: each is looked at before anything is done for a request. A refusal is a
+ClientError; it is counted by its reason, and answered with its status and its sentence.
+"""
+
+from __future__ import annotations
+
+from sanic.request import Request
+from sanic.response import HTTPResponse, text
+
+from mux.endpoints.takeover import plain_connections
+from mux.errors import ClientError, OriginRefused
+from mux.hub.admission import Admission
+from mux.hub.hub import Hub
+from mux.hub.subscriber import AnySubscriber
+from mux.settings import Settings
+from mux.wire.channel import Namespace, channel_from_path
+from mux.wire.cors import sharing
+from mux.wire.origin import OriginPolicy
+
+RETRY_AFTER = {"Retry-After": "2"}
+"""Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""
+
+
+class Door:
+    """Looks at requests.
+
+    Args:
+        hub: who is in already, and where refusals are counted.
+        admission: whether there is room for one more.
+        settings: prefix and allowed_origin.
+    """
+
+    def __init__(self, hub: Hub, admission: Admission[AnySubscriber], settings: Settings) -> None:
+        self._hub = hub
+        self._admission = admission
+        self._namespace = Namespace(settings.prefix)
+        self._origins = OriginPolicy(settings.allowed_origin)
+
+    def check_origin(self, request: Request) -> None:
+        """Let the page pass that a request is from, if it is from one.
+
+        Raises:
+            OriginRefused: it is of another host, and not allowed.
+        """
+        origins = request.headers.getall("origin", [])
+        if len(origins) > 1:
+            raise OriginRefused("a request has at most one Origin")
+        if origins:  # request.host reads the headers of proxies, which costs
+            self._origins.check(origins[0], request.host)
+
+    def channel(self, request: Request, name: str) -> bytes:
+        """Return the Redis channel that a request may use.
+
+        Raises:
+            OriginRefused: as check_origin().
+            InvalidChannel: no channel has this name.
+        """
+        self.check_origin(request)
+        return self._namespace.redis_channel(channel_from_path(name))
+
+    def room(self, request: Request) -> str:
+        """Return the address to count a new client by; nothing when addresses are not counted.
+
+        Raises:
+            ServerFull: there is no room for it.
+        """
+        address = request.client_ip if self._admission.counts_addresses else ""
+        self._admission.check(clients=len(self._hub), plain=plain_connections(request), address=address)
+        return address
+
+    def headers(self, request: Request) -> dict[str, str]:
+        """Return what every answer says about who may read it."""
+        origins = request.headers.getall("origin", [])
+        # Of several none is let in, so none may read either.
+        return (
+            sharing(self._origins, origins[0], request.host) if len(origins) == 1 else sharing(self._origins, None, "")
+        )
+
+    def refuse(self, error: ClientError) -> HTTPResponse:
+        """Count a refusal and return its answer."""
+        self._hub.refused[error.counted_as] += 1
+        is_for_now = error.http_status in (429, 503)
+        return text(f"{error}\n", error.http_status, RETRY_AFTER if is_for_now else None)

@@ -1,0 +1,124 @@
+"""What every client of an event stream gets: one response, and events in it for as long as it stays.
+
+Such a client only listens. It cannot answer a ping, so three things take the place of an answer:
+
+1. A comment goes out as often as a ping would, and the kernel waits for the client's machine to acknowledge it. When
+   it does not for unacknowledged_seconds, the kernel ends the connection, and lost() is called.
+2. A client whose machine is there and that does not read is a slow consumer, like any other (hub.Hub).
+3. A client that sends no more has left. One that closes and one that will only read on say the same, a FIN.
+
+What it sends after its request is read and dropped: the response says `Connection: close`, and on such a connection
+no further request is answered (RFC 9112, section 9.6).
+
+It has no close codes either. It is told when to come back, each client another time, and the body ends; an
+EventSource connects again by itself. From a status other than 200 it does not come back for good, so a newcomer in
+a drain is told in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import TypeAlias
+
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from mux.endpoints.takeover import attach, bound_unacknowledged, detach
+from mux.errors import ClientError
+from mux.hub.hub import Hub
+from mux.hub.subscriber import Subscriber
+from mux.wire.sse_encoder import NOT_KEPT, TYPE, Coding, come_back, comment
+
+EventStreamClient: TypeAlias = Subscriber[None]
+
+RETRY_MILLISECONDS = (1000, 5000)
+"""Between these a client waits before it comes back: on average as long as Chromium does by itself, 3 s. Those that
+lose a server at the same moment come back over 4 s."""
+
+
+class EventStreamEndpoint:
+    """The endpoint of event streams of one version of HTTP (hub.subscriber.Endpoint).
+
+    Args:
+        hub: where they are connected.
+        coding: how events travel.
+        unacknowledged_seconds: how long a client's machine may leave unacknowledged what was sent to it.
+        on_leave: takes a client and the channels it has just left; called once for each that had any.
+        on_lost: takes a client that is gone; called once for each.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        coding: Coding,
+        *,
+        unacknowledged_seconds: float,
+        on_leave: Callable[[EventStreamClient, list[bytes]], None],
+        on_lost: Callable[[EventStreamClient], None],
+    ) -> None:
+        self._hub = hub
+        self._coding = coding
+        self._unacknowledged_seconds = unacknowledged_seconds
+        self._on_leave = on_leave
+        self._on_lost = on_lost
+        self._dice = Random()  # noqa: S311 - nothing is kept secret by it
+        self.ping = coding.wrap(comment("still here"))
+
+    is_answered = False
+
+    def accept(self, request: Request, headers: Mapping[str, str], join: Callable[[EventStreamClient], None]) -> None:
+        """Answer with the beginning of a stream and take the connection over; a client that has gone is left alone.
+
+        Args:
+            request: what is answered.
+            headers: to be sent beside those of every stream.
+            join: is called with the connected client.
+        """
+        taken = detach(request)
+        if taken is None:
+            return
+        client: EventStreamClient = Subscriber(
+            taken.transport, endpoint=self, encode=self._coding.encode, backlog=self._hub
+        )
+        bound_unacknowledged(taken.transport, self._unacknowledged_seconds)
+        attach(taken.transport, client)
+        self._hub.connected(client)
+        if taken.is_blocked:
+            client.pause_writing()
+        client.write(self._coding.head(headers) + self._coding.wrap(self._come_back()))
+        join(client)
+
+    def turn_away(self, error: ClientError) -> HTTPResponse:
+        """Count a refusal that is not for long; return a stream that ends at once, and the time to come back."""
+        self._hub.refused[error.counted_as] += 1
+        return HTTPResponse(self._come_back() + comment(str(error)), 200, dict(NOT_KEPT), TYPE)
+
+    def received(self, client: EventStreamClient, data: bytes) -> None:
+        """Drop what a client sent; it is no sign that it reads, and no reason to leave out a comment."""
+        client.heard = False
+
+    def close(self, client: EventStreamClient, code: int, reason: str) -> None:
+        """Tell the client when to come back and end its stream, unless that is done."""
+        if client.channels is None or client.transport.is_closing():
+            return
+        self._leave(client)
+        self._hub.closing(client)
+        goodbye = comment(f"{int(code)} {reason}") + self._come_back()
+        client.write(self._coding.wrap(goodbye) + self._coding.end)
+        client.finish()
+        self._hub.evict_overflowing()
+
+    def lost(self, client: EventStreamClient) -> None:
+        """Forget a client whose connection is gone."""
+        self._leave(client)
+        self._on_lost(client)
+        self._hub.disconnected(client)
+
+    def _leave(self, client: EventStreamClient) -> None:
+        channels = self._hub.router.leave_all(client)
+        if channels:
+            self._on_leave(client, channels)
+
+    def _come_back(self) -> bytes:
+        return come_back(self._dice.randint(*RETRY_MILLISECONDS))

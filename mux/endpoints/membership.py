@@ -1,0 +1,63 @@
+"""Coming and going: a client joins its channel, leaves it, and is gone; the others are told if they are to be.
+
+It is the same for every kind of client. An announcement is a message like any other: it goes to Redis and comes back
+in its place among the rest, to the client it is about as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import uuid4
+
+from mux.broker.broker import Broker
+from mux.hub.admission import Admission
+from mux.hub.hub import Hub
+from mux.hub.subscriber import AnySubscriber
+from mux.wire.resp import Reply
+
+ANNOUNCEMENT_BYTES = 64
+"""An announcement is no larger, and is delivered however small messages have to be."""
+
+
+class Membership:
+    """Who is in the channels of one process.
+
+    Args:
+        hub: whose router knows who listens to what.
+        broker: where announcements go.
+        admission: who counts clients by address.
+        is_announced: whether the others are told.
+    """
+
+    def __init__(self, hub: Hub, broker: Broker, admission: Admission[AnySubscriber], *, is_announced: bool) -> None:
+        self._hub = hub
+        self._broker = broker
+        self._admission = admission
+        self._is_announced = is_announced
+
+    def join(self, redis_channel: bytes, address: str, client: AnySubscriber) -> None:
+        """Add a connected client to the channel it came for; address as for Admission.check()."""
+        self._admission.entered(client, address)
+        self._hub.router.join(client, redis_channel)
+        if self._is_announced:
+            client.identity = uuid4()
+        self._tell((redis_channel,), client, "joined")
+
+    def left(self, client: AnySubscriber, channels: Iterable[bytes]) -> None:
+        """Tell that a client has left channels."""
+        self._tell(channels, client, "left")
+
+    def lost(self, client: AnySubscriber) -> None:
+        """Forget a client that is gone."""
+        self._admission.left(client)
+
+    def _tell(self, channels: Iterable[bytes], client: AnySubscriber, what: str) -> None:
+        if client.identity is not None:
+            message = f"Client {client.identity} has {what}".encode()
+            for redis_channel in channels:
+                # Nobody sent it, so nobody is told when it is lost.
+                self._broker.send(redis_channel, message, _ignore)
+
+
+def _ignore(reply: Reply) -> None:
+    pass

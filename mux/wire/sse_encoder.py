@@ -1,0 +1,131 @@
+"""Publications to Server-Sent Events, and the HTTP around them.
+
+An event stream (HTML standard, section 9.2) is text: fields, a line each, and an empty line after every event.
+It is the body of one response that does not end, and a body without a length comes in chunks (RFC 9112, section
+7.1). All of that is the same for every client: a batch is encoded once, as one chunk, and the very same bytes
+object is written to every subscriber. An HTTP/1.0 client does not know chunks (a proxy may be one, nginx is by
+default) and gets the bare events; its body ends with the connection. The two are a Coding each.
+
+What a client reads:
+
+1. Text is one event whose data is the text, but for one thing: the stream knows lines and not how they ended, so
+   CRLF and CR arrive as LF.
+2. Binary is an event named `binary` whose data is base64. The name comes after the data, where the standard
+   allows it as well, so that every event starts with the same bytes, and a batch is one join.
+3. Whatever is said of the connection itself is a comment, or the time to wait before coming back.
+
+Pure: no I/O, no clock, no asyncio.
+"""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from mux.wire.publication import Encoder, Publication, is_text
+
+GROWTH = 8
+"""How many times as long a payload of some length may get: a text of nothing but line ends has 7 bytes for each, and
+there are a few bytes around it."""
+
+_LF, _CR = 0x0A, 0x0D
+
+_FIRST = b"data: "  # with a space: a client takes one away, and one that belongs to the text stays
+_LAST = b"\n\n"
+_NEXT = _LAST + _FIRST
+
+
+def encode(publications: Sequence[Publication]) -> bytes:
+    """Return the events of a batch, in order, as one chunk; of an empty batch nothing, for an empty chunk is the last.
+
+    A publication known to be binary becomes a binary event, and so does one that is not valid UTF-8; everything
+    else becomes text.
+    """
+    contents = _contents(publications)
+    if not contents:
+        return b""
+    # Into the ends of the list and not around the joined events: these may be megabytes, and are copied once.
+    size = sum(map(len, contents)) + len(_NEXT) * len(contents)
+    contents[0] = b"%x\r\n%b%b" % (size, _FIRST, contents[0])
+    contents[-1] += b"\n\n\r\n"
+    return _NEXT.join(contents)
+
+
+def encode_plain(publications: Sequence[Publication]) -> bytes:
+    """Return the events of a batch, in order, without a chunk around them; otherwise as encode()."""
+    contents = _contents(publications)
+    if not contents:
+        return b""
+    contents[0] = _FIRST + contents[0]
+    contents[-1] += _LAST
+    return _NEXT.join(contents)
+
+
+def comment(text: str) -> bytes:
+    """Return a line that no client shows; text is one line."""
+    return f": {text}\n\n".encode()
+
+
+def come_back(milliseconds: int) -> bytes:
+    """Return how long a client waits before it connects again, from now on."""
+    return b"retry: %d\n\n" % milliseconds
+
+
+def chunk(data: bytes) -> bytes:
+    """Return data, of which there is some, as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class Coding(NamedTuple):
+    """How an event stream travels in one version of HTTP."""
+
+    encode: Encoder
+    wrap: Callable[[bytes], bytes]
+    """Turns lines of the stream into what is sent."""
+    end: bytes
+    """The end of the body, after which the connection ends."""
+    transfer: dict[str, str]
+    """Headers of its own."""
+
+    def head(self, headers: Mapping[str, str]) -> bytes:
+        """Return the head of the response (RFC 9112, section 4), with further headers."""
+        lines = [f"{name}: {value}\r\n" for name, value in {**STREAM, **self.transfer, **headers}.items()]
+        # Sanic reads headers in this way, and a value that came from a request goes back as it came.
+        return "".join(["HTTP/1.1 200 OK\r\n", *lines, "\r\n"]).encode(errors="surrogateescape")
+
+
+TYPE = "text/event-stream"
+"""It is UTF-8 whatever else is said (HTML standard, section 9.2.5)."""
+
+NOT_KEPT = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+"""What passes is no answer to the next request, and is not to be compressed or gathered on its way. The second is
+what nginx, and others after it, take for that."""
+
+STREAM = {"Content-Type": TYPE, **NOT_KEPT, "Connection": "close"}
+"""The headers of every stream. It is the last response on its connection."""
+
+CHUNKED = Coding(encode, chunk, b"0\r\n\r\n", {"Transfer-Encoding": "chunked"})
+
+PLAIN = Coding(encode_plain, lambda data: data, b"", {})
+
+CODINGS = {"1.1": CHUNKED, "1.0": PLAIN}
+"""By the version of the request."""
+
+
+def _contents(publications: Sequence[Publication]) -> list[bytes]:
+    """Return what stands between the first `data: ` of each event and its empty line."""
+    return [
+        # One line of ASCII is done. A byte is looked for several times faster than a string of one byte.
+        payload
+        if not binary and payload.isascii() and _LF not in payload and _CR not in payload
+        else _content(payload, binary)
+        for payload, binary in publications
+    ]
+
+
+def _content(payload: bytes, binary: bool) -> bytes:
+    if binary or not is_text(payload):
+        return b2a_base64(payload, newline=False) + b"\nevent: binary"
+    lines = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return lines.replace(b"\n", b"\ndata: ")
