@@ -25,11 +25,14 @@ from mux.broker.location import parse_location
 from mux.descriptors import descriptor_limit
 from mux.drain import Drain
 from mux.endpoints.feed import Feed
+from mux.endpoints.gate import Gate
 from mux.endpoints.guard import guarded_protocol
+from mux.endpoints.inspect import Inspect
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
 from mux.errors import InvalidSetting, MessageTooLarge
+from mux.fleet.fleet import Fleet
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
@@ -50,7 +53,8 @@ class Mux:
 
     Args:
         app: gets the route /feed/<channel>, and listeners that start and stop the feed with the app.
-        ops: also mount /healthz, /readyz and /metrics; an app may have its own.
+        ops: also mount /healthz, /readyz and /metrics, and /stats and /channels unless inspect is False; an app
+            may have its own.
         page: also mount the page at /, which an app has a use of its own for.
         place: where to share numbers with other processes that serve.
         settings: all settings at once; without them, the environment and the options are used.
@@ -95,6 +99,7 @@ class Mux:
             on_writable=lambda: self._feed.resume(),
             on_gap=self._after_gap,
         )
+        self._fleet = Fleet(self.hub, self._observer, self._namespace, gives_names=settings.inspect)
         self._gap_callbacks: list[Callable[[Gap], None]] = []
         descriptors = descriptor_limit()
         self.admission: Admission[AnySubscriber] = Admission(
@@ -109,8 +114,10 @@ class Mux:
         self._feed.mount(app)
         if ops:
             Ops(conditions=self.conditions, snapshot=self._observer.snapshot).mount(app)
+        if ops and settings.inspect:
+            Inspect(self._fleet, self.hub, Gate(settings.inspect_token)).mount(app)
         if page:
-            Page(settings, inspect=ops).mount(app)
+            Page(settings, inspect=ops and settings.inspect).mount(app)
         app.before_server_start(self._on_start)
         app.before_server_stop(self._on_stop)
         app.after_server_stop(self._on_stopped)
@@ -160,6 +167,7 @@ class Mux:
         """
         await self.broker.start()
         self._observer.start(self.broker)
+        self._fleet.start(self.broker)
         self._tick()
 
     async def drain(self) -> None:
@@ -186,6 +194,7 @@ class Mux:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await self._fleet.aclose()
         await self.broker.aclose()
         self._observer.close()
 

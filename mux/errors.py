@@ -85,6 +85,25 @@ class TooManyFromAddress(ServerFull):
     counted_as = "address"
 
 
+class TooManyInquiries(ServerFull):
+    """The process is asking the fleet as much as it may at once."""
+
+    counted_as = "inquiries"
+
+
+class InspectionRefused(ClientError):
+    """Whoever asks for the fleet's numbers is not on this machine, or has no token."""
+
+    http_status = 403
+    counted_as = "inspection"
+
+
+class InvalidQuery(ClientError):
+    """A parameter of a URL's query cannot be."""
+
+    counted_as = "query"
+
+
 class BrokerError(MuxError):
     """Redis could not take what it was given."""
 

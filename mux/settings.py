@@ -20,6 +20,9 @@ from mux.wire.origin import OriginPolicy
 LogLevel = Literal["debug", "info", "warning", "error"]
 OnGap = Literal["keep", "close"]
 
+MIN_TOKEN_LENGTH = 8
+"""Shorter ones can be tried out over a network in days."""
+
 _TRUE = frozenset(("1", "true", "yes", "on"))
 _FALSE = frozenset(("0", "false", "no", "off"))
 
@@ -94,6 +97,10 @@ class Settings:
     max_messages_burst: int = _setting(100, "Messages a client may send at once above that.", minimum=1)
     max_control_frames_per_second: float = _setting(0.0, "The same for pings and pongs; 0 is any number.", minimum=0)
     max_control_frames_burst: int = _setting(100, "Pings and pongs a client may send at once above that.", minimum=1)
+    inspect: bool = _setting(True, "Serve /stats and /channels, and give channel names to the fleet.")
+    inspect_token: str | None = _setting(
+        None, "What /stats and /channels want as a bearer token; without one they answer this machine alone."
+    )
     page: bool = _setting(True, "Serve a page at / that shows channels live in a browser.")
     log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 
@@ -103,6 +110,7 @@ class Settings:
             value = getattr(self, spec.name)
             _check_type(spec, value, types[spec.name])
             _check_range(spec, value)
+        _check_token(self.inspect_token)
         Namespace(self.prefix)
         OriginPolicy(self.allowed_origin)
         if self.pong_seconds >= self.ping_seconds:
@@ -168,6 +176,14 @@ def _check_range(spec: Field[Any], value: Any) -> None:
         raise InvalidSetting(f"{spec.name} is {value}; it must be at least {meaning.minimum}")
     if meaning.maximum is not None and value > meaning.maximum:
         raise InvalidSetting(f"{spec.name} is {value}; it must be at most {meaning.maximum}")
+
+
+def _check_token(token: str | None) -> None:
+    # The value is kept out of the sentence: it is a secret.
+    if token is not None and not (len(token) >= MIN_TOKEN_LENGTH and all("!" <= char <= "~" for char in token)):
+        raise InvalidSetting(
+            f"inspect_token must be at least {MIN_TOKEN_LENGTH} printable ASCII characters without space"
+        )
 
 
 def _parse(variable: str, text: str, kind: object) -> object:

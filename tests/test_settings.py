@@ -34,6 +34,8 @@ DEFAULTS = {
     "max_messages_burst": 100,
     "max_control_frames_per_second": 0,
     "max_control_frames_burst": 100,
+    "inspect": True,
+    "inspect_token": None,
     "page": True,
     "log_level": "info",
 }

@@ -159,6 +159,12 @@ class Broker:
         elif self._expiry is None:
             self._expire()
 
+    def send_aside(self, redis_channel: bytes, payload: bytes) -> None:
+        """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up."""
+        connection = self._connection
+        if connection is not None and connection.is_writable:
+            connection.publish(redis_channel, payload, _ignore)
+
     async def publish(self, redis_channel: bytes, payload: bytes) -> None:
         """Publish and wait until Redis has it.
 
@@ -279,6 +285,10 @@ class Broker:
             on_messages=self._on_messages,
             on_writable=self._on_writable,
         )
+
+
+def _ignore(reply: Reply) -> None:
+    pass
 
 
 def _give_back(messages: list[Held]) -> None:

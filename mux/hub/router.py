@@ -16,13 +16,18 @@ Pure: no I/O, no clock, no asyncio.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeAlias, cast
 
 from mux.hub.slot import Slot, added, members, removed
 from mux.hub.subscriber import AnySubscriber
 from mux.wire.channel import BINARY_MARK
 from mux.wire.publication import Encoder, Publication
 from mux.wire.resp import Push
+
+Listened: TypeAlias = tuple[bytes, Slot[AnySubscriber]]
+"""A channel, and who listens to it."""
 
 
 class Router:
@@ -33,13 +38,14 @@ class Router:
             other Redis client can, and fanned out to a thousand subscribers it is a thousand times as large.
     """
 
-    __slots__ = ("_max_message_bytes", "_subscribers", "delivered", "oversized", "received", "unheard")
+    __slots__ = ("_ears", "_max_message_bytes", "_subscribers", "delivered", "oversized", "received", "unheard")
 
     def __init__(self, max_message_bytes: int = sys.maxsize) -> None:
         self._max_message_bytes = max_message_bytes
         self._subscribers: dict[bytes, Slot[AnySubscriber]] = {}
+        self._ears: set[bytes] = set()
         self.received = 0
-        """Messages that came from Redis."""
+        """Messages that came from Redis, without those that went to an ear."""
         self.unheard = 0
         """Of these, how many nobody here listened to."""
         self.oversized = 0
@@ -49,7 +55,11 @@ class Router:
 
     def __len__(self) -> int:
         """How many channels have a subscriber."""
-        return len(self._subscribers)
+        return len(self._subscribers) - len(self._ears)
+
+    def __contains__(self, channel: object) -> bool:
+        """Tell whether a channel has a subscriber."""
+        return channel in self._subscribers
 
     def join(self, subscriber: AnySubscriber, channel: bytes) -> None:
         """Add a subscriber to a channel; it may be there already."""
@@ -72,6 +82,32 @@ class Router:
             self.leave(subscriber, channel)
         return channels
 
+    def listen(self, channel: bytes, hear: Callable[[Sequence[Publication]], None]) -> None:
+        """Have a function called with what is published on a channel that no client can name.
+
+        To be called before the first client joins: so the ears are where iterations need not look.
+        It is called inside dispatch(), so it may only take the publications; and is given them whatever their
+        size. They count nowhere: neither they nor the channel are the feed's.
+        """
+        assert not len(self), "there are no clients yet"
+        self._ears.add(channel)
+        self._subscribers[channel] = cast("AnySubscriber", _Ear(self, hear))  # it has what _fan_out() uses
+
+    def newest_channels(self, skip: int = 0) -> Iterator[Listened]:
+        """Iterate over channels and who listens to each, from the newest on.
+
+        Args:
+            skip: how many of the newest to leave out; each takes 20 ns.
+
+        Raises:
+            RuntimeError: of the iterator, when a channel has been opened or closed since it was made.
+        """
+        return islice(reversed(self._subscribers.items()), skip, len(self))
+
+    def oldest_channels(self, skip: int = 0) -> Iterator[Listened]:
+        """Do the same from the oldest on."""
+        return islice(self._subscribers.items(), len(self._ears) + skip, None)
+
     def subscribers(self, channel: bytes) -> Collection[AnySubscriber]:
         """Return who listens to a channel; not a copy."""
         return members(self._subscribers.get(channel))
@@ -90,7 +126,7 @@ class Router:
                     unheard += 1
                     continue
                 binary = True
-            if len(payload) > max_bytes:
+            if len(payload) > max_bytes and channel not in self._ears:
                 self.oversized += 1
                 continue
             batch = batches.get(channel)
@@ -120,3 +156,23 @@ class Router:
                 buffer = buffers[encode]
             subscriber.write(buffer)
         self.delivered += len(slot) * len(batch)
+
+
+class _Ear:
+    """What hears a channel in this process, in the place of a subscriber; so the feed has no branch for it."""
+
+    __slots__ = ("_hear", "_router")
+
+    def __init__(self, router: Router, hear: Callable[[Sequence[Publication]], None]) -> None:
+        self._router = router
+        self._hear = hear
+
+    def encode(self, publications: Sequence[Publication]) -> bytes:
+        # The router counts what comes without looking where it goes; for an ear it is taken off again.
+        self._router.received -= len(publications)
+        self._router.delivered -= len(publications)
+        self._hear(publications)
+        return b""
+
+    def write(self, data: bytes) -> None:
+        """Nothing is sent anywhere."""

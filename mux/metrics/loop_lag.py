@@ -8,6 +8,7 @@ could tell it as well, but it comes once a second, and would miss most of a stal
 from __future__ import annotations
 
 import logging
+from collections import deque
 
 from mux.metrics.histogram import Histogram
 
@@ -16,6 +17,9 @@ LAG_TICK_SECONDS = 0.1
 
 STALL_SECONDS = 1.0
 """A lag that clients notice; a longer one is logged."""
+
+RECENT_TICKS = 50
+"""Five seconds."""
 
 logger = logging.getLogger("mux.loop")
 
@@ -28,7 +32,13 @@ class LoopLag:
         """Microseconds, each time."""
         self.stalls = 0
         """How many were longer than a second."""
+        self._recent: deque[float] = deque(maxlen=RECENT_TICKS)
         self._due: float | None = None
+
+    @property
+    def longest(self) -> float:
+        """The longest lag of the last five seconds, in seconds."""
+        return max(self._recent, default=0.0)
 
     def tick(self, now: float) -> None:
         """Take the time, in seconds on a clock that does not go back; a stall is logged.
@@ -38,6 +48,7 @@ class LoopLag:
         if self._due is not None:
             lag = max(0.0, now - self._due)
             self.lags.observe(int(lag * 1e6))
+            self._recent.append(lag)
             if lag > STALL_SECONDS:
                 self.stalls += 1
                 logger.warning("the event loop stood still for %.1f s: nobody was served", lag)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
 
 from mux.broker.broker import Broker
@@ -29,6 +30,7 @@ class Observer:
         self._hub = hub
         self._place = place
         self._sources: Sources
+        self._deliver: Callable[[list[Push]], None] = hub.dispatch
         self._loop_lag = LoopLag()
         self._batch_sizes = Histogram(buckets=16)  # up to 2**14 = 16,384 messages, and more
         self._fan_out_times = Histogram(buckets=24)  # microseconds: up to 2**22, which is 4.2 s, and more
@@ -38,7 +40,7 @@ class Observer:
     def dispatch(self, messages: list[Push]) -> None:
         """Have the hub deliver a batch, and time it."""
         began = perf_counter()
-        self._hub.dispatch(messages)
+        self._deliver(messages)
         self._fan_out_times.observe(int((perf_counter() - began) * 1e6))
         self._batch_sizes.observe(len(messages))
 
@@ -52,6 +54,32 @@ class Observer:
             fan_out_times=self._fan_out_times,
         )
         self._tick()
+
+    def look(self, at_batch: Callable[[list[Push]], None] | None) -> None:
+        """Show every batch to a function before it is delivered, from the next one on; None: to nobody.
+
+        While nobody looks, that somebody could costs nothing.
+        """
+        dispatch = self._hub.dispatch
+        if at_batch is None:
+            self._deliver = dispatch
+            return
+        show = at_batch
+
+        def deliver(messages: list[Push]) -> None:
+            show(messages)
+            dispatch(messages)
+
+        self._deliver = deliver
+
+    @property
+    def longest_lag_seconds(self) -> float:
+        """How late the event loop was at worst in the last five seconds."""
+        return self._loop_lag.longest
+
+    def own_snapshot(self) -> Snapshot:
+        """Return the numbers of this process as they are now."""
+        return take_snapshot(self._sources)
 
     def snapshot(self) -> Snapshot:
         """Return the numbers of all processes of this server, this one's as they are now."""

@@ -1,0 +1,115 @@
+"""What the whole fleet is doing.
+
+    GET /stats      the numbers of every process, and their sum
+    GET /channels   which channels there are, with how many subscribers, and how busy
+
+Each asks all processes over Redis and takes half a second at most; who did not answer is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import Any, cast
+
+import orjson
+from sanic import Sanic
+from sanic.request import Request
+from sanic.response import HTTPResponse, raw, text
+
+from mux.endpoints.gate import Gate
+from mux.endpoints.ops import NO_STORE
+from mux.errors import ClientError, InvalidQuery
+from mux.fleet.fleet import Fleet
+from mux.fleet.messages import Sort
+from mux.fleet.ranking import DEFAULT_PAGE, MAX_PAGE, decode_place
+from mux.hub.hub import Hub
+from mux.wire.channel import MAX_CHANNEL_BYTES
+
+MAX_CURSOR_LENGTH = 1024
+"""A name of 255 characters and some numbers, in base64."""
+
+PARAMETERS = frozenset(("prefix", "sort", "limit", "after"))
+SORTS = ("subscribers", "rate")
+
+
+class Inspect:
+    """The endpoints that show the fleet.
+
+    Args:
+        fleet: whom to ask.
+        hub: where refusals are counted.
+        gate: who may ask.
+    """
+
+    def __init__(self, fleet: Fleet, hub: Hub, gate: Gate) -> None:
+        self._fleet = fleet
+        self._hub = hub
+        self._gate = gate
+
+    def mount(self, app: Sanic[Any, Any]) -> None:
+        """Add the routes to an app."""
+        for handler in (self.stats, self.channels):
+            name = handler.__name__
+            app.add_route(handler, f"/{name}", methods=["GET", "HEAD"], name=f"mux_{name}")
+
+    async def stats(self, request: Request) -> HTTPResponse:
+        """Answer with the numbers of all processes."""
+        return await self._answer(request, lambda: self._fleet.stats())
+
+    async def channels(self, request: Request) -> HTTPResponse:
+        """Answer with a page of the channels."""
+        return await self._answer(request, lambda: self._fleet.channels(**_query(request)))
+
+    async def _answer(self, request: Request, ask: Callable[[], Awaitable[dict[str, object]]]) -> HTTPResponse:
+        began = perf_counter()
+        try:
+            self._gate.check(addresses=_addresses(request), headers=_headers(request))
+            found = await ask()
+        except ClientError as error:
+            self._hub.refused[error.counted_as] += 1
+            return text(f"{error}\n", error.http_status, NO_STORE)
+        body = orjson.dumps(found | {"took_seconds": round(perf_counter() - began, 6)})
+        return raw(body, 200, NO_STORE, "application/json")
+
+
+def _addresses(request: Request) -> tuple[str, str] | None:
+    """Return the addresses of both ends of the socket; None for a unix socket."""
+    connection = request.conn_info
+    assert connection is not None, "the request came over a socket"
+    here, there = cast("object", connection.sockname), cast("object", connection.peername)
+    if isinstance(here, (str, bytes)):
+        return None
+    return str(here[0]) if isinstance(here, tuple) else "", str(there[0]) if isinstance(there, tuple) else ""
+
+
+def _headers(request: Request) -> Mapping[str, list[str]]:
+    return {name.lower(): request.headers.getall(name) for name in request.headers}
+
+
+def _query(request: Request) -> dict[str, Any]:
+    """Return the parameters of /channels.
+
+    Raises:
+        InvalidQuery: one of them cannot be.
+    """
+    given: dict[str, str] = {}
+    for name, values in request.get_args(keep_blank_values=True).items():
+        if name not in PARAMETERS:
+            raise InvalidQuery(f"unknown parameter {name[:40]!a}; there are prefix, sort, limit and after")
+        if len(values) > 1:
+            raise InvalidQuery(f"{name} is given more than once")
+        given[name] = values[0]
+    prefix, cursor, limit = given.get("prefix", ""), given.get("after", ""), given.get("limit", str(DEFAULT_PAGE))
+    sort = given.get("sort", "subscribers")
+    if sort not in SORTS:
+        raise InvalidQuery("sort must be subscribers or rate")
+    if len(prefix) > MAX_CHANNEL_BYTES or not all("!" <= char <= "~" for char in prefix):
+        raise InvalidQuery("prefix must be the beginning of a channel's name: up to 255 printable ASCII characters")
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 5 and 1 <= int(limit) <= MAX_PAGE):
+        raise InvalidQuery(f"limit must be a number from 1 to {MAX_PAGE}")
+    if len(cursor) > MAX_CURSOR_LENGTH or not cursor.isascii():
+        raise InvalidQuery("after must be what the answer before it gave")
+    order = cast("Sort", sort)
+    after = decode_place(cursor, order) if cursor else None
+    return {"prefix": prefix, "sort": order, "limit": int(limit), "after": after}

@@ -1,0 +1,107 @@
+"""Who is there.
+
+Every process says so when it has connected to Redis, and every ten seconds. Whoever hears a newcomer says so
+again soon, so that the newcomer knows all; "soon" is a draw from a time that grows with the fleet, and one beat
+answers any number of newcomers, so that a fleet that comes back as one costs each process one message.
+
+A process that leaves says goodbye and is forgotten. One that is killed is known for a minute, and missing in all
+that is asked meanwhile.
+
+Pure: the time is given, in seconds on any clock that does not go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from random import Random
+
+from mux.fleet.messages import Process
+
+BEAT_SECONDS = 10.0
+"""How often a process says that it is there."""
+
+FORGET_SECONDS = 60.0
+"""How long a silent one stays known."""
+
+MAX_PROCESSES = 1024
+"""How many others are known at most; one more is not heard, until another is forgotten."""
+
+SECONDS_PER_PROCESS = 0.002
+LONGEST_REPLY_SECONDS = 2.0
+"""A newcomer is told within the first for every process that is known, and within the second."""
+
+
+@dataclass(slots=True)
+class Member:
+    """Another process."""
+
+    process: Process
+    heard: float
+    """When it was last heard of."""
+
+
+class Census:
+    """The other processes that one process knows of.
+
+    Args:
+        myself: the one that knows them.
+        dice: decides when a newcomer is told.
+    """
+
+    def __init__(self, myself: Process, dice: Random) -> None:
+        self._myself = myself
+        self._dice = dice
+        self._members: dict[str, Member] = {}
+        self._hears_since = 0.0
+        self._due: float | None = None
+
+    def __len__(self) -> int:
+        """How many others there are."""
+        return len(self._members)
+
+    @property
+    def members(self) -> Collection[Member]:
+        """The others; not a copy."""
+        return self._members.values()
+
+    def connected(self, now: float) -> None:
+        """Take notice that we hear again: who was silent meanwhile may only have been unheard."""
+        self._hears_since = now
+        self._due = now
+
+    def heard(self, process: Process, now: float) -> None:
+        """Take notice of another."""
+        known = self._members.get(process.id)
+        if known is not None:
+            known.heard = now
+        elif process.id != self._myself.id and len(self._members) < MAX_PROCESSES:
+            self._members[process.id] = Member(process, now)
+
+    def welcome(self, process: Process, now: float) -> None:
+        """Take notice of a newcomer, who is to hear of us."""
+        self.heard(process, now)
+        if process.id != self._myself.id:
+            soon = min(LONGEST_REPLY_SECONDS, SECONDS_PER_PROCESS * (len(self._members) + 1))
+            due = now + self._dice.uniform(0, soon)
+            self._due = due if self._due is None else min(due, self._due)
+
+    def left(self, process: Process) -> None:
+        """Forget one that said goodbye."""
+        self._members.pop(process.id, None)
+
+    @property
+    def due(self) -> float:
+        """When the next beat is to be sent."""
+        return self._hears_since if self._due is None else self._due
+
+    def beaten(self, now: float) -> None:
+        """Take notice that a beat was sent."""
+        # Spread, for processes that started together would otherwise beat together for ever.
+        self._due = now + BEAT_SECONDS * self._dice.uniform(0.8, 1.0)
+
+    def forget(self, now: float) -> None:
+        """Forget who has been silent for too long while we heard."""
+        for member in list(self._members.values()):
+            if now - max(member.heard, self._hears_since) > FORGET_SECONDS:
+                del self._members[member.process.id]

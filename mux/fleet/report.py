@@ -1,0 +1,107 @@
+"""The numbers of a process, as it tells them to others, and their sum.
+
+They are those of /metrics, read from the same place, so the two never differ; beside them are what only a look at
+this moment tells.
+
+Pure: numbers in, numbers out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import isfinite
+
+from mux.fleet.messages import MAX_NAME_LENGTH, Body
+from mux.metrics.catalogue import Snapshot
+
+Report = dict[str, object]
+"""JSON."""
+
+_METRICS = ("connections", "channels", "received", "unheard", "delivered", "published", "pending_bytes", "gaps")
+_BY_REASON = ("evicted", "refused")
+
+RATED = ("received", "unheard", "delivered", "published")
+"""What is told per second as well."""
+
+_SUMMED = (*_METRICS, *(f"{name}_per_second" for name in RATED), "gap_seconds", "memory_bytes")
+_HIGHEST = ("uptime_seconds", "loop_lag_seconds")
+
+MAX_REASONS = 64
+"""How many reasons are read; there are a dozen."""
+
+MAX_NUMBER = 2**63
+"""No counter gets there."""
+
+
+def report(
+    snapshot: Snapshot, *, version: str, uptime: float, per_second: Iterable[float], lag: float, memory: int
+) -> Report:
+    """Return what a process says of itself.
+
+    Args:
+        snapshot: its metrics.
+        version: of mux.
+        uptime: seconds since it started.
+        per_second: of what is RATED, in that order.
+        lag: how late its event loop was at worst, lately, in seconds.
+        memory: bytes resident.
+    """
+    numbers: Report = {"version": version, "uptime_seconds": round(uptime, 3)}
+    numbers |= {name: snapshot[f"mux_{name}"] for name in (*_METRICS, *_BY_REASON)}
+    numbers |= {f"{name}_per_second": rate for name, rate in zip(RATED, per_second, strict=True)}
+    gap_seconds = snapshot["mux_gap_seconds"]
+    assert isinstance(gap_seconds, int | float), "the metric is a number"
+    return numbers | {"gap_seconds": round(gap_seconds, 3), "loop_lag_seconds": round(lag, 6), "memory_bytes": memory}
+
+
+def read_report(body: Body) -> Report | None:
+    """Return what another process says of itself, or None if that cannot be."""
+    version = body.get("version")
+    if not isinstance(version, str) or len(version) > MAX_NAME_LENGTH:
+        return None
+    read: Report = {"version": version}
+    for name in (*_HIGHEST, *_SUMMED):
+        value = body.get(name)
+        if not _is_number(value):
+            return None
+        read[name] = value
+    for name in _BY_REASON:
+        reasons = body.get(name)
+        if not isinstance(reasons, Mapping) or len(reasons) > MAX_REASONS:
+            return None
+        if not all(len(reason) <= MAX_NAME_LENGTH and _is_number(number) for reason, number in reasons.items()):
+            return None
+        read[name] = reasons
+    return read
+
+
+def total(reports: Iterable[Report]) -> Report:
+    """Return the sum; of how long and how late, the most."""
+    reports = list(reports)
+    sums: Report = {"processes": len(reports)}
+    sums |= {name: _rounded(sum(_number(one[name]) for one in reports)) for name in _SUMMED}
+    sums |= {name: max((_number(one[name]) for one in reports), default=0) for name in _HIGHEST}
+    for name in _BY_REASON:
+        merged: dict[str, float] = {}
+        for one in reports:
+            reasons = one[name]
+            assert isinstance(reasons, Mapping), "read_report() has seen to it"
+            for reason, number in reasons.items():
+                merged[reason] = merged.get(reason, 0) + number
+        sums[name] = merged
+    return sums
+
+
+def _is_number(value: object) -> bool:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and 0 <= value < MAX_NUMBER
+    )
+
+
+def _number(value: object) -> float:
+    assert isinstance(value, int | float), "read_report() has seen to it"
+    return value
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else round(value, 3)
