@@ -81,5 +81,5 @@ async def test_event_source_and_websocket_hear_the_same_in_one_order(
             await page.evaluate("fetch('/feed/lobby', {method: 'POST', body: 'by POST'})")
             heard = await receive(one, 201)
             assert await receive(other, 201) == heard
-            await page.wait_for_function("heard.length >= 201")
+            await page.wait_for_function("() => heard.length >= 201")
             assert await page.evaluate("heard") == heard

@@ -176,7 +176,7 @@ async def test_what_is_paused_comes_later_and_what_is_cleared_is_gone(site: Serv
     await panel(page).get_by_role("button", name="Pause").click()
     for n in range(1100):
         await site.mux.publish("lobby", f"{n}")
-    await page.wait_for_function("muxPage.received === 1101")
+    await page.wait_for_function("() => muxPage.received === 1101")
     resume = panel(page).get_by_role("button", name="Resume")
     await expect(resume).to_have_text("Resume, 1,100 new")
     await expect(bodies(page)).to_have_text(["one"])
