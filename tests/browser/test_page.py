@@ -346,6 +346,25 @@ async def test_an_app_keeps_its_own_page(redis_url: str, prefix: str, visitor: V
         assert await page.title() == "shop"
 
 
+async def test_the_numbers_of_the_fleet_want_the_token(redis_url: str, prefix: str, visitor: Visitor) -> None:
+    """The page asks for it, says what a wrong one is answered, and shows them; a channel is joined from there."""
+    options = {"ops": True, "page": True, "inspect_token": "open-sesame"}
+    async with serving(redis_url=redis_url, prefix=prefix, **options) as site, site.connect("orders"):
+        visitor.expect("/stats)")  # a browser logs every refusal
+        page = await visitor.open(site.port)
+        token = page.get_by_label("Token")
+        for attempt in ("wrong-one", "open-sesame"):
+            await expect(page.locator("#fleet-note")).to_contain_text("token")
+            await expect(page.locator("#processes")).to_be_hidden()
+            await token.fill(attempt)
+            await token.press("Enter")
+        await expect(page.locator("#processes tbody tr")).to_have_count(2)
+        await expect(page.locator("#processes tr.total")).to_contain_text("1 process")
+        await page.get_by_role("button", name="by subscribers").click()
+        await page.get_by_role("button", name="orders", exact=True).click()
+        await expect(panel(page, "orders").locator("[data-state=open]")).to_be_visible()
+
+
 async def test_in_somebodys_app_the_page_asks_for_no_numbers(site: Serving, visitor: Visitor) -> None:
     """They are not mounted there; the page says so and does not ask."""
     page = await visitor.open(site.port)

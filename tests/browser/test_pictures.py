@@ -23,7 +23,7 @@ CHANNELS = ("lobby", "prices/eur", "orders")
 
 CHAT = ("good morning", "is the feed of prices up?", "it is: 12 a second")
 
-PRICES = [f'{{"pair":"EURUSD","bid":1.09{n % 37 + 10},"ask":1.09{n % 37 + 12},"n":{n}}}' for n in range(40)]
+PRICES = [f'{{"pair":"EURUSD","bid":1.09{n % 37 + 10},"ask":1.09{n % 37 + 12},"n":{n}}}' for n in range(14)]
 
 ORDERS: list[str | bytes] = [
     '{"id":7001,"lines":[{"sku":"A-11","n":2},{"sku":"C-4","n":1}],"paid":true}',
