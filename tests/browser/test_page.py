@@ -316,6 +316,17 @@ async def test_a_message_that_is_too_large_stays_in_the_field(redis_url: str, pr
         await expect(bodies(page)).to_have_text(["ü" * 5])
 
 
+async def test_light_or_dark_is_kept_for_the_visit(site: Serving, visitor: Visitor) -> None:
+    """The system's choice first, then the visitor's."""
+    page = await visitor.open(site.port)
+    light = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    await page.get_by_role("button", name="Theme").click()
+    dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert dark != light
+    await page.reload()
+    assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+
+
 async def test_announcements_are_quiet(redis_url: str, prefix: str, visitor: Visitor) -> None:
     """Who comes and goes is seen, and is less than a message."""
     async with serving(redis_url=redis_url, prefix=prefix, page=True, announce=True) as site:
@@ -348,8 +359,10 @@ async def test_an_app_keeps_its_own_page(redis_url: str, prefix: str, visitor: V
 
 async def test_the_numbers_of_the_fleet_want_the_token(redis_url: str, prefix: str, visitor: Visitor) -> None:
     """The page asks for it, says what a wrong one is answered, and shows them; a channel is joined from there."""
-    options = {"ops": True, "page": True, "inspect_token": "open-sesame"}
-    async with serving(redis_url=redis_url, prefix=prefix, **options) as site, site.connect("orders"):
+    async with (
+        serving(redis_url=redis_url, prefix=prefix, ops=True, page=True, inspect_token="open-sesame") as site,
+        site.connect("orders"),
+    ):
         visitor.expect("/stats)")  # a browser logs every refusal
         page = await visitor.open(site.port)
         token = page.get_by_label("Token")
