@@ -59,7 +59,9 @@ async def fill(page: Page, server: ServerProcess) -> None:
     await panel(page, "orders").locator("summary").first.click()
     # The second in which all of this came is over: it is in the charts, and the fleet has counted it.
     await page.wait_for_function("() => [...panels.open.values()].every((panel) => panel.chart.rates.some(Boolean))")
-    await expect(page.locator("#busiest tbody tr")).not_to_have_count(0)
+    open_channels = await page.locator(".panel").count()
+    await expect(page.locator("#busiest tbody tr")).to_have_count(open_channels)
+    await expect(page.locator("#processes tr.total td").nth(2)).to_have_text(str(open_channels))
 
 
 @pytest.mark.parametrize(
