@@ -30,6 +30,7 @@ from mux.endpoints.guard import guarded_protocol
 from mux.endpoints.inspect import Inspect
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.ops import Ops
+from mux.endpoints.page import Page
 from mux.errors import InvalidSetting, MessageTooLarge
 from mux.fleet.fleet import Fleet
 from mux.hub.admission import Admission, descriptors_for_clients
@@ -54,6 +55,7 @@ class Mux:
         app: gets the route /feed/<channel>, and listeners that start and stop the feed with the app.
         ops: also mount /healthz, /readyz and /metrics, and /stats and /channels unless inspect is False; an app
             may have its own.
+        page: also mount the page at /, which an app has a use of its own for.
         place: where to share numbers with other processes that serve.
         settings: all settings at once; without them, the environment and the options are used.
         options: fields of Settings.
@@ -67,6 +69,7 @@ class Mux:
         app: Sanic[Any, Any],
         *,
         ops: bool = False,
+        page: bool = False,
         place: Place | None = None,
         settings: Settings | None = None,
         **options: object,
@@ -113,6 +116,8 @@ class Mux:
             Ops(conditions=self.conditions, snapshot=self._observer.snapshot).mount(app)
         if ops and settings.inspect:
             Inspect(self._fleet, self.hub, Gate(settings.inspect_token)).mount(app)
+        if page:
+            Page(settings, inspect=ops and settings.inspect).mount(app)
         app.before_server_start(self._on_start)
         app.before_server_stop(self._on_stop)
         app.after_server_stop(self._on_stopped)
@@ -231,7 +236,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
     app.config.REQUEST_TIMEOUT = app.config.KEEP_ALIVE_TIMEOUT = settings.handshake_seconds
-    mux = Mux(app, settings=settings, ops=True, place=place)
+    mux = Mux(app, settings=settings, ops=True, page=settings.page, place=place)
     app.ctx.hub = mux.hub
     app.ctx.http_protocol = guarded_protocol(mux.hub, mux.admission)
     return app

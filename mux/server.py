@@ -115,7 +115,8 @@ def _welcome(settings: Settings, url: str, redis: str) -> None:
     print(
         f"mux {__version__} on {url}, {settings.workers} process{'' if settings.workers == 1 else 'es'}\n"
         f"Redis: {redis}, channels {settings.prefix}*\n"
-        "\n"
+        + (f"Open {url}/ in a browser\n" if settings.page else "")
+        + "\n"
         "Try, each in a terminal of its own:\n"
         f"  python -m websockets {url.replace('http', 'ws', 1)}/feed/lobby\n"
         f"  mux publish lobby hello{option}\n"

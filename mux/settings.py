@@ -109,6 +109,7 @@ class Settings:
         "What /stats and /channels want as a bearer token; without one they answer this machine alone.",
         secret=True,
     )
+    page: bool = _setting(True, "Serve a page at / that shows channels live in a browser.")
     log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
 
     def __post_init__(self) -> None:

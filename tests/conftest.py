@@ -18,6 +18,11 @@ from tests.servers import UVLOOP, Serving, serving
 _numbers = itertools.count()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let pictures of the page be kept."""
+    parser.addoption("--screenshots", metavar="DIR", help="keep the pictures that the browser tests take")
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Run async tests on the loop Sanic takes; modules that are about sockets also run on the other (BOTH_LOOPS)."""

@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": set(),
     "collector": set(),
     "descriptors": set(),
-    "endpoints": {"broker", "errors", "fleet", "hub", "metrics", "settings", "wire"},
+    "endpoints": {"broker", "errors", "fleet", "hub", "metrics", "settings", "version", "wire"},
     "app": {
         "broker",
         "descriptors",

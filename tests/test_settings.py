@@ -36,6 +36,7 @@ DEFAULTS = {
     "max_control_frames_burst": 100,
     "inspect": True,
     "inspect_token": None,
+    "page": True,
     "log_level": "info",
 }
 """Those of design.md, section 7, and of the command line."""

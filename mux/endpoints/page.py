@@ -1,0 +1,90 @@
+"""GET / is a page that shows channels live in a browser, and talks to them.
+
+It is one file, page.html, with its own style and script: nothing to build, nothing to fetch from anywhere.
+What strangers publish is shown on it, so it is locked up twice:
+
+1. The script makes text nodes of payloads, never HTML.
+2. The Content-Security-Policy lets run that one script and apply that one style, known by their hashes, and
+   lets them connect to this server alone. It also takes HTML from the script's reach (Trusted Types).
+
+The page does not change while a process lives: it is filled in once, and a browser asks by its ETag.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from sanic import Sanic
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from mux.settings import Settings
+from mux.version import __version__
+
+_FILE = Path(__file__).with_name("page.html")
+
+
+class Page:
+    """The page of one process.
+
+    Args:
+        settings: the page names the prefix, and the largest message that may be sent.
+        inspect: whether /stats and /channels are there to be asked.
+    """
+
+    def __init__(self, settings: Settings, *, inspect: bool) -> None:
+        page = _FILE.read_text(encoding="utf-8")
+        for name, value in {
+            "{version}": __version__,
+            "{prefix}": settings.prefix,
+            "{max_message_bytes}": str(settings.max_message_bytes),
+            "{inspect}": "yes" if inspect else "no",
+        }.items():
+            page = page.replace(name, escape(value), 1)
+        self._body = page.encode()
+        self._headers = {
+            "Cache-Control": "no-cache",
+            "Content-Security-Policy": _policy(page),
+            "ETag": f'"{sha256(self._body).hexdigest()[:32]}"',
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        }
+
+    def mount(self, app: Sanic[Any, Any]) -> None:
+        """Add the route to an app."""
+        app.add_route(self.page, "/", methods=["GET", "HEAD"], name="mux_page")
+
+    async def page(self, request: Request) -> HTTPResponse:
+        """Answer with the page, or with 304 when the browser has it (RFC 9110, section 13.1.2)."""
+        known = request.headers.get("if-none-match", "")
+        if self._headers["ETag"] in {tag.strip().removeprefix("W/") for tag in known.split(",")}:
+            return HTTPResponse(status=304, headers=self._headers)
+        return HTTPResponse(self._body, 200, self._headers, "text/html; charset=utf-8")
+
+
+def _policy(page: str) -> str:
+    """Return the Content-Security-Policy of a page (W3C, Content Security Policy Level 3)."""
+    directives = {
+        "default-src": "'none'",
+        "script-src": _hash(page, "script"),
+        "style-src": _hash(page, "style"),
+        "img-src": "data:",  # the icon
+        "connect-src": "'self'",  # of this host, ws: and wss: as well
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in directives.items())
+
+
+def _hash(page: str, element: str) -> str:
+    """Return the source expression of the one inline element of this kind."""
+    (text,) = re.findall(f"<{element}>(.*?)</{element}>", page, re.DOTALL)
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
