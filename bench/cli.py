@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from redis.exceptions import RedisError
 
-from bench import plots, screen, tables
+from bench import screen, tables
 from bench.compare import Comparison, installed
 from bench.compare import compare as run_comparison
 from bench.loadgen.dialect import PLAIN, SOCKET_IO, Target, parse_target
@@ -24,6 +24,9 @@ from bench.loadgen.stamp import STAMP_BYTES
 from bench.measure import measure
 from bench.meters import find_server
 from bench.peers.registry import DEFAULT_DIRECTORY
+from bench.plots.compare import plot_comparison
+from bench.plots.load import plot_load
+from bench.plots.scale import plot_curves
 from bench.readme import write_section
 from bench.results import RESULTS, ROOT, environment, save
 from bench.scale import FULL_STEPS, SMOKE_STEPS, curves
@@ -91,8 +94,13 @@ def load(
             _fail(str(error))
     screen.show_load(result, work)
     parameters = {"url": url, "clients": clients, "channels": channels, "rate": rate, "seconds": seconds, "size": size}
-    path = save("load", {"environment": environment(), "parameters": parameters, "result": result.as_json()}, results)
+    made = environment()
+    path = save("load", {"environment": made, "parameters": parameters, "result": result.as_json()}, results)
     screen.show_path(path)
+    if result.counts is not None:
+        what = f"{clients:,} clients, {channels:,} channels, {rate:,g} messages/s of {size:,} B for {seconds:g} s"
+        for plot in plot_load(result.counts, result.moments, made, results, what=what):
+            screen.show_path(plot)
     if result.refused:
         _fail(f"{result.refused} clients were not served: {result.reason}")
 
@@ -114,9 +122,10 @@ def compare(
         _fail(f"there is no work named {min(unknown)!r}; there are {', '.join(one.name for one in ALL_CASES)}")
     comparison = Comparison(peers=said)
     path = results / "compare.json"
+    made = environment()
 
     def keep() -> None:
-        save("compare", {"environment": environment(), "rounds": rounds, **comparison.as_json()}, results)
+        save("compare", {"environment": made, "rounds": rounds, **comparison.as_json()}, results)
 
     with screen.progress() as say:
         run_comparison(
@@ -131,7 +140,7 @@ def compare(
         )
     tables.show(comparison)
     screen.show_path(path)
-    for plot in plots.plot_comparison(comparison, results):
+    for plot in plot_comparison(comparison, made, results):
         screen.show_path(plot)
 
 
@@ -147,10 +156,11 @@ def scale(
         typer.echo(f"the descriptor limit (ulimit -Hn) allows {fit} connections: larger steps are left out")
         steps = replace(steps, connections=[count for count in steps.connections if count <= fit])
     found = []
+    made = environment()
     with screen.progress() as say:
         for curve in curves(steps, DEFAULT_DIRECTORY, say):
             found.append(curve)
-            content = {"environment": environment(), "curves": [one.as_json() for one in found]}
+            content = {"environment": made, "curves": [one.as_json() for one in found]}
             path = save("scale", content, results)
     for curve in found:
         screen.table(
@@ -161,7 +171,7 @@ def scale(
         )
         screen.console.print(curve.sentence(), soft_wrap=True)
     screen.show_path(path)
-    for plot in plots.plot_curves(found, results):
+    for plot in plot_curves(found, made, results):
         screen.show_path(plot)
 
 

@@ -8,9 +8,10 @@ What the server spends on connecting is in neither of the two readings around pu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
-from bench.loadgen.latencies import PERCENTILES, histogram
+from bench.loadgen.course import Moment
+from bench.loadgen.latencies import PERCENTILES, Counts, histogram
 from bench.loadgen.run import Delivery, Generator, Joined, Load
 from bench.meters import Cpu, RedisUse, Tree, redis_use
 
@@ -55,10 +56,13 @@ class Result:
     """Redis CPU per message published."""
     redis_bytes: float | None = None
     """Redis output per message published."""
+    moments: list[Moment] = field(default_factory=list)
+    counts: Counts | None = field(default=None, repr=False)
+    """All latencies, for a plot; not in a results file."""
 
     def as_json(self) -> dict[str, object]:
         """Return what goes into a results file."""
-        return asdict(self)
+        return asdict(replace(self, counts=None))
 
 
 def measure(load: Load, server: Tree | None, redis_url: str | None, say: Say = silent) -> Result:
@@ -134,4 +138,6 @@ def _result(
         cpu_share=used.total / seconds if used else None,
         redis_cpu_us=redis_used.cpu.total * 1e6 / messages if redis_used else None,
         redis_bytes=redis_used.output_bytes / messages if redis_used else None,
+        moments=delivery.moments,
+        counts=delivery.counts,
     )

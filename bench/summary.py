@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.compare import DISJOINT, LIMIT, Comparison, Rounds
+from bench.compare import LIMIT, Comparison, Rounds
+from bench.disjoint import DISJOINT, DISJOINT_CASE
 from bench.peers.registry import MUX
 from bench.works import CASES, CPU, Case
 
-DISJOINT_CASE = Case(
-    DISJOINT,
-    "4,000 messages a second over 1,000 channels, spread over 1, 2 and 4 processes",
-    lambda a: None,
-    unit="us CPU/message",
-)
 ALL_CASES = (*CASES, DISJOINT_CASE)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench import screen
-from bench.compare import DISJOINT, LIMIT, Comparison
-from bench.disjoint import PROCESSES, unheard_us
+from bench.compare import LIMIT, Comparison
+from bench.disjoint import DISJOINT, PROCESSES, unheard_us
 from bench.peers.registry import MUX
 from bench.screen import number
 from bench.summary import ALL_CASES, Row, Spread, rows

@@ -181,6 +181,7 @@ def figures(result: Result) -> Figures:
         CPU: result.cpu_us or 0.0,
         "delivered/s": result.delivered_per_second,
         "lost": float(result.lost),
+        "lost %": 100 * result.lost / max(1, result.expected),
         "duplicated": float(result.duplicated),
         "reordered": float(result.reordered),
         "CPU share": result.cpu_share or 0.0,
@@ -215,6 +216,7 @@ def _run_churn(running: Running, redis_url: str, amounts: Amounts) -> Figures:
         "us Redis CPU": redis_used.cpu.total * 1e6 / pairs,
         "pairs/s": done.pairs / done.seconds,
         "lost": float(result.lost),
+        "lost %": 100 * result.lost / max(1, result.expected),
     } | {f"{name} ms": value for name, value in (result.latency_ms or {}).items()}
 
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from bench.loadgen.course import Course, Moment
 from bench.loadgen.dialect import PLAIN, Dialect, Target
 from bench.loadgen.latencies import Counts, quantile
 from bench.loadgen.publisher import Door, Published
@@ -75,6 +76,7 @@ class Delivery:
     """From the start of the schedule to the last delivery."""
     published: Published
     counts: Counts = field(repr=False)
+    moments: list[Moment] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +144,13 @@ class Generator:
         for connection in [*self._crowds, *([self._publisher] if self._publisher else [])]:
             connection.send(schedule)
 
+        course = Course(schedule.start_us)
+
         def tell(lives: list[Live]) -> None:
             counts: Counts = np.sum([one.counts for one in lives], axis=0)
-            live(sum(one.delivered for one in lives), sum(one.missing for one in lives), quantile(counts, 99))
+            delivered = sum(one.delivered for one in lives)
+            course.take(now_us(), delivered, counts)
+            live(delivered, sum(one.missing for one in lives), quantile(counts, 99))
 
         reports = self._collect(tell, schedule.seconds + load.longest + 30)
         published = Published(schedule.messages, schedule.seconds, max(report.late_us for report in reports))
@@ -161,6 +167,7 @@ class Generator:
             seconds=max(report.last_us - schedule.start_us for report in reports) / 1e6,
             published=published,
             counts=np.sum([report.counts for report in reports], axis=0),
+            moments=course.moments,
         )
 
     def _start(self, worker: Callable[..., None], *arguments: object) -> Connection[Any, Any]:
@@ -192,7 +199,10 @@ class Generator:
 
 
 def _received(connection: Connection[Any, Any]) -> Any:  # what the other process sends is its business
-    said = connection.recv()
+    try:
+        said = connection.recv()
+    except EOFError:
+        raise ChildProcessError("a process of the load generator has ended") from None
     if isinstance(said, Exception):
         raise said
     return said

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.compare import Comparison
+from bench.curve import Curve
 from bench.disjoint import unheard_us
 from bench.meters import find_server
 from bench.readme import write_section
-from bench.scale import Curve
 from bench.summary import rows
 from bench.works import CASES, CPU
 
