@@ -1,4 +1,7 @@
-"""The commands of `python -m bench`."""
+"""The commands of `python -m bench`.
+
+What draws is imported when there is something to draw: it takes longer to load than all the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import ipaddress
 import signal
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -16,6 +21,7 @@ from redis.exceptions import RedisError
 from bench import screen, tables
 from bench.compare import Comparison, installed
 from bench.compare import compare as run_comparison
+from bench.interrupt import interruptible
 from bench.loadgen.dialect import PLAIN, SOCKET_IO, Target, parse_target
 from bench.loadgen.limits import descriptors_for
 from bench.loadgen.publisher import Door
@@ -24,9 +30,6 @@ from bench.loadgen.stamp import STAMP_BYTES
 from bench.measure import measure
 from bench.meters import find_server
 from bench.peers.registry import DEFAULT_DIRECTORY
-from bench.plots.compare import plot_comparison
-from bench.plots.load import plot_load
-from bench.plots.scale import plot_curves
 from bench.readme import write_section
 from bench.results import RESULTS, ROOT, environment, save
 from bench.scale import FULL_STEPS, SMOKE_STEPS, curves
@@ -36,6 +39,9 @@ from bench.works import FULL, SMOKE
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 OWN_HOST = "--i-own-this-host"
+
+INTERRUPTED = 130
+"""What a shell gives for a command that Ctrl-C ended."""
 
 
 @app.callback()
@@ -87,20 +93,25 @@ def load(
         at_once=at_once,
     )
     server = find_server(target.port) if _is_loopback(target.host) else None
-    with screen.progress() as say:
+    with screen.progress() as say, interruptible() as interrupt:
         try:
-            result = measure(work, server, redis_url, say)
-        except (OSError, RuntimeError, RedisError) as error:
+            result = measure(work, server, redis_url, say, stop=interrupt.is_asked)
+        except (OSError, RuntimeError, RedisError, ValueError) as error:
             _fail(str(error))
     screen.show_load(result, work)
     parameters = {"url": url, "clients": clients, "channels": channels, "rate": rate, "seconds": seconds, "size": size}
     made = environment()
-    path = save("load", {"environment": made, "parameters": parameters, "result": result.as_json()}, results)
+    content = {"environment": made, "parameters": parameters, "interrupted": interrupt.is_asked()}
+    path = save("load", content | {"result": result.as_json()}, results)
     screen.show_path(path)
     if result.counts is not None:
         what = f"{clients:,} clients, {channels:,} channels, {rate:,g} messages/s of {size:,} B for {seconds:g} s"
+        from bench.plots.load import plot_load
+
         for plot in plot_load(result.counts, result.moments, made, results, what=what):
             screen.show_path(plot)
+    if interrupt.is_asked():
+        raise typer.Exit(INTERRUPTED)
     if result.refused:
         _fail(f"{result.refused} clients were not served: {result.reason}")
 
@@ -127,7 +138,7 @@ def compare(
     def keep() -> None:
         save("compare", {"environment": made, "rounds": rounds, **comparison.as_json()}, results)
 
-    with screen.progress() as say:
+    with _to_the_end_or_ctrl_c() as ended, screen.progress() as say:
         run_comparison(
             contenders,
             comparison,
@@ -136,12 +147,17 @@ def compare(
             peers=peers_dir,
             cases=case or (),
             say=say,
-            after_case=keep,
+            after_step=keep,
         )
+    if not comparison.cases:
+        raise typer.Exit(INTERRUPTED)
     tables.show(comparison)
     screen.show_path(path)
+    from bench.plots.compare import plot_comparison
+
     for plot in plot_comparison(comparison, made, results):
         screen.show_path(plot)
+    ended()
 
 
 @app.command()
@@ -157,11 +173,13 @@ def scale(
         steps = replace(steps, connections=[count for count in steps.connections if count <= fit])
     found = []
     made = environment()
-    with screen.progress() as say:
+    with _to_the_end_or_ctrl_c() as ended, screen.progress() as say:
         for curve in curves(steps, DEFAULT_DIRECTORY, say):
             found.append(curve)
             content = {"environment": made, "curves": [one.as_json() for one in found]}
             path = save("scale", content, results)
+    if not found:
+        raise typer.Exit(INTERRUPTED)
     for curve in found:
         screen.table(
             curve.title,
@@ -171,8 +189,11 @@ def scale(
         )
         screen.console.print(curve.sentence(), soft_wrap=True)
     screen.show_path(path)
+    from bench.plots.scale import plot_curves
+
     for plot in plot_curves(found, made, results):
         screen.show_path(plot)
+    ended()
 
 
 @app.command()
@@ -203,6 +224,22 @@ def _is_loopback(host: str) -> bool:
     except OSError as error:
         _fail(f"{host}: {error.strerror}")
     return all(ipaddress.ip_address(address[4][0]).is_loopback for address in addresses)
+
+
+@contextmanager
+def _to_the_end_or_ctrl_c() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C end the block, so that what there is is shown; gives what then makes an exit status of it."""
+    interrupted = False
+
+    def ended() -> None:
+        if interrupted:
+            raise typer.Exit(INTERRUPTED)
+
+    try:
+        yield ended
+    except KeyboardInterrupt:
+        interrupted = True
+        screen.console.print("interrupted: this is what there is so far")
 
 
 def _fail(reason: str) -> NoReturn:

@@ -74,7 +74,7 @@ def compare(
     peers: Path,
     cases: Sequence[str] = (),
     say: Say = silent,
-    after_case: Callable[[], None] = lambda: None,
+    after_step: Callable[[], None] = lambda: None,
 ) -> None:
     """Fill a comparison, round by round."""
     steps = [step for at in range(rounds) for step in _round(contenders, at, cases)]
@@ -86,7 +86,7 @@ def compare(
             runner.disjoint(step, step.peer)
         else:
             runner.case(step, step.peer)
-        after_case()
+        after_step()
 
 
 @dataclass(frozen=True, slots=True)

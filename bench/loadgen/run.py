@@ -136,8 +136,16 @@ class Generator:
             reason=next((report.reason for report in reports if report.reason), ""),
         )
 
-    def publish(self, live: Callable[[int, int, int], None] = lambda delivered, missing, p99_us: None) -> Delivery:
-        """Run the schedule; live is told deliveries, messages passed over and the p99 in microseconds, so far."""
+    def publish(
+        self,
+        live: Callable[[int, int, int], None] = lambda delivered, missing, p99_us: None,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Delivery:
+        """Run the schedule, to its end or until stop() is true: then what was published by then is all there is.
+
+        live is told deliveries, messages passed over and the p99 in microseconds, so far.
+        """
         load = self._load
         schedule = Schedule(channels=load.channels, messages=load.messages, rate=load.rate)
         schedule = replace(schedule, start_us=now_us() + AHEAD_US)
@@ -152,10 +160,26 @@ class Generator:
             course.take(now_us(), delivered, counts)
             live(delivered, sum(one.missing for one in lives), quantile(counts, 99))
 
-        reports = self._collect(tell, schedule.seconds + load.longest + 30)
-        published = Published(schedule.messages, schedule.seconds, max(report.late_us for report in reports))
-        if self._publisher is not None:
+        published: Published | None = None
+
+        def shorten() -> bool:
+            nonlocal published
+            if not stop():
+                return False
+            if self._publisher is not None:
+                self._publisher.send("stop")
+                published = _received(self._publisher)
+            for crowd in self._crowds:
+                crowd.send(published.messages if published else None)
+            return True
+
+        reports = self._collect(tell, schedule.seconds + load.longest + 30, shorten)
+        if self._publisher is None:
+            sent = max(report.sent for report in reports)
+            published = Published(sent, schedule.seconds, max(report.late_us for report in reports))
+        elif published is None:
             published = _received(self._publisher)
+        schedule = replace(schedule, messages=published.messages)
         return Delivery(
             expected=sum(schedule.published(index % load.channels) for index in range(load.clients)),
             delivered=sum(report.delivered for report in reports),
@@ -178,11 +202,16 @@ class Generator:
         self._processes.append(process)
         return ours
 
-    def _collect(self, live: Callable[[list[Live]], None], patience: float) -> list[CrowdReport]:
+    def _collect(
+        self, live: Callable[[list[Live]], None], patience: float, shorten: Callable[[], bool] = lambda: False
+    ) -> list[CrowdReport]:
         deadline = time.monotonic() + patience + 30
         lives: dict[int, Live] = {}
         reports: dict[int, CrowdReport] = {}
+        is_short = False
         while len(reports) < len(self._crowds):
+            # Every crowd tells how it goes, so this is soon looked at again.
+            is_short = is_short or shorten()
             ready = wait(self._crowds, max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise TimeoutError("a process of the load generator says nothing")

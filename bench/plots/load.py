@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.ticker import StrMethodFormatter
+
 from bench.loadgen.course import Moment
 from bench.loadgen.latencies import Counts, percentiles
 from bench.plots.style import FAINT, INK, OURS, caption, finish, panels, plain_numbers
@@ -51,7 +53,7 @@ def _latencies(panel: Any, counts: Counts) -> None:
     panel.plot(1 / above, values.clip(1) / 1e3, color=OURS, lw=2.5, drawstyle="steps-pre")
     panel.set_xscale("log")
     panel.set_yscale("log")
-    panel.set_xlim(1, 2 * total)
+    panel.set_xlim(0.6, 2 * total)
     panel.set_xticks([100 / (100 - percent) for percent in marked], [f"{percent:g} %" for percent in marked])
     panel.set_xticks([], minor=True)
     plain_numbers(panel.yaxis, between=True)
@@ -74,5 +76,6 @@ def _over_time(panel: Any, seconds: Sequence[float], values: Sequence[float]) ->
     panel.set_ylim(0, max(values) * 1.15 or 1)
     panel.set_xlim(0, seconds[-1])
     panel.set_xlabel("seconds", color=FAINT)
+    panel.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     panel.grid(visible=True)
     panel.title.set_position((0, 1.02))
