@@ -122,6 +122,10 @@ def compare(
     only: Annotated[list[str] | None, typer.Option(help="Only servers with this in their name; repeatable.")] = None,
     case: Annotated[list[str] | None, typer.Option(help="Only this work; repeatable.")] = None,
     peers_dir: Annotated[Path, typer.Option(help="Where the peers are installed.")] = DEFAULT_DIRECTORY,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to publish, in works with a rate.")] = FULL.seconds,
+    every_round: Annotated[
+        bool, typer.Option("--every-round", help="Ask also those again who lost a tenth of a work or failed.")
+    ] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="Tiny amounts; the numbers mean nothing.")] = False,
     results: Annotated[Path, typer.Option(help="Where to write.")] = RESULTS,
 ) -> None:
@@ -143,9 +147,10 @@ def compare(
             contenders,
             comparison,
             rounds=rounds,
-            amounts=SMOKE if smoke else FULL,
+            amounts=SMOKE if smoke else replace(FULL, seconds=seconds),
             peers=peers_dir,
             cases=case or (),
+            spare_hopeless=not every_round,
             say=say,
             after_step=keep,
         )

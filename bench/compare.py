@@ -22,8 +22,11 @@ from bench.works import CASES, Amounts, Case, Figures, run_case, run_limit
 
 LIMIT = "limit"
 
+HOPELESS_PERCENT = 10.0
+"""Who loses so much of a work is not given it again: it would be waited for to the end in every round."""
+
 Rounds = list[Figures | None]
-"""The figures of each round; None where a server failed."""
+"""The figures of each round; None where a server failed, or was not asked again."""
 
 
 @dataclass(slots=True)
@@ -40,6 +43,11 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """Return what goes into a results file."""
         return {"peers": self.peers, "cases": self.cases, "failures": self.failures}
+
+    def is_hopeless(self, case: str, name: str) -> bool:
+        """Return whether a server has already failed in a case, or lost much of it."""
+        tried = self.cases.get(case, {}).get(name, ())
+        return any(figures is None or figures.get("lost %", 0.0) >= HOPELESS_PERCENT for figures in tried)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Comparison:
@@ -73,6 +81,7 @@ def compare(
     amounts: Amounts,
     peers: Path,
     cases: Sequence[str] = (),
+    spare_hopeless: bool = True,
     say: Say = silent,
     after_step: Callable[[], None] = lambda: None,
 ) -> None:
@@ -80,7 +89,9 @@ def compare(
     steps = [step for at in range(rounds) for step in _round(contenders, at, cases)]
     runner = _Runner(comparison, amounts, peers, say, Pace([(step.work, step.name) for step in steps]))
     for step in steps:
-        if step.peer is None:
+        if spare_hopeless and comparison.is_hopeless(step.work, step.name):
+            runner.spare(step)
+        elif step.peer is None:
             runner.limit(step)
         elif step.processes:
             runner.disjoint(step, step.peer)
@@ -132,6 +143,10 @@ class _Runner:
         self._peers = peers
         self._say = say
         self._pace = pace
+
+    def spare(self, step: _Step) -> None:
+        self._comparison.cases[step.work][step.name].append(None)
+        self._pace.skipped()
 
     def limit(self, step: _Step) -> None:
         self._keep(step, lambda redis_url: run_limit(step.case, self._amounts))

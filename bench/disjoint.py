@@ -49,6 +49,7 @@ def run_disjoint(
         "Redis bytes/message": result.redis_bytes or 0.0,
         "us Redis CPU/message": result.redis_cpu_us or 0.0,
         "lost": float(result.lost),
+        "lost %": 100 * result.lost / max(1, result.expected),
         "p99 ms": (result.latency_ms or {}).get("p99", 0.0),
     }
 

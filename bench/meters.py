@@ -65,12 +65,12 @@ class Tree:
                 queue.extend(children.get(pid, ()))
         return found
 
-    def cpu(self) -> Cpu:
-        """Wait until the server rests and return what it has used so far."""
+    def cpu(self, *, rest_seconds: float = IDLE_SECONDS) -> Cpu:
+        """Wait until the server rests for so long and return what it has used so far."""
         deadline = time.monotonic() + LONGEST_WAIT_SECONDS
         before, now = -1.0, self._clock()
         while now != before and time.monotonic() < deadline:
-            time.sleep(IDLE_SECONDS)
+            time.sleep(rest_seconds)
             before, now = now, self._clock()
         user = system = 0
         for pid in self.pids():

@@ -37,6 +37,10 @@ class Pace:
         self._spent += now - self._began
         self._began = now
 
+    def skipped(self) -> None:
+        """Count the next step as done without having been begun."""
+        self._left.pop()
+
     @property
     def seconds_left(self) -> float | None:
         """How long all that is left takes; None before there is anything to judge by."""

@@ -48,9 +48,9 @@ FULL_STEPS = Steps(
 )
 SMOKE_STEPS = Steps(
     subscribers=(1, 3),
-    channels=(10, 100),
-    payloads=(16, 256),
-    processes=(1, 2),
+    channels=(10,),
+    payloads=(16,),
+    processes=(2,),
     connections=(2,),
     deliveries=30,
     amounts=SMOKE,

@@ -25,6 +25,9 @@ START_SECONDS = 30.0
 
 _POLL_SECONDS = 0.02
 
+_STARTED_SECONDS = 0.3
+"""Processes that did nothing for so long have all started."""
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -72,9 +75,10 @@ def serving(peer: Peer, redis_url: str, peers: Path, *, workers: int = 1) -> Ite
         with _processes(commands, Path(scratch), peers) as pids:
             for pid in pids:
                 _wait_until_listening(port, pid, Path(scratch))
+            tree = Tree(tuple(pids))
             if workers > 1:
-                time.sleep(1.0)  # one that listens does not say that all do
-            yield Running(peer, place, Tree(tuple(pids)))
+                tree.cpu(rest_seconds=_STARTED_SECONDS)  # one that listens does not say that all do
+            yield Running(peer, place, tree)
 
 
 def free_port() -> int:

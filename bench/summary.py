@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from bench.compare import LIMIT, Comparison, Rounds
@@ -35,6 +35,8 @@ class Row:
     to_limit: Spread | None
     details: dict[str, float]
     """Medians of all other figures."""
+    why_failed: str = ""
+    """What it said in the last round in which it failed."""
 
     @property
     def lost(self) -> float:
@@ -47,6 +49,7 @@ def rows(comparison: Comparison, case: Case) -> list[Row]:
     results = comparison.cases.get(case.name, {})
     first = MUX.name if case.name != DISJOINT else f"{MUX.name} x1"
     found = [_row(name, rounds, results.get(first), results.get(LIMIT), case) for name, rounds in results.items()]
+    found = [replace(row, why_failed=comparison.failures.get(f"{case.name}: {row.name}", "")) for row in found]
     return sorted(found, key=lambda row: (row.value is None, row.value.median if row.value else 0.0))
 
 

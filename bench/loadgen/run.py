@@ -28,8 +28,13 @@ from bench.loadgen.schedule import Schedule
 from bench.loadgen.stamp import now_us
 from bench.loadgen.worker import CrowdReport, Live, crowd_worker, publisher_worker
 
-AHEAD_US = 300_000
+AHEAD_US = 100_000
 """How far in the future the start is: time for all processes to prepare."""
+
+AHEAD_MANY_US = 300_000
+"""The same for thousands of clients."""
+
+_MANY = 1000
 
 SPAWN = multiprocessing.get_context("forkserver")
 """Every process is forked from one that has imported the generator and done nothing else."""
@@ -148,7 +153,7 @@ class Generator:
         """
         load = self._load
         schedule = Schedule(channels=load.channels, messages=load.messages, rate=load.rate)
-        schedule = replace(schedule, start_us=now_us() + AHEAD_US)
+        schedule = replace(schedule, start_us=now_us() + (AHEAD_US if load.clients < _MANY else AHEAD_MANY_US))
         for connection in [*self._crowds, *([self._publisher] if self._publisher else [])]:
             connection.send(schedule)
 
