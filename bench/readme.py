@@ -52,8 +52,8 @@ def section(results: Path) -> Iterator[str]:
     yield (
         "Medians; in brackets how many times mux' cost it is, or for mux how many times the limit's, paired within"
         " each round. The limit is a loop of `send()` of ready bytes. † lost messages, or did not deliver them within"
-        f" {FULL.longest:g} s of the last ({FULL.longest_burst:g} s where all are due at once); who lost a tenth was not"
-        " asked again in the next round."
+        f" {FULL.longest:g} s of the last ({FULL.longest_burst:g} s where all are due at once). Who lost a tenth was"
+        " not asked again in the next round."
     )
     lost = list(losses(comparison))
     if lost:

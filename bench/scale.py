@@ -47,12 +47,12 @@ FULL_STEPS = Steps(
     amounts=FULL,
 )
 SMOKE_STEPS = Steps(
-    subscribers=(1, 3),
+    subscribers=(3,),
     channels=(10,),
     payloads=(16,),
     processes=(2,),
     connections=(2,),
-    deliveries=30,
+    deliveries=60,
     amounts=SMOKE,
 )
 

@@ -134,9 +134,9 @@ class _CrowdWorker:
             now = now_us()
             if tally.delivered != seen:
                 seen, last_us = tally.delivered, now
-                if seen >= expected and now >= end_us:
-                    return -1.0
-            elif now - max(last_us, end_us) > self._load.patience * 1e6:
+            if seen >= expected and now >= end_us:
+                return -1.0
+            if now - max(last_us, end_us) > self._load.patience * 1e6:
                 return -1.0
             if now - end_us > self._load.longest * 1e6:
                 return -1.0

@@ -15,7 +15,7 @@ import matplotlib as mpl
 mpl.use("agg")
 import matplotlib.pyplot as plt
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bench.peers.registry import MUX, PEERS
 
@@ -110,7 +110,8 @@ def caption(environment: dict[str, Any]) -> str:
 def plain_numbers(axis: Any, *, between: bool = False) -> None:
     """Label a logarithmic axis with 10, 100, 1k instead of powers; between them 2 and 5, if wanted."""
     axis.set_major_formatter(FuncFormatter(_plainly))
-    axis.set_minor_formatter(FuncFormatter(_two_and_five) if between else NullFormatter())
+    axis.set_minor_locator(LogLocator(subs=(2, 5)) if between else NullLocator())
+    axis.set_minor_formatter(FuncFormatter(_plainly))
 
 
 def _plainly(value: float, position: int) -> str:
@@ -118,7 +119,3 @@ def _plainly(value: float, position: int) -> str:
         if value >= unit:
             return f"{value / unit:g}{name}"
     return f"{value:g}"
-
-
-def _two_and_five(value: float, position: int) -> str:
-    return _plainly(value, position) if f"{value:e}"[0] in "25" else ""

@@ -10,10 +10,8 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from bench.cli import app
-from bench.peers.registry import MUX
 from bench.results import ROOT
-from bench.servers import redis_server, serving
-from bench.summary import ALL_CASES
+from bench.servers import Running
 
 SECONDS = 120
 
@@ -23,12 +21,11 @@ def bench(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
 
-def test_load_reports_everything(tmp_path: Path) -> None:
+def test_load_reports_everything(mux: Running, redis_url: str, tmp_path: Path) -> None:
     """A table on screen, and all of it in a results file."""
-    with redis_server() as redis_url, serving(MUX, redis_url, tmp_path) as server:
-        options = ["--clients", "4", "--channels", "2", "--rate", "50", "--seconds", "0.5", "--redis-url", redis_url]
-        url = f"ws://127.0.0.1:{server.place.port}"
-        done = bench("load", "--url", url, *options, "--results", str(tmp_path))
+    options = ["--clients", "4", "--channels", "2", "--rate", "50", "--seconds", "0.5", "--redis-url", redis_url]
+    url = f"ws://127.0.0.1:{mux.place.port}"
+    done = bench("load", "--url", url, *options, "--results", str(tmp_path))
     assert done.exit_code == 0, done.stderr
     assert "p99.9" in done.stdout
     assert (tmp_path / "load.png").stat().st_size > 10_000
@@ -39,13 +36,10 @@ def test_load_reports_everything(tmp_path: Path) -> None:
         assert result[measured] is not None
 
 
-def test_load_publishes_through_the_server_without_redis(tmp_path: Path) -> None:
+def test_load_publishes_through_the_server_without_redis(mux: Running, tmp_path: Path) -> None:
     """Any server can be loaded: then the clients publish."""
-    with redis_server() as redis_url, serving(MUX, redis_url, tmp_path) as server:
-        url = f"ws://127.0.0.1:{server.place.port}"
-        done = bench(
-            "load", "--url", url, "--clients", "3", "--rate", "20", "--seconds", "0.5", "--results", str(tmp_path)
-        )
+    url = f"ws://127.0.0.1:{mux.place.port}"
+    done = bench("load", "--url", url, "--clients", "3", "--rate", "20", "--seconds", "0.5", "--results", str(tmp_path))
     assert done.exit_code == 0, done.stderr
     assert json.loads((tmp_path / "load.json").read_text())["result"]["delivered"] == 30
 
@@ -68,12 +62,13 @@ def test_load_says_when_nobody_is_there(tmp_path: Path) -> None:
 def test_compare_and_readme(tmp_path: Path) -> None:
     """Peers that are not installed are skipped with a reason; the README's section comes from the file alone."""
     options = ["--smoke", "--rounds", "1", "--peers-dir", str(tmp_path), "--results", str(tmp_path)]
-    done = bench("compare", *options, "--only", "mux", "--only", "broadcaster")
+    cases = ["--case", "steady", "--case", "echo"]
+    done = bench("compare", *options, *cases, "--only", "mux", "--only", "broadcaster")
     assert done.exit_code == 0, done.stderr
     assert "skipped Starlette + broadcaster: not installed" in done.stdout
     content = json.loads((tmp_path / "compare.json").read_text())
     assert content["failures"] == {}
-    assert set(content["cases"]) == {case.name for case in ALL_CASES}
+    assert set(content["cases"]) == {"steady", "echo"}
     assert (tmp_path / "compare.png").stat().st_size > 10_000
     readme = tmp_path / "README.md"
     readme.write_text("# x\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nrest\n")
