@@ -22,6 +22,9 @@ import redis
 IDLE_SECONDS = 0.02
 """A clock that stood still for so long belongs to a program that waits."""
 
+SETTLED_SECONDS, SETTLED_SHARE = 0.3, 0.02
+"""Who used so little of a processor for so long has nothing left to load."""
+
 LONGEST_WAIT_SECONDS = 5.0
 """A server that never rests (timers, pings) is read after so long all the same."""
 
@@ -65,12 +68,20 @@ class Tree:
                 queue.extend(children.get(pid, ()))
         return found
 
-    def cpu(self, *, rest_seconds: float = IDLE_SECONDS) -> Cpu:
-        """Wait until the server rests for so long and return what it has used so far."""
+    def settle(self) -> None:
+        """Wait until the server has started: what watches over workers ticks, so it need not stand still."""
+        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+        before, now = 0.0, self._clock()
+        while now - before > SETTLED_SHARE * SETTLED_SECONDS and time.monotonic() < deadline:
+            time.sleep(SETTLED_SECONDS)
+            before, now = now, self._clock()
+
+    def cpu(self) -> Cpu:
+        """Wait until the server rests and return what it has used so far."""
         deadline = time.monotonic() + LONGEST_WAIT_SECONDS
         before, now = -1.0, self._clock()
         while now != before and time.monotonic() < deadline:
-            time.sleep(rest_seconds)
+            time.sleep(IDLE_SECONDS)
             before, now = now, self._clock()
         user = system = 0
         for pid in self.pids():

@@ -25,9 +25,6 @@ START_SECONDS = 30.0
 
 _POLL_SECONDS = 0.02
 
-_STARTED_SECONDS = 0.3
-"""Processes that did nothing for so long have all started."""
-
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -77,7 +74,7 @@ def serving(peer: Peer, redis_url: str, peers: Path, *, workers: int = 1) -> Ite
                 _wait_until_listening(port, pid, Path(scratch))
             tree = Tree(tuple(pids))
             if workers > 1:
-                tree.cpu(rest_seconds=_STARTED_SECONDS)  # one that listens does not say that all do
+                tree.settle()  # one that listens does not say that all do
             yield Running(peer, place, tree)
 
 
