@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.compare import Comparison
+from bench.compare import Comparison, Rounds
 from bench.curve import Curve
 from bench.disjoint import unheard_us
 from bench.loadgen.course import Course
@@ -104,8 +104,8 @@ def test_nobody_listens_on_a_free_port() -> None:
 
 def test_who_cannot_do_a_work_is_not_asked_again() -> None:
     """A tenth lost, or a failure, is enough; one message in a hundred is not."""
-    tried = {"a": [{CPU: 1.0, "lost %": 10.0}], "b": [None], "c": [{CPU: 1.0, "lost %": 1.0}]}
-    comparison = Comparison(cases={"steady": {**tried}})
+    tried: dict[str, Rounds] = {"a": [{CPU: 1.0, "lost %": 10.0}], "b": [None], "c": [{CPU: 1.0, "lost %": 1.0}]}
+    comparison = Comparison(cases={"steady": tried})
     assert [name for name in "abcd" if comparison.is_hopeless("steady", name)] == ["a", "b"]
 
 
