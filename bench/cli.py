@@ -1,4 +1,7 @@
-"""The commands of `python -m bench`."""
+"""The commands of `python -m bench`.
+
+What draws is imported when there is something to draw: it takes longer to load than all the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import ipaddress
 import signal
 import socket
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -13,9 +18,10 @@ from typing import Annotated, NoReturn
 import typer
 from redis.exceptions import RedisError
 
-from bench import plots, screen, tables
+from bench import screen, tables
 from bench.compare import Comparison, installed
 from bench.compare import compare as run_comparison
+from bench.interrupt import interruptible
 from bench.loadgen.dialect import PLAIN, SOCKET_IO, Target, parse_target
 from bench.loadgen.limits import descriptors_for
 from bench.loadgen.publisher import Door
@@ -33,6 +39,9 @@ from bench.works import FULL, SMOKE
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 OWN_HOST = "--i-own-this-host"
+
+INTERRUPTED = 130
+"""What a shell gives for a command that Ctrl-C ended."""
 
 
 @app.callback()
@@ -84,15 +93,25 @@ def load(
         at_once=at_once,
     )
     server = find_server(target.port) if _is_loopback(target.host) else None
-    with screen.progress() as say:
+    with screen.progress() as say, interruptible() as interrupt:
         try:
-            result = measure(work, server, redis_url, say)
-        except (OSError, RuntimeError, RedisError) as error:
+            result = measure(work, server, redis_url, say, stop=interrupt.is_asked)
+        except (OSError, RuntimeError, RedisError, ValueError) as error:
             _fail(str(error))
     screen.show_load(result, work)
     parameters = {"url": url, "clients": clients, "channels": channels, "rate": rate, "seconds": seconds, "size": size}
-    path = save("load", {"environment": environment(), "parameters": parameters, "result": result.as_json()}, results)
+    made = environment()
+    content = {"environment": made, "parameters": parameters, "interrupted": interrupt.is_asked()}
+    path = save("load", content | {"result": result.as_json()}, results)
     screen.show_path(path)
+    if result.counts is not None:
+        what = f"{clients:,} clients, {channels:,} channels, {rate:,g} messages/s of {size:,} B for {seconds:g} s"
+        from bench.plots.load import plot_load
+
+        for plot in plot_load(result.counts, result.moments, made, results, what=what):
+            screen.show_path(plot)
+    if interrupt.is_asked():
+        raise typer.Exit(INTERRUPTED)
     if result.refused:
         _fail(f"{result.refused} clients were not served: {result.reason}")
 
@@ -103,6 +122,10 @@ def compare(
     only: Annotated[list[str] | None, typer.Option(help="Only servers with this in their name; repeatable.")] = None,
     case: Annotated[list[str] | None, typer.Option(help="Only this work; repeatable.")] = None,
     peers_dir: Annotated[Path, typer.Option(help="Where the peers are installed.")] = DEFAULT_DIRECTORY,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to publish, in works with a rate.")] = FULL.seconds,
+    every_round: Annotated[
+        bool, typer.Option("--every-round", help="Ask also those again who lost a tenth of a work or failed.")
+    ] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="Tiny amounts; the numbers mean nothing.")] = False,
     results: Annotated[Path, typer.Option(help="Where to write.")] = RESULTS,
 ) -> None:
@@ -114,25 +137,32 @@ def compare(
         _fail(f"there is no work named {min(unknown)!r}; there are {', '.join(one.name for one in ALL_CASES)}")
     comparison = Comparison(peers=said)
     path = results / "compare.json"
+    made = environment()
 
     def keep() -> None:
-        save("compare", {"environment": environment(), "rounds": rounds, **comparison.as_json()}, results)
+        save("compare", {"environment": made, "rounds": rounds, **comparison.as_json()}, results)
 
-    with screen.progress() as say:
+    with _to_the_end_or_ctrl_c() as ended, screen.progress() as say:
         run_comparison(
             contenders,
             comparison,
             rounds=rounds,
-            amounts=SMOKE if smoke else FULL,
+            amounts=SMOKE if smoke else replace(FULL, seconds=seconds),
             peers=peers_dir,
             cases=case or (),
+            spare_hopeless=not every_round,
             say=say,
-            after_case=keep,
+            after_step=keep,
         )
+    if not comparison.cases:
+        raise typer.Exit(INTERRUPTED)
     tables.show(comparison)
     screen.show_path(path)
-    for plot in plots.plot_comparison(comparison, results):
+    from bench.plots.compare import plot_comparison
+
+    for plot in plot_comparison(comparison, made, results):
         screen.show_path(plot)
+    ended()
 
 
 @app.command()
@@ -147,11 +177,14 @@ def scale(
         typer.echo(f"the descriptor limit (ulimit -Hn) allows {fit} connections: larger steps are left out")
         steps = replace(steps, connections=[count for count in steps.connections if count <= fit])
     found = []
-    with screen.progress() as say:
+    made = environment()
+    with _to_the_end_or_ctrl_c() as ended, screen.progress() as say:
         for curve in curves(steps, DEFAULT_DIRECTORY, say):
             found.append(curve)
-            content = {"environment": environment(), "curves": [one.as_json() for one in found]}
+            content = {"environment": made, "curves": [one.as_json() for one in found]}
             path = save("scale", content, results)
+    if not found:
+        raise typer.Exit(INTERRUPTED)
     for curve in found:
         screen.table(
             curve.title,
@@ -161,8 +194,11 @@ def scale(
         )
         screen.console.print(curve.sentence(), soft_wrap=True)
     screen.show_path(path)
-    for plot in plots.plot_curves(found, results):
+    from bench.plots.scale import plot_curves
+
+    for plot in plot_curves(found, made, results):
         screen.show_path(plot)
+    ended()
 
 
 @app.command()
@@ -193,6 +229,22 @@ def _is_loopback(host: str) -> bool:
     except OSError as error:
         _fail(f"{host}: {error.strerror}")
     return all(ipaddress.ip_address(address[4][0]).is_loopback for address in addresses)
+
+
+@contextmanager
+def _to_the_end_or_ctrl_c() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C end the block, so that what there is is shown; gives what then makes an exit status of it."""
+    interrupted = False
+
+    def ended() -> None:
+        if interrupted:
+            raise typer.Exit(INTERRUPTED)
+
+    try:
+        yield ended
+    except KeyboardInterrupt:
+        interrupted = True
+        screen.console.print("interrupted: this is what there is so far")
 
 
 def _fail(reason: str) -> NoReturn:

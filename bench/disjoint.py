@@ -10,16 +10,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.loadgen.run import Load
-from bench.measure import measure
+from bench.measure import Say, measure, silent
 from bench.peers.registry import MUX, PER_CHANNEL, Peer
 from bench.servers import serving
-from bench.works import Amounts, Figures
+from bench.works import Amounts, Case, Figures
 
+DISJOINT = "disjoint"
+DISJOINT_CASE = Case(
+    DISJOINT,
+    "4,000 messages a second over 1,000 channels, spread over 1, 2 and 4 processes",
+    lambda a: None,
+    unit="us CPU/message",
+)
 PROCESSES = (1, 2, 4)
 CONTENDERS: tuple[Peer, ...] = (MUX, PER_CHANNEL)
 
 
-def run_disjoint(peer: Peer, processes: int, redis_url: str, peers: Path, amounts: Amounts) -> Figures:
+def run_disjoint(
+    peer: Peer, processes: int, redis_url: str, peers: Path, amounts: Amounts, say: Say = silent
+) -> Figures:
     """Run so many processes of a server, each with its share of the clients, a channel to each client."""
     with serving(peer, redis_url, peers, workers=processes) as running:
         load = Load(
@@ -32,7 +41,7 @@ def run_disjoint(peer: Peer, processes: int, redis_url: str, peers: Path, amount
             door=running.door(amounts.size),
             longest=amounts.longest,
         )
-        result = measure(load, running.tree, redis_url)
+        result = measure(load, running.tree, redis_url, say)
     if result.refused:
         raise ConnectionError(f"{result.refused} clients were not served: {result.reason}")
     return {
@@ -40,6 +49,7 @@ def run_disjoint(peer: Peer, processes: int, redis_url: str, peers: Path, amount
         "Redis bytes/message": result.redis_bytes or 0.0,
         "us Redis CPU/message": result.redis_cpu_us or 0.0,
         "lost": float(result.lost),
+        "lost %": 100 * result.lost / max(1, result.expected),
         "p99 ms": (result.latency_ms or {}).get("p99", 0.0),
     }
 

@@ -8,9 +8,10 @@ What the server spends on connecting is in neither of the two readings around pu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
-from bench.loadgen.latencies import PERCENTILES, histogram
+from bench.loadgen.course import Moment
+from bench.loadgen.latencies import PERCENTILES, Counts, histogram
 from bench.loadgen.run import Delivery, Generator, Joined, Load
 from bench.meters import Cpu, RedisUse, Tree, redis_use
 
@@ -55,27 +56,45 @@ class Result:
     """Redis CPU per message published."""
     redis_bytes: float | None = None
     """Redis output per message published."""
+    moments: list[Moment] = field(default_factory=list)
+    counts: Counts | None = field(default=None, repr=False)
+    """All latencies, for a plot; not in a results file."""
 
     def as_json(self) -> dict[str, object]:
         """Return what goes into a results file."""
-        return asdict(self)
+        return asdict(replace(self, counts=None))
 
 
-def measure(load: Load, server: Tree | None, redis_url: str | None, say: Say = silent) -> Result:
-    """Connect, publish if there is anything to publish, and report.
+def measure(
+    load: Load,
+    server: Tree | None,
+    redis_url: str | None,
+    say: Say = silent,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> Result:
+    """Connect, publish if there is anything to publish and anybody to hear it, and report.
+
+    When stop() becomes true, what was published by then is reported.
 
     Raises:
         TimeoutError: nothing moves.
         ConnectionError: the connection that publishes broke, or publishing was refused.
     """
+
+    def connecting(count: int) -> None:
+        if stop():
+            raise KeyboardInterrupt  # there is nothing yet to report
+        say("connecting", count / load.clients, 0, 0, 0)
+
     rss = server.rss_bytes() if server else 0
     idle = server.cpu() if server else None
     with Generator(load) as generator:
-        joined = generator.connect(lambda count: say("connecting", count / load.clients, 0, 0, 0))
+        joined = generator.connect(connecting)
         before = server.cpu() if server else None
         rss_each = (server.rss_bytes() - rss) / max(1, joined.clients) if server else None
         handshake = (before - idle).total * 1e6 / max(1, joined.clients) if before and idle else None
-        if not load.messages:
+        if not load.messages or not joined.clients:
             return _result(load, joined, rss_each, handshake)
         redis_before = redis_use(redis_url) if redis_url else None
         expected = load.messages * load.clients / load.channels
@@ -83,7 +102,7 @@ def measure(load: Load, server: Tree | None, redis_url: str | None, say: Say = s
         def live(delivered: int, missing: int, p99_us: int) -> None:
             say("publishing", delivered / expected, delivered, missing, p99_us)
 
-        delivery = generator.publish(live)
+        delivery = generator.publish(live, stop=stop)
         used = server.cpu() - before if server and before else None
         redis_used = redis_use(redis_url) - redis_before if redis_url and redis_before else None
     return _result(load, joined, rss_each, handshake, delivery, used, redis_used)
@@ -134,4 +153,6 @@ def _result(
         cpu_share=used.total / seconds if used else None,
         redis_cpu_us=redis_used.cpu.total * 1e6 / messages if redis_used else None,
         redis_bytes=redis_used.output_bytes / messages if redis_used else None,
+        moments=delivery.moments,
+        counts=delivery.counts,
     )

@@ -22,6 +22,9 @@ import redis
 IDLE_SECONDS = 0.02
 """A clock that stood still for so long belongs to a program that waits."""
 
+SETTLED_SECONDS, SETTLED_SHARE = 0.3, 0.02
+"""Who used so little of a processor for so long has nothing left to load."""
+
 LONGEST_WAIT_SECONDS = 5.0
 """A server that never rests (timers, pings) is read after so long all the same."""
 
@@ -64,6 +67,14 @@ class Tree:
                 found.append(pid)
                 queue.extend(children.get(pid, ()))
         return found
+
+    def settle(self) -> None:
+        """Wait until the server has started: what watches over workers ticks, so it need not stand still."""
+        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+        before, now = 0.0, self._clock()
+        while now - before > SETTLED_SHARE * SETTLED_SECONDS and time.monotonic() < deadline:
+            time.sleep(SETTLED_SECONDS)
+            before, now = now, self._clock()
 
     def cpu(self) -> Cpu:
         """Wait until the server rests and return what it has used so far."""

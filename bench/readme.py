@@ -8,11 +8,16 @@ from typing import Any
 
 from bench import tables
 from bench.compare import Comparison
+from bench.curve import Curve
+from bench.losses import losses
 from bench.results import read
 from bench.works import FULL
 
 BEGIN = "<!-- bench: begin -->"
 END = "<!-- bench: end -->"
+
+PICTURES = "bench/results"
+"""Where the pictures are, seen from the README."""
 
 
 def write_section(path: Path, results: Path, *, check: bool) -> bool:
@@ -47,14 +52,15 @@ def section(results: Path) -> Iterator[str]:
     yield (
         "Medians; in brackets how many times mux' cost it is, or for mux how many times the limit's, paired within"
         " each round. The limit is a loop of `send()` of ready bytes. † lost messages, or did not deliver them within"
-        f" {FULL.longest:g} s of the last ({FULL.longest_burst:g} s where all are due at once)."
+        f" {FULL.longest:g} s of the last ({FULL.longest_burst:g} s where all are due at once). Who lost a tenth was"
+        " not asked again in the next round."
     )
-    first = list(tables.losers(comparison))
-    if first:
+    lost = list(losses(comparison))
+    if lost:
         yield ""
-        yield "Where mux is not first:"
+        yield "**Where mux is not first, and why**, with how many times mux' cost theirs is:"
         yield ""
-        yield from (f"- {sentence}" for sentence in first)
+        yield from (f"- {one.sentence()}" for one in lost)
     bad = list(tables.markdown_disjoint(comparison))
     if bad:
         yield ""
@@ -65,7 +71,9 @@ def section(results: Path) -> Iterator[str]:
         yield ""
         yield from bad
     yield ""
-    yield from (f"![{name}](bench/results/{name}.svg)" for name in ("compare", "scale") if _has(results, name))
+    yield f"![What the same work costs]({PICTURES}/compare.svg)"
+    if (results / "scale.json").exists():
+        yield from _scale(read(results / "scale.json"))
     yield ""
     yield _made_with(content, comparison)
 
@@ -74,8 +82,17 @@ def _rounds(count: int) -> str:
     return "1 round: no spread" if count == 1 else f"{count} rounds"
 
 
-def _has(results: Path, name: str) -> bool:
-    return (results / f"{name}.svg").exists()
+def _scale(content: dict[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"How cost grows (`{content['environment']['command']}`, commit {content['environment']['commit']}):"
+    yield ""
+    yield "| | law fitted | |"
+    yield "|---|---|---|"
+    for curve in map(Curve.from_json, content["curves"]):
+        bend = f"bends: {curve.why}" if curve.bends else ""
+        yield f"| {curve.title}, {curve.y_label} | {curve.law} | {bend} |"
+    yield ""
+    yield f"![How cost grows]({PICTURES}/scale.svg)"
 
 
 def _made_with(content: dict[str, Any], comparison: Comparison) -> str:

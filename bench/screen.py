@@ -44,7 +44,7 @@ def progress(title: str = "") -> Iterator[Say]:
             bar.update(task, description=f"{title} {what}".strip(), completed=done, live=live)
 
         yield say
-        bar.update(task, completed=1.0)
+        bar.update(task, completed=1.0, live="")
 
 
 class _Rate:

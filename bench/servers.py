@@ -72,9 +72,10 @@ def serving(peer: Peer, redis_url: str, peers: Path, *, workers: int = 1) -> Ite
         with _processes(commands, Path(scratch), peers) as pids:
             for pid in pids:
                 _wait_until_listening(port, pid, Path(scratch))
+            tree = Tree(tuple(pids))
             if workers > 1:
-                time.sleep(1.0)  # one that listens does not say that all do
-            yield Running(peer, place, Tree(tuple(pids)))
+                tree.settle()  # one that listens does not say that all do
+            yield Running(peer, place, tree)
 
 
 def free_port() -> int:

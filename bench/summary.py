@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
-from bench.compare import DISJOINT, LIMIT, Comparison, Rounds
+from bench.compare import LIMIT, Comparison, Rounds
+from bench.disjoint import DISJOINT, DISJOINT_CASE
 from bench.peers.registry import MUX
 from bench.works import CASES, CPU, Case
 
-DISJOINT_CASE = Case(
-    DISJOINT,
-    "4,000 messages a second over 1,000 channels, spread over 1, 2 and 4 processes",
-    lambda a: None,
-    unit="us CPU/message",
-)
 ALL_CASES = (*CASES, DISJOINT_CASE)
 
 
@@ -40,6 +35,8 @@ class Row:
     to_limit: Spread | None
     details: dict[str, float]
     """Medians of all other figures."""
+    why_failed: str = ""
+    """What it said in the last round in which it failed."""
 
     @property
     def lost(self) -> float:
@@ -52,6 +49,7 @@ def rows(comparison: Comparison, case: Case) -> list[Row]:
     results = comparison.cases.get(case.name, {})
     first = MUX.name if case.name != DISJOINT else f"{MUX.name} x1"
     found = [_row(name, rounds, results.get(first), results.get(LIMIT), case) for name, rounds in results.items()]
+    found = [replace(row, why_failed=comparison.failures.get(f"{case.name}: {row.name}", "")) for row in found]
     return sorted(found, key=lambda row: (row.value is None, row.value.median if row.value else 0.0))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from bench import screen
-from bench.compare import DISJOINT, LIMIT, Comparison
-from bench.disjoint import PROCESSES, unheard_us
+from bench.compare import LIMIT, Comparison
+from bench.disjoint import DISJOINT, PROCESSES, unheard_us
 from bench.peers.registry import MUX
 from bench.screen import number
 from bench.summary import ALL_CASES, Row, Spread, rows
@@ -23,15 +24,8 @@ _EXTRA = {
     DISJOINT: ("Redis bytes/message", "us Redis CPU/message", "p99 ms"),
 }
 
-_WHY = {
-    "steady": "Everybody is bound by one `send()` a client; what is around it is C there and Python here.",
-    "many": "A message goes to one client, so parsing, routing and one `send()` are all there is.",
-    "many-flat-out": "A message goes to one client, so parsing, routing and one `send()` are all there is.",
-    "echo": "With few messages under way there is nothing to coalesce, and each step is Python's.",
-    "churn": "Letting a client in is HTTP: Sanic parses and routes it in Python.",
-    "storm": "Letting a client in is HTTP: Sanic parses and routes it in Python.",
-}
-"""Why mux may not be first; said only where it is not."""
+_CELL = 60
+"""Characters of a reason in a table; the whole of it follows below on the screen, and is in the results file."""
 
 
 def show(comparison: Comparison) -> None:
@@ -81,20 +75,6 @@ def markdown_disjoint(comparison: Comparison) -> Iterator[str]:
         yield f"| {name}, Redis output bytes a message | {' | '.join(map(number, out))} | {number(more)} |"
 
 
-def losers(comparison: Comparison) -> Iterator[str]:
-    """Give a sentence for each case in which mux is not first: who is ahead, and why."""
-    for case in ALL_CASES[:-1]:
-        found = [row for row in rows(comparison, case) if row.name != LIMIT and row.to_mux is not None]
-        ahead = []
-        for row in found:
-            if row.name == MUX.name:
-                break
-            if row.to_mux is not None and not row.lost:
-                ahead.append(f"{row.name} ({number(row.to_mux.median, 2)} x)")
-        if ahead:
-            yield f"**{case.name}**: {', '.join(ahead)}. {_WHY.get(case.name, '')}".strip()
-
-
 def _heading(case: Case) -> str:
     unit = case.unit.replace("us ", "µs ")
     return f"{case.name}<br>{unit}"
@@ -104,7 +84,7 @@ def _cell(row: Row | None, name: str) -> str:
     if row is None:
         return ""
     if row.value is None:
-        return "failed"
+        return _failed(row)
     text = number(row.value.median)
     if name == MUX.name and row.to_limit is not None:
         text = f"**{text}** ({number(row.to_limit.median, 2)} x limit)"
@@ -115,13 +95,20 @@ def _cell(row: Row | None, name: str) -> str:
     return text
 
 
+def _failed(row: Row) -> str:
+    """Return why there is no figure, as long as a cell may be."""
+    if not row.why_failed:
+        return "failed"
+    return f"failed: {textwrap.shorten(row.why_failed.replace('|', '/'), _CELL, placeholder=' …')}"
+
+
 def _columns(case: Case) -> list[str]:
     limit = ["x limit"] if case.has_limit else []
     return ["server", case.unit, "least to most", "x mux", *limit, *_EXTRA.get(case.name, ()), "lost"]
 
 
 def _cells(case: Case, row: Row) -> list[str]:
-    cells = [row.name, number(row.value.median) if row.value else "failed", _range(row.value), _times(row.to_mux)]
+    cells = [row.name, number(row.value.median) if row.value else _failed(row), _range(row.value), _times(row.to_mux)]
     if case.has_limit:
         cells.append(_times(row.to_limit))
     cells += [number(row.details.get(key)) for key in _EXTRA.get(case.name, ())]

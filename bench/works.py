@@ -41,16 +41,16 @@ class Amounts:
     disjoint_channels: int
     disjoint_rate: float
     size: int = 128
-    longest: float = 8.0
+    longest: float = 5.0
     """Seconds after the schedule until a server that does not keep up is given up; the rest counts as lost."""
-    longest_burst: float = 30.0
+    longest_burst: float = 20.0
     """The same where all is due at once."""
 
 
 FULL = Amounts(
     clients=1000,
     burst_messages=1000,
-    seconds=3,
+    seconds=2,
     steady_rate=100,
     channels=5000,
     many_rate=10_000,
@@ -58,7 +58,7 @@ FULL = Amounts(
     echo_clients=50,
     echo_rate=4000,
     idle=2000,
-    churned=1000,
+    churned=500,
     storm=5000,
     disjoint_channels=1000,
     disjoint_rate=4000,
@@ -181,6 +181,7 @@ def figures(result: Result) -> Figures:
         CPU: result.cpu_us or 0.0,
         "delivered/s": result.delivered_per_second,
         "lost": float(result.lost),
+        "lost %": 100 * result.lost / max(1, result.expected),
         "duplicated": float(result.duplicated),
         "reordered": float(result.reordered),
         "CPU share": result.cpu_share or 0.0,
@@ -215,6 +216,7 @@ def _run_churn(running: Running, redis_url: str, amounts: Amounts) -> Figures:
         "us Redis CPU": redis_used.cpu.total * 1e6 / pairs,
         "pairs/s": done.pairs / done.seconds,
         "lost": float(result.lost),
+        "lost %": 100 * result.lost / max(1, result.expected),
     } | {f"{name} ms": value for name, value in (result.latency_ms or {}).items()}
 
 

@@ -9,6 +9,7 @@ server's CPU, and adds up to NAP_SECONDS to a latency.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -163,7 +164,7 @@ class Crowd:
         if event & select.EPOLLOUT:
             error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
-                self._refuse(fd, f"connecting failed: error {error}")
+                self._refuse(fd, f"connecting failed: {os.strerror(error)}")
                 return
             self._write(client, self._target.request(self._channel(joining.index)))
             self._epoll.modify(fd, select.EPOLLIN)

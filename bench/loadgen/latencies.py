@@ -59,6 +59,13 @@ def quantile(counts: Counts, percent: float) -> int:
     return _value(at)
 
 
+def percentiles(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return shares from 0 to 1, and for each the microseconds that so many were not slower than."""
+    at = np.flatnonzero(counts)
+    shares = np.cumsum(counts[at]) / counts.sum()
+    return shares, np.array([_value(int(bucket)) for bucket in at], dtype=np.int64)
+
+
 def histogram(counts: Counts) -> HdrHistogram:
     """Return an HDR histogram of microseconds with three significant digits."""
     result = HdrHistogram(1, LONGEST_US, 3)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import select
 import socket
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from bench.loadgen.schedule import Schedule
@@ -106,8 +107,8 @@ class Publisher:
     _tail: bytes = b""
     _unsent: bytearray = field(default_factory=bytearray)
 
-    def run(self, schedule: Schedule) -> Published:
-        """Publish everything and wait for the answers.
+    def run(self, schedule: Schedule, stop: Callable[[], bool] = lambda: False) -> Published:
+        """Publish everything, or what there is until stop() is true, and wait for the answers.
 
         Raises:
             TimeoutError: nothing moved for 60 s.
@@ -120,6 +121,8 @@ class Publisher:
             poll.register(connection, select.POLLIN)
             moved = time.monotonic()
             while confirmed < schedule.messages:
+                if stop():
+                    schedule = replace(schedule, messages=made)
                 if len(self._unsent) < _READ_BYTES:
                     made, behind = self._make(schedule, made)
                     result.late_us = max(result.late_us, behind)

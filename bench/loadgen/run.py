@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from bench.loadgen.course import Course, Moment
 from bench.loadgen.dialect import PLAIN, Dialect, Target
 from bench.loadgen.latencies import Counts, quantile
 from bench.loadgen.publisher import Door, Published
@@ -27,8 +28,13 @@ from bench.loadgen.schedule import Schedule
 from bench.loadgen.stamp import now_us
 from bench.loadgen.worker import CrowdReport, Live, crowd_worker, publisher_worker
 
-AHEAD_US = 300_000
+AHEAD_US = 100_000
 """How far in the future the start is: time for all processes to prepare."""
+
+AHEAD_MANY_US = 300_000
+"""The same for thousands of clients."""
+
+_MANY = 1000
 
 SPAWN = multiprocessing.get_context("forkserver")
 """Every process is forked from one that has imported the generator and done nothing else."""
@@ -75,6 +81,7 @@ class Delivery:
     """From the start of the schedule to the last delivery."""
     published: Published
     counts: Counts = field(repr=False)
+    moments: list[Moment] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,22 +141,50 @@ class Generator:
             reason=next((report.reason for report in reports if report.reason), ""),
         )
 
-    def publish(self, live: Callable[[int, int, int], None] = lambda delivered, missing, p99_us: None) -> Delivery:
-        """Run the schedule; live is told deliveries, messages passed over and the p99 in microseconds, so far."""
+    def publish(
+        self,
+        live: Callable[[int, int, int], None] = lambda delivered, missing, p99_us: None,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Delivery:
+        """Run the schedule, to its end or until stop() is true: then what was published by then is all there is.
+
+        live is told deliveries, messages passed over and the p99 in microseconds, so far.
+        """
         load = self._load
         schedule = Schedule(channels=load.channels, messages=load.messages, rate=load.rate)
-        schedule = replace(schedule, start_us=now_us() + AHEAD_US)
+        schedule = replace(schedule, start_us=now_us() + (AHEAD_US if load.clients < _MANY else AHEAD_MANY_US))
         for connection in [*self._crowds, *([self._publisher] if self._publisher else [])]:
             connection.send(schedule)
 
+        course = Course(schedule.start_us)
+
         def tell(lives: list[Live]) -> None:
             counts: Counts = np.sum([one.counts for one in lives], axis=0)
-            live(sum(one.delivered for one in lives), sum(one.missing for one in lives), quantile(counts, 99))
+            delivered = sum(one.delivered for one in lives)
+            course.take(now_us(), delivered, counts)
+            live(delivered, sum(one.missing for one in lives), quantile(counts, 99))
 
-        reports = self._collect(tell, schedule.seconds + load.longest + 30)
-        published = Published(schedule.messages, schedule.seconds, max(report.late_us for report in reports))
-        if self._publisher is not None:
+        published: Published | None = None
+
+        def shorten() -> bool:
+            nonlocal published
+            if not stop():
+                return False
+            if self._publisher is not None:
+                self._publisher.send("stop")
+                published = _received(self._publisher)
+            for crowd in self._crowds:
+                crowd.send(published.messages if published else None)
+            return True
+
+        reports = self._collect(tell, schedule.seconds + load.longest + 30, shorten)
+        if self._publisher is None:
+            sent = max(report.sent for report in reports)
+            published = Published(sent, schedule.seconds, max(report.late_us for report in reports))
+        elif published is None:
             published = _received(self._publisher)
+        schedule = replace(schedule, messages=published.messages)
         return Delivery(
             expected=sum(schedule.published(index % load.channels) for index in range(load.clients)),
             delivered=sum(report.delivered for report in reports),
@@ -161,6 +196,7 @@ class Generator:
             seconds=max(report.last_us - schedule.start_us for report in reports) / 1e6,
             published=published,
             counts=np.sum([report.counts for report in reports], axis=0),
+            moments=course.moments,
         )
 
     def _start(self, worker: Callable[..., None], *arguments: object) -> Connection[Any, Any]:
@@ -171,11 +207,16 @@ class Generator:
         self._processes.append(process)
         return ours
 
-    def _collect(self, live: Callable[[list[Live]], None], patience: float) -> list[CrowdReport]:
+    def _collect(
+        self, live: Callable[[list[Live]], None], patience: float, shorten: Callable[[], bool] = lambda: False
+    ) -> list[CrowdReport]:
         deadline = time.monotonic() + patience + 30
         lives: dict[int, Live] = {}
         reports: dict[int, CrowdReport] = {}
+        is_short = False
         while len(reports) < len(self._crowds):
+            # Every crowd tells how it goes, so this is soon looked at again.
+            is_short = is_short or shorten()
             ready = wait(self._crowds, max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise TimeoutError("a process of the load generator says nothing")
@@ -192,7 +233,10 @@ class Generator:
 
 
 def _received(connection: Connection[Any, Any]) -> Any:  # what the other process sends is its business
-    said = connection.recv()
+    try:
+        said = connection.recv()
+    except EOFError:
+        raise ChildProcessError("a process of the load generator has ended") from None
     if isinstance(said, Exception):
         raise said
     return said

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ class CrowdReport:
     reordered: int = 0
     other: int = 0
     closed: int = 0
+    sent: int = 0
+    """Messages its clients published."""
     late_us: int = 0
     last_us: int = 0
     counts: Counts = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
@@ -58,6 +61,7 @@ class CrowdReport:
 
 def publisher_worker(pipe: Connection[Any, Any], load: Load) -> None:
     """Publish when told to."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted is the one that started this
     gc.disable()  # it makes no cycles, and a pass would be taken for lateness
     limit = Limit(load) if load.limit else None
     pipe.send("ready")
@@ -68,13 +72,17 @@ def publisher_worker(pipe: Connection[Any, Any], load: Load) -> None:
                 pipe.send(limit.run(schedule))
             else:
                 assert load.door is not None, "without a door there is no publisher"
-                pipe.send(Publisher(load.door, load.message_bytes).run(schedule))
+                done = Publisher(load.door, load.message_bytes).run(schedule, pipe.poll)
+                if pipe.poll():
+                    pipe.recv()  # "stop", which may also come when it has just ended
+                pipe.send(done)
         except (OSError, RuntimeError) as error:
             pipe.send(error)
 
 
 def crowd_worker(pipe: Connection[Any, Any], load: Load, channels: list[int]) -> None:
     """Connect, and receive schedule after schedule."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.disable()
     worker = _CrowdWorker(pipe, load, channels)
     while True:
@@ -111,21 +119,24 @@ class _CrowdWorker:
     def receive(self, schedule: Schedule) -> CrowdReport:
         frames = self._crowd.frames
         tally = frames.tally
-        expected = sum(map(schedule.published, self._channels))
-        end_us = schedule.due_us(max(0, schedule.messages - 1))
+        expected, end_us = self._aim(schedule)
         clients_publish = self._load.door is None and not self._load.limit
         sender = _Sender(self._crowd, schedule) if clients_publish else None
         seen, last_us = -1, 0
 
         def until() -> float:
-            nonlocal seen, last_us
+            nonlocal seen, last_us, schedule, expected, end_us
+            if self._is_time_to_tell() and self._pipe.poll():
+                published = self._pipe.recv()
+                schedule = replace(schedule, messages=sender.stop() if sender else published)
+                expected, end_us = self._aim(schedule)
             wait = _TURN_SECONDS if sender is None else sender.send()
             now = now_us()
             if tally.delivered != seen:
                 seen, last_us = tally.delivered, now
-                if seen >= expected and now >= end_us:
-                    return -1.0
-            elif now - max(last_us, end_us) > self._load.patience * 1e6:
+            if seen >= expected and now >= end_us:
+                return -1.0
+            if now - max(last_us, end_us) > self._load.patience * 1e6:
                 return -1.0
             if now - end_us > self._load.longest * 1e6:
                 return -1.0
@@ -141,10 +152,15 @@ class _CrowdWorker:
             reordered=tally.reordered,
             other=frames.other,
             closed=len(frames.closed),
+            sent=sender.sent if sender else 0,
             late_us=sender.late_us if sender else 0,
             last_us=last_us,
             counts=frames.latencies.counts(),
         )
+
+    def _aim(self, schedule: Schedule) -> tuple[int, int]:
+        """Return how many deliveries there will be, and when the last is due."""
+        return sum(map(schedule.published, self._channels)), schedule.due_us(max(0, schedule.messages - 1))
 
     def _drain(self) -> None:
         """Look once more: a duplicate may follow the last message."""
@@ -152,10 +168,12 @@ class _CrowdWorker:
         self._crowd.receive(lambda: deadline - time.monotonic())
 
     def _tell(self, live: Callable[[], Live]) -> None:
-        now = time.monotonic()
-        if now - self._live_at >= LIVE_SECONDS:
-            self._live_at = now
+        if self._is_time_to_tell():
+            self._live_at = time.monotonic()
             self._pipe.send(live())
+
+    def _is_time_to_tell(self) -> bool:
+        return time.monotonic() - self._live_at >= LIVE_SECONDS
 
     def _new_crowd(self) -> Crowd:
         load = self._load
@@ -168,7 +186,7 @@ class _Sender:
     def __init__(self, crowd: Crowd, schedule: Schedule) -> None:
         self._crowd = crowd
         self._schedule = schedule
-        self._sent = 0
+        self.sent = 0
         self.late_us = 0
 
     def send(self) -> float:
@@ -176,14 +194,19 @@ class _Sender:
         schedule = self._schedule
         now = now_us()
         due = schedule.due_by(now)
-        if due > self._sent and schedule.rate:
-            self.late_us = max(self.late_us, now - schedule.due_us(self._sent))
+        if due > self.sent and schedule.rate:
+            self.late_us = max(self.late_us, now - schedule.due_us(self.sent))
         # In a burst a server must be given time to read.
-        until = min(due, self._sent + 256)
-        for k in range(self._sent, until):
+        until = min(due, self.sent + 256)
+        for k in range(self.sent, until):
             sequence, channel = divmod(k, schedule.channels)
             self._crowd.send(channel, sequence, schedule.due_us(k))
-        self._sent = until
-        if self._sent == schedule.messages:
+        self.sent = until
+        if self.sent == schedule.messages:
             return _TURN_SECONDS
-        return min(_TURN_SECONDS, max(0.0, (schedule.due_us(self._sent) - now_us()) / 1e6))
+        return min(_TURN_SECONDS, max(0.0, (schedule.due_us(self.sent) - now_us()) / 1e6))
+
+    def stop(self) -> int:
+        """Send nothing more; return how many messages there were."""
+        self._schedule = replace(self._schedule, messages=self.sent)
+        return self.sent

@@ -28,8 +28,12 @@ async def feed(socket: WebSocket, channel: str, channels: ChannelsPlugin) -> Non
             pass
 
 
+# A channel from the start subscribes before anybody comes. Else the first clients, when they come at once, each open
+# a connection for the one PubSub there is, and all but the last stay deaf (litestar 2.25, redis-py 7.4).
 plugin = ChannelsPlugin(
-    backend=RedisChannelsPubSubBackend(redis=Redis.from_url(redis_url)), arbitrary_channels_allowed=True
+    backend=RedisChannelsPubSubBackend(redis=Redis.from_url(redis_url)),
+    channels=["started"],
+    arbitrary_channels_allowed=True,
 )
 app = Litestar([feed], plugins=[plugin])
 uvicorn.run(

@@ -62,6 +62,8 @@ class Peer:
     """Where to publish messages of so many bytes."""
     published: str = RAW
     """The same in words, for the table."""
+    language: str = "Python"
+    """What it is written in, its own part at least."""
     copies: bool = False
     """More processes are more copies of it that share a port."""
 
@@ -230,6 +232,7 @@ PEERS = (
     ),
     Peer(
         name="ws + ioredis",
+        language="Node",
         command=_node("ws_ioredis.js"),
         absent=_no_node,
         install=NODE_INSTALL,
@@ -237,6 +240,7 @@ PEERS = (
     ),
     Peer(
         name="Socket.IO",
+        language="Node",
         command=_node("socketio_redis.js"),
         absent=_no_node,
         install=NODE_INSTALL,
@@ -248,6 +252,7 @@ PEERS = (
     ),
     Peer(
         name="nchan",
+        language="C",
         command=_nchan,
         absent=_no_nchan,
         install=NGINX_INSTALL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import threading
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bench.loadgen.dialect import Target
 from bench.loadgen.publisher import Door
 from bench.loadgen.run import Delivery, Generator, Load
+from bench.servers import Running
 from tests.bench.lying_server import frame, lying_server
 
 MESSAGES = 20
@@ -91,3 +93,29 @@ def test_messages_of_another_channel_are_not_counted() -> None:
 
     delivery = run(mix_up)
     assert (delivery.lost, delivery.other) == (CLIENTS, CLIENTS)
+
+
+@pytest.mark.parametrize("through_redis", [True, False])
+def test_what_is_stopped_early_is_counted_as_far_as_it_went(mux: Running, redis_url: str, through_redis: bool) -> None:
+    """Who presses Ctrl-C learns what became of the messages published by then, and none is taken for lost."""
+    load = Load(
+        target=mux.target,
+        clients=4,
+        channels=2,
+        messages=60_000,
+        rate=1000,
+        door=Door(url=redis_url) if through_redis else None,
+        processes=2 if through_redis else 1,
+    )
+    has_begun = threading.Event()
+
+    def live(delivered: int, missing: int, p99_us: int) -> None:
+        if delivered:
+            has_begun.set()
+
+    with Generator(load) as generator:
+        generator.connect()
+        delivery = generator.publish(live, stop=has_begun.is_set)
+    assert 0 < delivery.published.messages < load.messages
+    assert delivery.delivered == delivery.expected == 2 * delivery.published.messages
+    assert (delivery.lost, delivery.duplicated, delivery.reordered) == (0, 0, 0)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench.compare import Comparison
+from bench.compare import Comparison, Rounds
+from bench.curve import Curve
 from bench.disjoint import unheard_us
+from bench.loadgen.course import Course
 from bench.meters import find_server
+from bench.plots.compare import plot_comparison
 from bench.readme import write_section
-from bench.scale import Curve
 from bench.summary import rows
+from bench.tables import markdown
 from bench.works import CASES, CPU
 
 STEADY = next(case for case in CASES if case.name == "steady")
@@ -96,3 +100,35 @@ def test_readme_without_markers_is_refused(tmp_path: Path) -> None:
 def test_nobody_listens_on_a_free_port() -> None:
     """A server that cannot be seen is None, not an empty tree."""
     assert find_server(9) is None
+
+
+def test_who_cannot_do_a_work_is_not_asked_again() -> None:
+    """A tenth lost, or a failure, is enough; one message in a hundred is not."""
+    tried: dict[str, Rounds] = {"a": [{CPU: 1.0, "lost %": 10.0}], "b": [None], "c": [{CPU: 1.0, "lost %": 1.0}]}
+    comparison = Comparison(cases={"steady": tried})
+    assert [name for name in "abcd" if comparison.is_hopeless("steady", name)] == ["a", "b"]
+
+
+def test_a_failure_is_told_in_its_cell(tmp_path: Path) -> None:
+    """A table has the reason where the figure would be, cut to the size of a cell; a plot names who failed."""
+    comparison = Comparison(
+        peers={"mux": {"published": "raw PUBLISH"}, "b": {"published": "raw PUBLISH"}},
+        cases={"steady": {"mux": [{CPU: 2.0, "lost": 0.0}], "b": [None]}},
+        failures={"steady: b": "7 of 9 clients were not served: HTTP/1.1 503 | " + "x" * 100},
+    )
+    text = "\n".join(markdown(comparison))
+    assert "| b | failed: 7 of 9 clients were not served: HTTP/1.1 503 / … |" in text
+    made = {"versions": {}, "commit": "c", "date": "2000-01-01", "cpus": 1, "cpu": "x", "system": "y", "command": "z"}
+    _, svg = plot_comparison(comparison, made, tmp_path)
+    assert ">failed</text>" in svg.read_text()
+
+
+def test_course_tells_what_came_between_two_looks() -> None:
+    """Not what came since the start; and what is told too soon waits for the next."""
+    course = Course(1_000_000)
+    for at_us, delivered in ((1_500_000, 50), (1_600_000, 60), (2_000_000, 100)):
+        counts = np.zeros(5000, dtype=np.int64)
+        counts[10], counts[40] = 50, delivered - 50
+        course.take(at_us, delivered, counts)
+    assert [(moment.seconds, moment.delivered_per_second) for moment in course.moments] == [(0.5, 100.0), (1.0, 100.0)]
+    assert [moment.p99_us for moment in course.moments] == [10, 40]
