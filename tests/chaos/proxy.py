@@ -199,7 +199,7 @@ class Proxy:
     async def _run(self, link: Link, reader: asyncio.StreamReader) -> None:
         try:
             await link.run(reader, self._target, self.up, self.down)
-        except* (OSError, RuntimeError):  # uvloop raises RuntimeError on a closed handle
+        except* (OSError, RuntimeError, ValueError):  # of a closed handle uvloop raises one of the last two
             link.reset()  # what one side did, the other sees
         finally:
             del self._links[link]
