@@ -136,9 +136,10 @@ class Fleet:
         self._tick()
 
     async def aclose(self) -> None:
-        """Say goodbye, and end what is going on; before the broker is closed."""
+        """Finish what was asked, within half a second, say goodbye, and end; before the broker is closed."""
         if not self._is_open:
             return
+        await asyncio.gather(*self._inquiries.values(), return_exceptions=True)
         self._is_open = False
         self._say(Bye(self._myself))
         for timer in (self._timer, self._beat_timer):
@@ -146,10 +147,6 @@ class Fleet:
                 timer.cancel()
         self._observer.look(None)
         self._respondent.close()
-        inquiries = list(self._inquiries.values())
-        for inquiry in inquiries:
-            inquiry.cancel()
-        await asyncio.gather(*inquiries, return_exceptions=True)
 
     async def stats(self) -> Report:
         """Return the numbers of every process, their sum, and who did not answer; takes half a second at most.
