@@ -66,10 +66,12 @@ def markdown_disjoint(comparison: Comparison) -> Iterator[str]:
         ordered = [found.get(f"{name} x{processes}") for processes in PROCESSES]
         if any(row is None or row.value is None for row in ordered):
             continue
+        is_whole = not any(row.lost for row in ordered if row)
         cpu = [row.value.median for row in ordered if row and row.value]
         more = unheard_us({n: {"us CPU/message": value} for n, value in zip(PROCESSES, cpu, strict=True)})
-        cells = " | ".join(number(value) for value in cpu)
-        yield f"| {name}, CPU µs a message | {cells} | {number(more)} |"
+        cells = " | ".join(f"{number(row.value.median)}{_dagger(row)}" for row in ordered if row and row.value)
+        # What was lost was not paid for, so a difference says nothing.
+        yield f"| {name}, CPU µs a message | {cells} | {number(more) if is_whole else ''} |"
         out = [row.details["Redis bytes/message"] for row in ordered if row]
         more = (out[-1] - out[0]) / (PROCESSES[-1] - 1)
         yield f"| {name}, Redis output bytes a message | {' | '.join(map(number, out))} | {number(more)} |"
@@ -90,9 +92,11 @@ def _cell(row: Row | None, name: str) -> str:
         text = f"**{text}** ({number(row.to_limit.median, 2)} x limit)"
     elif row.to_mux is not None and name != MUX.name:
         text += f" ({number(row.to_mux.median, 2)} x)"
-    if row.lost:
-        text += " †"
-    return text
+    return text + _dagger(row)
+
+
+def _dagger(row: Row) -> str:
+    return " †" if row.lost else ""
 
 
 def _failed(row: Row) -> str:

@@ -61,7 +61,7 @@ FULL = Amounts(
     churned=500,
     storm=5000,
     disjoint_channels=1000,
-    disjoint_rate=4000,
+    disjoint_rate=1000,
 )
 SMOKE = Amounts(
     clients=5,
