@@ -107,14 +107,14 @@ async def test_two_processes_are_one_feed(redis_url: str, prefix: str) -> None:
 
 
 async def test_newcomer_hears_while_the_last_one_leaves_on_another_process(redis_url: str, prefix: str) -> None:
-    """The race that started all this, thousands of times, at random, over two processes."""
+    """The race that started all this, a thousand times, at random, over two processes."""
     options = ("--redis-url", redis_url, "--prefix", prefix, "--no-announce")
     dice = random.Random(7)
     with mux_serve(*options) as one, mux_serve(*options) as other:
 
         async def churn(channel: str) -> None:
             leaver = await one.connect(channel)
-            for n in range(100):
+            for n in range(50):
                 server = dice.choice((one, other))
                 leaving = asyncio.create_task(leaver.close())
                 for _ in range(dice.randrange(4)):
