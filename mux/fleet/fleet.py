@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from mux.broker.broker import Broker
-from mux.errors import TooManyInquiries
+from mux.errors import ServerLeaving, TooManyInquiries
 from mux.fleet.census import MAX_PROCESSES, Census, Member
 from mux.fleet.inquiry import Inquirer
 from mux.fleet.messages import (
@@ -169,7 +169,12 @@ class Fleet:
         }
 
     async def _share(self, key: object, inquiry: Coroutine[Any, Any, T]) -> T:
-        """Return what an inquiry finds, or an equal one that is going on."""
+        """Return what an inquiry finds, or an equal one that is going on.
+
+        Raises:
+            ServerLeaving: it was ended by aclose().
+            TooManyInquiries: too many are going on.
+        """
         task = self._inquiries.get(key)
         if task is not None:
             inquiry.close()
@@ -180,7 +185,12 @@ class Fleet:
             task = self._inquiries[key] = asyncio.create_task(inquiry, name="mux-inquiry")
             task.add_done_callback(lambda _: self._inquiries.pop(key))
         # Who asked may go away; others wait for the same.
-        found: T = await asyncio.shield(task)
+        try:
+            found: T = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise ServerLeaving("the server is going away") from None
+            raise
         return found
 
     async def _stats(self) -> Report:

@@ -130,7 +130,7 @@ async def test_a_restart_of_the_server_is_survived(
         page = await visitor.open(free_port)
         await say(page, "before")
         await expect(bodies(page).last).to_have_text("before")
-        visitor.expect("WebSocket connection to", "net::ERR_")
+        visitor.expect("WebSocket connection to", "net::ERR_", "status of 503")
     await expect(panel(page).locator(".row.mark.wrong")).to_have_count(1)
     with mux_serve(*options):
         await expect(panel(page).locator(".row.mark").last).to_contain_text("back after")

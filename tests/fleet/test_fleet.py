@@ -13,7 +13,7 @@ import orjson
 import pytest
 import redis
 
-from mux.errors import TooManyInquiries
+from mux.errors import ServerLeaving, TooManyInquiries
 from mux.fleet import census as census_module
 from mux.fleet import fleet as fleet_module
 from mux.fleet.fleet import MAX_ANSWERS_PER_SECOND, MAX_INQUIRIES
@@ -224,13 +224,13 @@ async def test_equal_questions_share_an_inquiry_and_too_many_are_refused(three: 
 
 
 async def test_a_process_that_ends_ends_what_it_asks(redis_url: str, prefix: str) -> None:
-    """Nothing is left running, and closing twice is once."""
+    """Nothing is left running, whoever asked is told, and closing twice is once."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed:
         fleet = feed.mux._fleet
         asked = asyncio.ensure_future(fleet.channels(prefix="", sort="rate", limit=1, after=None))
         await until(lambda: fleet._inquiries)
         await fleet.aclose()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(ServerLeaving):
             await asked
         await fleet.aclose()
 
