@@ -235,6 +235,20 @@ async def test_a_process_that_ends_ends_what_it_asks(redis_url: str, prefix: str
         await fleet.aclose()
 
 
+async def test_who_asks_and_goes_away_takes_nothing_from_others(redis_url: str, prefix: str) -> None:
+    """They wait for the same."""
+    async with serving(redis_url=redis_url, prefix=prefix) as feed:
+        fleet = feed.mux._fleet
+        gone, stays = (
+            asyncio.ensure_future(fleet.channels(prefix="", sort="rate", limit=1, after=None)) for _ in range(2)
+        )
+        await until(lambda: fleet._inquiries)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert (await stays)["channels"] == []
+
+
 async def test_two_hundred_thousand_channels_are_answered_in_bounds(three: list[Serving], prefix: str) -> None:
     """A page is a page; the busiest are right; the loop goes on between slices."""
     fill(three[0], prefix, {f"room/{number}": 1 for number in range(200_000)} | {"first": 3, "second": 2})
