@@ -71,7 +71,7 @@ class EventStream:
         value = value.removeprefix(" ")
         if field == "data":
             self._data.append(value)
-            self.pending_chars += len(value)
+            self.pending_chars += len(value) + 1  # with its end, for an empty line is kept as well
         elif field == "event":
             self._type = value
         elif not field:

@@ -21,9 +21,9 @@ from mux.client.address import TIMEOUT_SECONDS, Address, cause, escape_controls,
 from mux.client.event_stream import Event, EventStream
 from mux.errors import ServerUnreachable
 
-MAX_EVENT_CHARS = 64 * 1024 * 1024
-"""An event that is longer and has not ended is no message of mux: as long as Redis' largest output buffer would
-let pass twice over."""
+MAX_MESSAGE_LENGTH = 64 * 1024 * 1024
+"""Bytes, or characters of an event: what is longer is no message of mux, for it is twice what Redis' largest output
+buffer lets pass."""
 
 _CLOSE_SECONDS = 1.0
 
@@ -61,18 +61,17 @@ class WebSocketFeed:
                 self._address.websocket_url(self._channel),
                 open_timeout=TIMEOUT_SECONDS,
                 close_timeout=_CLOSE_SECONDS,
-                max_size=None,
+                max_size=MAX_MESSAGE_LENGTH,
                 compression=None,
             ) as websocket:
                 self._websocket = websocket
                 yield from websocket
-            raise ServerUnreachable(
-                f"the server closed the connection: {websocket.close_code} {websocket.close_reason}"
-            )
+            why = escape_controls(f"{websocket.close_code} {websocket.close_reason}")
+            raise ServerUnreachable(f"the server closed the connection: {why}")
         except InvalidStatus as error:
             raise ServerUnreachable(f"the server refused: {first_line(error.response.body or b'') or error}") from error
         except ConnectionClosed as error:
-            raise ServerUnreachable(f"the connection was closed: {error}") from error
+            raise ServerUnreachable(f"the connection was closed: {escape_controls(str(error))}") from error
         except (OSError, UnicodeError, WebSocketException) as error:
             raise ServerUnreachable(unreachable(self._address.url, error)) from error
 
@@ -113,9 +112,11 @@ class EventFeed:
             response = connection.getresponse()
             if response.status != 200:
                 raise ServerUnreachable(f"the server refused: {reason(response.read(65536), response)}")
-            kind = response.getheader("Content-Type", "nothing")
+            kind = escape_controls(response.getheader("Content-Type", "nothing"))
             if kind.partition(";")[0].strip().lower() != "text/event-stream":
-                raise ServerUnreachable(f"what answers at {self._address.url} sent no event stream but {kind}")
+                raise ServerUnreachable(
+                    f"what answers at {self._address.url} sent no event stream but {escape_controls(kind)}"
+                )
         except (OSError, UnicodeError, http.client.HTTPException) as error:
             raise ServerUnreachable(unreachable(self._address.url, error)) from error
         self._socket.settimeout(None)
@@ -130,8 +131,8 @@ class EventFeed:
         while piece := response.read1(65536):
             for event in stream.feed(piece):
                 yield _message(event)
-            if stream.pending_chars > MAX_EVENT_CHARS:
-                raise ServerUnreachable(f"the server sent an event of over {MAX_EVENT_CHARS} characters")
+            if stream.pending_chars > MAX_MESSAGE_LENGTH:
+                raise ServerUnreachable(f"the server sent an event of over {MAX_MESSAGE_LENGTH} characters")
         # The body has come to its end as HTTP has it, so this is a goodbye and not a crash.
         why = f": {escape_controls(stream.comment)}" if stream.comment else ""
         raise ServerUnreachable(f"the server closed the connection{why}")

@@ -27,6 +27,9 @@ CHANNELS_SHOWN = 50
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """A thousand processes take about a megabyte."""
 
+MAX_NUMBER = 2**64
+"""No sum of mux gets there, and what is drawn of such numbers needs no care."""
+
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
@@ -196,6 +199,8 @@ def _numbers(one: Any) -> Numbers:
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(value)
+    if not 0 <= value < MAX_NUMBER:
+        raise ValueError(value)
     return value
 
 

@@ -33,6 +33,9 @@ from mux.errors import ServerUnreachable
 
 LOOK_SECONDS = 1.0
 
+_UNESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+"""Control characters that JSON may have as they are and a terminal may obey."""
+
 
 def top(url: str, *, token: str | None = None, once: bool = False, json: bool = False) -> None:
     """Show a fleet until q is pressed; once and into a pipe, one look and the end.
@@ -55,7 +58,7 @@ def _print_json(inspector: Inspector, *, once: bool) -> None:
     rest = Event()  # never set: what is waited for is the time, or Ctrl-C
     while True:
         began = monotonic()
-        print_line(orjson.dumps(inspector.look().raw).decode())
+        print_line(orjson.dumps(inspector.look().raw).decode().translate(_UNESCAPED))
         if once:
             return
         rest.wait(max(0.0, began + LOOK_SECONDS - monotonic()))
@@ -66,7 +69,7 @@ def _print_table(url: str, look: Look) -> None:
     console = Console(width=None if sys.stdout.isatty() else MAX_WIDTH, highlight=False)
     with console.capture() as capture:
         console.print(View(url, look, Trend(), monotonic(), _clock(), everything=True))
-    for line in capture.get().splitlines():
+    for line in capture.get().removesuffix("\n").split("\n"):
         print_line(line.rstrip())
 
 

@@ -18,8 +18,12 @@ from urllib.parse import urlsplit
 
 from mux.errors import InspectionRefused
 
-PROXY_HEADERS = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
-"""A proxy adds at least one of them (RFC 9110, section 7.6.3; RFC 7239; and what nginx is told to add)."""
+PROXY_HEADERS = ("forwarded", "via", "x-forwarded-", "x-real-ip")
+"""A proxy adds at least one that begins so (RFC 9110, section 7.6.3; RFC 7239; and what nginx is told to add)."""
+
+OLD_VERSION = "1.0"
+"""What nginx speaks to a server when it is not told otherwise, with the server's own name as the Host, and no header
+that names a client. Browsers, curl and mux top speak 1.1."""
 
 _HOW = "set an --inspect-token, and send it as 'Authorization: Bearer <token>'"
 
@@ -34,11 +38,12 @@ class Gate:
     def __init__(self, token: str | None) -> None:
         self._token = None if token is None else token.encode()
 
-    def check(self, *, addresses: tuple[str, str] | None, headers: Mapping[str, list[str]]) -> None:
+    def check(self, *, addresses: tuple[str, str] | None, version: str, headers: Mapping[str, list[str]]) -> None:
         """Decide about a request.
 
         Args:
             addresses: of both ends of its socket; None for a unix socket.
+            version: of HTTP.
             headers: all values by name, in lower case.
 
         Raises:
@@ -48,7 +53,7 @@ class Gate:
             self._check_token(headers.get("authorization", []))
         elif addresses is not None and not all(map(is_loopback, addresses)):
             raise InspectionRefused(f"this is for the machine the server runs on; {_HOW}")
-        elif any(name in headers for name in PROXY_HEADERS):
+        elif version == OLD_VERSION or any(name.startswith(PROXY_HEADERS) for name in headers):
             raise InspectionRefused(f"behind a proxy this needs a token; {_HOW}")
         elif not is_local_name(headers.get("host", [])):
             raise InspectionRefused(f"this is for the machine the server runs on, under a name like localhost; {_HOW}")

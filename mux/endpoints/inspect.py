@@ -21,7 +21,7 @@ from mux.endpoints.gate import Gate
 from mux.endpoints.ops import NO_STORE
 from mux.errors import ClientError, InvalidQuery
 from mux.fleet.fleet import Fleet
-from mux.fleet.messages import Sort
+from mux.fleet.messages import Sort, is_printable
 from mux.fleet.ranking import DEFAULT_PAGE, MAX_PAGE, decode_place
 from mux.hub.hub import Hub
 from mux.wire.channel import MAX_CHANNEL_BYTES
@@ -64,7 +64,7 @@ class Inspect:
     async def _answer(self, request: Request, ask: Callable[[], Awaitable[dict[str, object]]]) -> HTTPResponse:
         began = perf_counter()
         try:
-            self._gate.check(addresses=_addresses(request), headers=_headers(request))
+            self._gate.check(addresses=_addresses(request), version=request.version, headers=_headers(request))
             found = await ask()
         except ClientError as error:
             self._hub.refused[error.counted_as] += 1
@@ -104,7 +104,7 @@ def _query(request: Request) -> dict[str, Any]:
     sort = given.get("sort", "subscribers")
     if sort not in SORTS:
         raise InvalidQuery("sort must be subscribers or rate")
-    if len(prefix) > MAX_CHANNEL_BYTES or not all("!" <= char <= "~" for char in prefix):
+    if len(prefix) > MAX_CHANNEL_BYTES or not is_printable(prefix):
         raise InvalidQuery("prefix must be the beginning of a channel's name: up to 255 printable ASCII characters")
     if not (limit.isascii() and limit.isdigit() and len(limit) < 5 and 1 <= int(limit) <= MAX_PAGE):
         raise InvalidQuery(f"limit must be a number from 1 to {MAX_PAGE}")

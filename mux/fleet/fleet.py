@@ -17,13 +17,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from random import Random
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from mux.broker.broker import Broker
-from mux.errors import TooManyInquiries
+from mux.errors import ServerLeaving, TooManyInquiries
 from mux.fleet.census import MAX_PROCESSES, Census, Member
 from mux.fleet.inquiry import Inquirer
 from mux.fleet.messages import (
@@ -35,30 +35,20 @@ from mux.fleet.messages import (
     Beat,
     Body,
     Bye,
-    Count,
     Message,
     Process,
     Sort,
     Stats,
     Top,
-    counted,
     decode,
     encode,
     is_for,
 )
 from mux.fleet.pulse import Pulse
-from mux.fleet.ranking import (
-    SHALLOW_NAMES,
-    Listing,
-    Place,
-    encode_place,
-    merge,
-    page,
-    ranked,
-    unknown,
-)
+from mux.fleet.ranking import SHALLOW_NAMES, Place, encode_place, page
 from mux.fleet.report import RATED, Report, read_report, report, total
-from mux.fleet.respondent import Respondent, max_answer_bytes
+from mux.fleet.respondent import Respondent
+from mux.fleet.search import Search
 from mux.fleet.tally import Tally
 from mux.hub.hub import Hub
 from mux.metrics.memory import resident_bytes
@@ -68,10 +58,7 @@ from mux.wire.channel import Namespace
 from mux.wire.publication import Publication
 
 ANSWER_SECONDS = 0.5
-"""How long an inquiry takes at most."""
-
-SECOND_ROUND_SECONDS = 0.1
-"""What is left of it for asking for what the first answers left open."""
+"""How long answers are waited for at most."""
 
 MAX_INQUIRIES = 16
 """Different ones at once; equal ones share theirs."""
@@ -102,6 +89,7 @@ class Fleet:
         self._myself: Process
         self._census: Census
         self._inquirer: Inquirer
+        self._search: Search
         self._pulse = Pulse()
         self._tally = Tally(hub.router.__contains__)
         self._respondent = Respondent(
@@ -131,6 +119,7 @@ class Fleet:
         self._inquirer = Inquirer(
             self._myself, self._census, self._respondent, say=self._ask_all, max_processes=MAX_PROCESSES
         )
+        self._search = Search(self._inquirer, self._census, ANSWER_SECONDS)
         self._since = asyncio.get_running_loop().time()
         self._is_open = True
         self._tick()
@@ -165,22 +154,30 @@ class Fleet:
         """
         depth = limit + (0 if after is None else after.seen)
         top = Top(prefix, sort, SHALLOW_NAMES if depth <= SHALLOW_NAMES // 2 else MAX_NAMES)
-        rows, is_all, missing = await self._share(top, self._ranking(top))
-        rows, place = page(rows, sort=sort, limit=limit, after=after, is_all=is_all)
+        found = await self._share(top, self._search.find(top))
+        rows, place = page(found.rows, sort=sort, limit=limit, after=after, is_all=found.is_all)
         return {
             "channels": [
                 {"name": name, "subscribers": subscribers, "messages_per_second": rate}
                 for name, subscribers, rate in rows
             ],
             "after": None if place is None else encode_place(place),
-            "missing": missing,
+            "missing": self._missing(found.present),
         }
 
     async def _share(self, key: object, inquiry: Coroutine[Any, Any, T]) -> T:
-        """Return what an inquiry finds, or an equal one that is going on."""
+        """Return what an inquiry finds, or an equal one that is going on.
+
+        Raises:
+            ServerLeaving: after aclose().
+            TooManyInquiries: too many are going on.
+        """
         task = self._inquiries.get(key)
         if task is not None:
             inquiry.close()
+        elif not self._is_open:
+            inquiry.close()
+            raise ServerLeaving("the server is going away")
         elif len(self._inquiries) >= MAX_INQUIRIES:
             inquiry.close()
             raise TooManyInquiries("too much is being asked at the same time; try again")
@@ -199,36 +196,6 @@ class Fleet:
             if numbers is not None:
                 found.append({"id": process.id, "host": process.host, "pid": process.pid, **numbers})
         return {"processes": found, "total": total(found), "missing": self._missing({str(one["id"]) for one in found})}
-
-    async def _ranking(self, top: Top) -> tuple[Sequence[tuple[str, int, float]], bool, list[Report]]:
-        """Return channels in order, whether they are all, and who is missing."""
-        answers = await self._inquirer.ask(top, ANSWER_SECONDS - SECOND_ROUND_SECONDS)
-        listings = {id_: _listing(body) for id_, (_, body) in answers.items()}
-        names, left_out = unknown(listings, top.sort, max_answer_bytes(len(self._census) + 1))
-        if names:
-            listings, silent = await self._fill_in(listings, names)
-        else:
-            silent = set()
-        rows = merge(listings.values())
-        is_all = all(one.is_complete for one in listings.values())
-        order = ranked((row for name, row in rows.items() if name not in left_out and row[1]), top.sort)
-        return order[: top.count], is_all and len(order) <= top.count, self._missing(listings.keys() - silent)
-
-    async def _fill_in(self, listings: Mapping[str, Listing], names: list[str]) -> tuple[dict[str, Listing], set[str]]:
-        """Return listings with what every process has of certain channels, and who did not tell."""
-        answers = await self._inquirer.ask(Count(tuple(names)), SECOND_ROUND_SECONDS, among=set(listings))
-        asked = set(names)
-        filled: dict[str, Listing] = {}
-        silent: set[str] = set()
-        for id_, listing in listings.items():
-            exact = _listing(answers[id_][1]) if id_ in answers else None
-            if exact is None or not exact.is_complete:
-                silent.add(id_)
-                filled[id_] = listing
-            else:
-                rows = [*(row for row in listing.rows if row[0] not in asked), *exact.rows]
-                filled[id_] = Listing(rows, listing.is_complete)
-        return filled, silent
 
     def _missing(self, present: set[str]) -> list[Report]:
         now = asyncio.get_running_loop().time()
@@ -250,9 +217,9 @@ class Fleet:
             if self._is_open and is_for(payload, self._myself.id):
                 message = decode(payload)
                 if message is not None and message.sender.id != self._myself.id:
-                    self._handle(message)
+                    self._handle(message, len(payload))
 
-    def _handle(self, message: Message) -> None:
+    def _handle(self, message: Message, size: int) -> None:
         now = asyncio.get_running_loop().time()
         sender = message.sender
         if isinstance(message, Bye):
@@ -263,7 +230,7 @@ class Fleet:
         else:
             self._census.heard(sender, now)
         if isinstance(message, Answer):
-            self._inquirer.take(message)
+            self._inquirer.take(message, size)
         elif isinstance(message, Ask) and self._answers_left:
             self._answers_left -= 1
             asked = message
@@ -348,7 +315,3 @@ def _silence(member: Member, now: float) -> Report:
     process = member.process
     silent = round(max(0.0, now - member.heard), 3)
     return {"id": process.id, "host": process.host, "pid": process.pid, "silent_seconds": silent}
-
-
-def _listing(body: Body) -> Listing:
-    return Listing(counted(body), body.get("complete") is True)

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 
 from mux.fleet.census import Census
 from mux.fleet.messages import Answer, Ask, Body, Process, Question
-from mux.fleet.respondent import Respondent
+from mux.fleet.respondent import MAX_ROUND_BYTES, Respondent
+
+MAX_ANSWERS_BYTES = 2 * MAX_ROUND_BYTES
+"""Of answers to one question, what is kept; what comes after that is forged, or of a fleet that grows just now."""
 
 
 @dataclass(slots=True, eq=False)
@@ -23,11 +26,14 @@ class _Round:
     done: asyncio.Future[None]
     bodies: dict[str, tuple[Process, Body]] = field(default_factory=dict)
     limit: int = 0
+    room: int = MAX_ANSWERS_BYTES
 
-    def take(self, process: Process, body: Body | None) -> None:
-        """Take an answer; of those nobody expected, no more than there may be processes."""
-        if body is not None and (process.id in self.expected or len(self.bodies) < self.limit):
-            self.bodies.setdefault(process.id, (process, body))
+    def take(self, process: Process, body: Body | None, size: int) -> None:
+        """Take an answer while there is room; of those nobody expected, no more than there may be processes."""
+        is_welcome = process.id in self.expected or len(self.bodies) < self.limit
+        if body is not None and is_welcome and size <= self.room and process.id not in self.bodies:
+            self.room -= size
+            self.bodies[process.id] = (process, body)
         self.expected.discard(process.id)
         if not self.expected and not self.done.done():
             self.done.set_result(None)
@@ -83,15 +89,15 @@ class Inquirer:
         try:
             if not self._say(Ask(self._myself, number, question)):
                 round_.expected -= others
-            self._respondent.respond(question, lambda body: round_.take(self._myself, body))
+            self._respondent.respond(question, lambda body: round_.take(self._myself, body, 0))
             await asyncio.wait((round_.done,), timeout=seconds)
         finally:
             del self._rounds[number]
             round_.done.cancel()
         return round_.bodies
 
-    def take(self, answer: Answer) -> None:
-        """Take an answer from another process; one that comes late, or that nobody asked for, is dropped."""
+    def take(self, answer: Answer, size: int) -> None:
+        """Take an answer of so many bytes from another process; a late one, or an unasked one, is dropped."""
         round_ = self._rounds.get(answer.round)
         if round_ is not None and answer.sender.id != self._myself.id:
-            round_.take(answer.sender, answer.body)
+            round_.take(answer.sender, answer.body, size)

@@ -37,7 +37,7 @@ MAX_BYTES = 512 * 1024
 """A longer message is not read. What is sent is at most half of it, so that nobody is near it by honest means."""
 
 MAX_NAME_LENGTH = 255
-"""Of a host, as DNS has it, and of a version."""
+"""Of a host, as DNS has it, of a version and of a reason."""
 
 MAX_NAMES = 4096
 """Of channels, in one message."""
@@ -189,7 +189,7 @@ def _message(sender: Process, fields: Mapping[str, object]) -> Message | None:
 def _process(fields: object) -> Process | None:
     match fields:
         case {"id": str(id_), "host": str(host), "pid": pid}:
-            if len(id_) == 32 and set(id_) <= _HEXADECIMAL and len(host) <= MAX_NAME_LENGTH and _is_whole(pid, 2**32):
+            if len(id_) == 32 and set(id_) <= _HEXADECIMAL and is_label(host) and _is_whole(pid, 2**32):
                 return Process(id_, host, _whole(pid))
     return None
 
@@ -199,7 +199,9 @@ def _question(fields: Mapping[str, object]) -> Question | None:
         case {"what": "stats"}:
             return Stats()
         case {"what": "top", "prefix": str(prefix), "sort": "subscribers" | "rate" as sort, "count": count}:
-            is_right = len(prefix) <= MAX_CHANNEL_BYTES and prefix.isascii() and _is_whole(count, MAX_NAMES) and count
+            is_right = (
+                len(prefix) <= MAX_CHANNEL_BYTES and is_printable(prefix) and _is_whole(count, MAX_NAMES) and count
+            )
             return Top(prefix, sort, _whole(count)) if is_right else None
         case {"what": "count", "names": list(names)}:
             return Count(tuple(names)) if len(names) <= MAX_NAMES and all(map(is_name, names)) else None
@@ -208,7 +210,20 @@ def _question(fields: Mapping[str, object]) -> Question | None:
 
 def is_name(name: object) -> bool:
     """Tell whether something may be the name of a channel."""
-    return isinstance(name, str) and 0 < len(name) <= MAX_CHANNEL_BYTES and name.isascii()
+    return isinstance(name, str) and 0 < len(name) <= MAX_CHANNEL_BYTES and is_printable(name)
+
+
+def is_printable(name: str) -> bool:
+    """Tell whether a text has only what the names of channels have: printable ASCII without space."""
+    return name.isascii() and name.isprintable() and " " not in name
+
+
+def is_label(text: object) -> bool:
+    """Tell whether something may be a host, a version or a reason: people read it, and it does not steer what shows it.
+
+    What is not printable is what a terminal may obey, and what turns the text beside it around.
+    """
+    return isinstance(text, str) and len(text) <= MAX_NAME_LENGTH and text.isprintable()
 
 
 def counted(body: Body, key: str = "channels") -> Sequence[tuple[str, int, float]]:

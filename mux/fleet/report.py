@@ -9,9 +9,8 @@ Pure: numbers in, numbers out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from math import isfinite
 
-from mux.fleet.messages import MAX_NAME_LENGTH, Body
+from mux.fleet.messages import Body, is_label
 from mux.metrics.catalogue import Snapshot
 
 Report = dict[str, object]
@@ -29,8 +28,9 @@ _HIGHEST = ("uptime_seconds", "loop_lag_seconds")
 MAX_REASONS = 64
 """How many reasons are read; there are a dozen."""
 
-MAX_NUMBER = 2**63
-"""No counter gets there."""
+MAX_NUMBER = 2**53
+"""What JSON readers of every language can count to; no counter gets there. The sum over all processes fits into 64
+bits, which is what the writer of JSON can count to."""
 
 
 def report(
@@ -57,7 +57,7 @@ def report(
 def read_report(body: Body) -> Report | None:
     """Return what another process says of itself, or None if that cannot be."""
     version = body.get("version")
-    if not isinstance(version, str) or len(version) > MAX_NAME_LENGTH:
+    if not is_label(version):
         return None
     read: Report = {"version": version}
     for name in (*_HIGHEST, *_SUMMED):
@@ -69,7 +69,7 @@ def read_report(body: Body) -> Report | None:
         reasons = body.get(name)
         if not isinstance(reasons, Mapping) or len(reasons) > MAX_REASONS:
             return None
-        if not all(len(reason) <= MAX_NAME_LENGTH and _is_number(number) for reason, number in reasons.items()):
+        if not all(is_label(reason) and _is_number(number) for reason, number in reasons.items()):
             return None
         read[name] = reasons
     return read
@@ -93,9 +93,7 @@ def total(reports: Iterable[Report]) -> Report:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and 0 <= value < MAX_NUMBER
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MAX_NUMBER
 
 
 def _number(value: object) -> float:

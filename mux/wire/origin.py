@@ -7,6 +7,7 @@ very host may connect, a page of a host on the list may, and who sends no Origin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -17,6 +18,8 @@ ANY = "*"
 
 # User information, and what somebody may take for a pattern or a list.
 _FORBIDDEN = frozenset("@*, \t")
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")  # RFC 3986, section 3.1; an origin that passes is sent back
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -35,7 +38,7 @@ def _authority(scheme: str, netloc: str) -> tuple[str, int | None] | None:
 
 def _split(origin: str) -> tuple[str, tuple[str, int | None]] | None:
     scheme, separator, netloc = origin.partition("://")
-    authority = _authority(scheme.lower(), netloc) if separator and scheme else None
+    authority = _authority(scheme.lower(), netloc) if separator and _SCHEME.fullmatch(scheme) else None
     return None if authority is None else (scheme.lower(), authority)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from sanic.response import html
 
 from tests.browser.blind_proxy import blind_proxy
 from tests.browser.conftest import Visitor, panel
+from tests.nginx import NGINX, nginx, reachable
 from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
@@ -112,6 +114,7 @@ async def test_server_sent_events_where_a_websocket_does_not_pass(site: Serving,
         proxy.is_blind = False
         await page.evaluate("dispatchEvent(new Event('online'))")
         await expect(state).to_have_text("WebSocket")
+        await expect(panel(page).locator(".row.mark").last).to_contain_text("may come again")
         await until(lambda: len(site.mux.hub) == 1)
         await say(page, "by WebSocket")
         await expect(bodies(page)).to_contain_text(["by POST", "00 ff", "by WebSocket"])
@@ -127,7 +130,7 @@ async def test_a_restart_of_the_server_is_survived(
         page = await visitor.open(free_port)
         await say(page, "before")
         await expect(bodies(page).last).to_have_text("before")
-        visitor.expect("WebSocket connection to", "net::ERR_")
+        visitor.expect("WebSocket connection to", "net::ERR_", "status of 503")
     await expect(panel(page).locator(".row.mark.wrong")).to_have_count(1)
     with mux_serve(*options):
         await expect(panel(page).locator(".row.mark").last).to_contain_text("back after")
@@ -305,6 +308,23 @@ async def test_how_to_reach_a_channel_can_be_copied_and_works(site: Serving, vis
     await expect(bodies(page, name)).to_have_text(["hello"])
 
 
+async def test_where_a_page_may_not_use_the_clipboard_it_copies_all_the_same(site: Serving, visitor: Visitor) -> None:
+    """Without TLS a browser has no navigator.clipboard: what is copied is selected."""
+    await visitor.context.add_init_script("delete Navigator.prototype.clipboard")
+    page = await visitor.open(site.port)
+    assert await page.evaluate("navigator.clipboard === undefined")
+    await panel(page).get_by_role("button", name="Code").click()
+    button = page.get_by_role("button", name="Copy curl, to publish")
+    await button.click()
+    await expect(button).to_have_text("Copied")
+    command = await page.evaluate("getSelection().toString()")
+    assert command == f"curl -d hello http://127.0.0.1:{site.port}/feed/lobby"
+    await page.get_by_role("button", name="Close").last.click()
+    field = panel(page).get_by_role("textbox")
+    await field.press("Control+v")
+    await expect(field).to_have_value(command)
+
+
 async def test_a_message_that_is_too_large_stays_in_the_field(redis_url: str, prefix: str, visitor: Visitor) -> None:
     """The page knows the limit, so that the connection does not end for it."""
     async with serving(redis_url=redis_url, prefix=prefix, page=True, max_message_bytes=10) as site:
@@ -366,7 +386,7 @@ async def test_the_numbers_of_the_fleet_want_the_token(redis_url: str, prefix: s
         visitor.expect("/stats)")  # a browser logs every refusal
         page = await visitor.open(site.port)
         token = page.get_by_label("Token")
-        for attempt in ("wrong-one", "open-sesame"):
+        for attempt in ("wrong-one", "no\u2013header", "open-sesame"):
             await expect(page.locator("#fleet-note")).to_contain_text("token")
             await expect(page.locator("#processes")).to_be_hidden()
             await token.fill(attempt)
@@ -383,3 +403,60 @@ async def test_in_somebodys_app_the_page_asks_for_no_numbers(site: Serving, visi
     page = await visitor.open(site.port)
     await expect(page.locator("#fleet-note")).to_contain_text("does not tell its numbers")
     await expect(page.locator("#processes")).to_be_hidden()
+
+
+async def test_nothing_is_wider_than_the_narrowest_phone(redis_url: str, prefix: str, visitor: Visitor) -> None:
+    """360 pixels: with the longest name, which hides no state, hostile text, the fleet, and the ways to reach one."""
+    async with serving(redis_url=redis_url, prefix=prefix, page=True, ops=True) as site:
+        name = "x" * 255
+        page = await visitor.open(site.port, "lobby", name)
+        await page.set_viewport_size({"width": 360, "height": 640})
+        for message in ("w" * 400, '{"' + "k" * 200 + '": 1}', b"\xff" * 100, "\u202e" * 50):
+            await site.mux.publish(name, message)
+        await expect(bodies(page, name)).to_have_count(4)
+        await expect(page.locator("#busiest tbody tr")).to_have_count(2)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        for button in ("Pause", "Clear", "Code", "Close"):
+            box = await panel(page, name).get_by_role("button", name=button).bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= 360
+        await panel(page, name).get_by_role("button", name="Code").click()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+PREFIXED = """
+server {
+    listen 127.0.0.1:{listen};
+    location /mux/ {
+        proxy_pass http://127.0.0.1:{port}/;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+        proxy_set_header X-Real-IP $remote_addr;
+    }
+}
+"""
+
+BARE = "server { listen 127.0.0.1:{listen}; location /mux/ { proxy_pass http://127.0.0.1:{port}/; } }"
+
+
+@pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
+@pytest.mark.parametrize(("block", "way"), [(PREFIXED, "WebSocket"), (BARE, "SSE")])
+async def test_behind_a_prefix(
+    redis_url: str, prefix: str, visitor: Visitor, free_port: int, tmp_path: Path, block: str, way: str
+) -> None:
+    """Everything is asked for under it, also of an nginx that was told nothing; and nobody behind it is local."""
+    visitor.expect("/stats)", "WebSocket connection to", "/feed/lobby)")
+    async with serving(redis_url=redis_url, prefix=prefix, page=True, ops=True) as site:
+        with nginx(block, free_port, site.port, tmp_path):
+            await reachable(free_port)
+            page = await visitor.open(free_port, path="/mux/")
+            await expect(panel(page).locator(".state")).to_have_text(way)
+            await site.mux.publish("lobby", "good morning")
+            await expect(bodies(page)).to_have_text(["good morning"])
+            await expect(page.locator("#fleet-note")).to_contain_text("behind a proxy this needs a token")
+            await expect(page.locator("#where")).to_contain_text(f"127.0.0.1:{free_port}/mux")
+            await panel(page).get_by_role("button", name="Code").click()
+            await expect(page.locator("#reach pre").first).to_contain_text(f"127.0.0.1:{free_port}/mux/feed/lobby")
+            await page.close()

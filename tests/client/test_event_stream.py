@@ -57,9 +57,16 @@ def test_what_is_kept_of_an_unfinished_event_is_known() -> None:
     """So that an event that never ends can be given up."""
     stream = EventStream()
     assert list(stream.feed(b"data: 12345\ndata: 67")) == []
-    assert stream.pending_chars == 5 + len("data: 67")
+    assert stream.pending_chars == len("12345\n") + len("data: 67")
     assert list(stream.feed(b"89\n\n")) == [Event("message", "12345\n6789")]
     assert stream.pending_chars == 0
+
+
+def test_empty_lines_of_data_are_kept_and_known() -> None:
+    """They were not, and a stream of nothing else filled the memory."""
+    stream = EventStream()
+    assert list(stream.feed(b"data:\n" * 1000)) == []
+    assert stream.pending_chars == 1000
 
 
 def test_the_last_comment_is_known() -> None:

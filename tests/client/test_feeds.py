@@ -7,10 +7,11 @@ from queue import Queue
 from threading import Thread
 
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
 from mux.client import feeds
 from mux.client.address import parse_address
-from mux.client.feeds import EventFeed
+from mux.client.feeds import EventFeed, WebSocketFeed
 from mux.errors import ServerUnreachable
 from tests.client.scripted_server import Answer, ScriptedServer
 
@@ -64,9 +65,31 @@ def test_an_answer_that_is_no_stream_is_one_sentence(server: ScriptedServer, ans
     assert hear(server)[1].endswith(sentence)
 
 
+def test_what_a_server_says_is_not_obeyed_by_a_terminal(server: ScriptedServer) -> None:
+    """The type of another answer, and the reason of a close, are shown with their control characters escaped."""
+    server.answers["/feed/a%2Fb"] = Answer(200, b"", "text/\x1b]0;mine\x07")
+    assert hear(server)[1].endswith("sent no event stream but text/\\x1b]0;mine\\x07")
+
+    codes = [1000, 1011]
+
+    def close(websocket: ServerConnection) -> None:
+        websocket.close(codes.pop(), "\x1b[2J")
+
+    with serve(close, "127.0.0.1", 0) as rogue:
+        thread = Thread(target=rogue.serve_forever)
+        thread.start()
+        address = parse_address(f"http://127.0.0.1:{rogue.socket.getsockname()[1]}")
+        while codes:
+            with pytest.raises(ServerUnreachable, match=r"\\x1b\[2J") as end:
+                list(WebSocketFeed(address, "a").messages())
+            assert "\x1b" not in str(end.value)
+        rogue.shutdown()
+        thread.join()
+
+
 def test_an_event_that_never_ends_is_given_up(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory stays bounded, whoever answers."""
-    monkeypatch.setattr(feeds, "MAX_EVENT_CHARS", 1000)
+    monkeypatch.setattr(feeds, "MAX_MESSAGE_LENGTH", 1000)
     server.answers["/feed/a%2Fb"] = Answer(body=iter([b"data: ", b"x" * 2000]), kind=STREAM)
     assert hear(server) == ([], "the server sent an event of over 1000 characters")
 

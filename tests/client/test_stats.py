@@ -49,6 +49,11 @@ def test_a_server_may_end_connections(server: ScriptedServer) -> None:
             assert len(inspector.look().processes) == 2
 
 
+def _stats(**numbers: float) -> bytes:
+    """Return numbers of one process that cannot be; they would be drawn as a curve."""
+    return json.dumps(made_up.stats([made_up.process(0) | numbers], [])).encode()
+
+
 SAID = [
     (Answer(403, b"a token is wanted: give it with --token\n", "text/plain"), "refused: a token is wanted: give it"),
     (Answer(401, b"<html>who are you", "text/html"), "refused: 401 Unauthorized"),
@@ -58,6 +63,8 @@ SAID = [
     (Answer(body=b"<html>welcome</html>"), "is not mux: its /stats is not JSON"),
     (Answer(body=b"[]"), "is not mux: its /stats is another"),
     (Answer(body=b'{"processes": 7}'), "is not mux: its /stats is another"),
+    (Answer(body=_stats(gaps=1e300)), "is not mux: its /stats is another"),
+    (Answer(body=_stats(loop_lag_seconds=-1)), "is not mux: its /stats is another"),
     (Answer(body=b" " * (16 * 1024 * 1024 + 1)), "/stats is over 16777216 bytes"),
 ]
 

@@ -7,8 +7,8 @@ import json
 import shutil
 import subprocess
 from base64 import b64decode
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -17,10 +17,10 @@ from httpx_sse import ServerSentEvent, aconnect_sse
 from websockets.asyncio.client import connect
 
 from tests.event_streams import Event, open_stream, parse
+from tests.nginx import NGINX, nginx, reachable
 from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 CURL = shutil.which("curl")
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 BLOCK = """
 map $http_upgrade $connection_upgrade {
@@ -176,42 +176,6 @@ async def test_a_restart_ends_streams_well_and_they_come_back(redis_url: str, pr
         talker = await stack.enter_async_context(two.connect())
         await talker.send("back")
         assert [await stream.events(1) for stream in streams] == [[Event("message", "back")]] * 20
-
-
-@contextmanager
-def nginx(block: str, listen: int, port: int, directory: Path) -> Iterator[None]:
-    """Run nginx with a block of its http section for as long as the block runs."""
-    assert NGINX is not None
-    places = "".join(
-        f"{name}_temp_path {directory}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    block = block.replace("{listen}", str(listen)).replace("{port}", str(port))
-    configuration = directory / "nginx.conf"
-    configuration.write_text(
-        f"daemon off;\nmaster_process off;\npid {directory}/pid;\nerror_log stderr;\n"
-        f"events {{ worker_connections 256; }}\nhttp {{\naccess_log off;\n{places}{block}\n}}\n"
-    )
-    command = [NGINX, "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    try:
-        yield
-    finally:
-        process.terminate()
-        _, said = process.communicate(timeout=PATIENCE_SECONDS)
-    assert b"[emerg]" not in said, said.decode()
-
-
-async def reachable(port: int) -> None:
-    """Wait until somebody listens."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                return
 
 
 @pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")

@@ -13,7 +13,7 @@ import orjson
 import pytest
 import redis
 
-from mux.errors import TooManyInquiries
+from mux.errors import ServerLeaving, TooManyInquiries
 from mux.fleet import census as census_module
 from mux.fleet import fleet as fleet_module
 from mux.fleet.fleet import MAX_ANSWERS_PER_SECOND, MAX_INQUIRIES
@@ -107,8 +107,8 @@ async def test_a_channel_that_is_nowhere_among_the_first_but_in_one_process_is_s
     for feed in three[1:]:
         fill(feed, prefix, {f"own/{feed.port}": 5, f"more/{feed.port}": 4, "spread": 3})
     top = Top("", "subscribers", 2)
-    ranking, is_all, missing = await three[0].mux._fleet._ranking(top)
-    assert (ranking[0][:2], is_all, missing) == (("spread", 9), False, [])
+    found = await three[0].mux._fleet._search.find(top)
+    assert (found.rows[0][:2], found.is_all, len(found.present)) == (("spread", 9), False, 3)
 
 
 async def test_rates_are_the_highest_of_any_process(three: list[Serving], prefix: str, publisher: redis.Redis) -> None:
@@ -233,6 +233,22 @@ async def test_a_process_that_ends_finishes_what_it_was_asked(redis_url: str, pr
         assert not fleet._inquiries
         assert (await asked)["channels"] == []
         await fleet.aclose()
+        with pytest.raises(ServerLeaving):
+            await fleet.stats()
+
+
+async def test_who_asks_and_goes_away_takes_nothing_from_others(redis_url: str, prefix: str) -> None:
+    """They wait for the same."""
+    async with serving(redis_url=redis_url, prefix=prefix) as feed:
+        fleet = feed.mux._fleet
+        gone, stays = (
+            asyncio.ensure_future(fleet.channels(prefix="", sort="rate", limit=1, after=None)) for _ in range(2)
+        )
+        await until(lambda: fleet._inquiries)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert (await stays)["channels"] == []
 
 
 async def test_two_hundred_thousand_channels_are_answered_in_bounds(three: list[Serving], prefix: str) -> None:
@@ -316,8 +332,8 @@ async def test_who_answers_the_first_question_and_not_the_second_is_missing(
             reply({"version": 7})
 
     monkeypatch.setattr(three[1].mux._fleet._respondent, "respond", evade)
-    _, _, missing = await three[0].mux._fleet._ranking(Top("", "subscribers", 2))
+    found = await get(three[0].port, "/channels?limit=1")
     silent = three[1].mux._fleet._myself.id
-    assert [one["id"] for one in missing] == [silent]
+    assert [one["id"] for one in found["missing"]] == [silent]
     stats = await get(three[0].port, "/stats")
     assert [one["id"] for one in stats["missing"]] == [silent]

@@ -28,7 +28,10 @@ ID = "0123456789abcdef" * 2
 ME = Process(ID, "box", 7)
 
 processes = st.builds(
-    Process, st.text("0123456789abcdef", min_size=32, max_size=32), st.text(max_size=255), st.integers(0, 2**32)
+    Process,
+    st.text("0123456789abcdef", min_size=32, max_size=32),
+    st.text(max_size=255).filter(str.isprintable),
+    st.integers(0, 2**32),
 )
 names = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255)
 rounds = st.integers(0, MAX_ROUND)
@@ -94,7 +97,9 @@ def test_forged_fields_never_raise(fields: dict[str, object]) -> None:
         {"kind": "ask", "round": 1, "what": "top", "prefix": "a", "sort": "rate", "count": MAX_NAMES + 1},
         {"kind": "ask", "round": 1, "what": "top", "prefix": "ü", "sort": "rate", "count": 1},
         {"kind": "ask", "round": 1, "what": "top", "prefix": "a" * 256, "sort": "rate", "count": 1},
+        {"kind": "ask", "round": 1, "what": "top", "prefix": "a b", "sort": "rate", "count": 1},
         {"kind": "ask", "round": 1, "what": "count", "names": ["a", 1]},
+        {"kind": "ask", "round": 1, "what": "count", "names": ["\x9b2J"]},
         {"kind": "ask", "round": 1, "what": "count", "names": ["ü"]},
         {"kind": "ask", "round": 1, "what": "count", "names": ["a"] * (MAX_NAMES + 1)},
         {"kind": "answer", "round": 1, "body": []},
@@ -102,6 +107,8 @@ def test_forged_fields_never_raise(fields: dict[str, object]) -> None:
         {"kind": "bye", "from": {"id": "g" * 32, "host": "h", "pid": 1}},
         {"kind": "bye", "from": {"id": ID[1:], "host": "h", "pid": 1}},
         {"kind": "bye", "from": {"id": ID, "host": "h" * 256, "pid": 1}},
+        {"kind": "bye", "from": {"id": ID, "host": "\x1b[2J", "pid": 1}},
+        {"kind": "bye", "from": {"id": ID, "host": "exe.\u202egnp", "pid": 1}},
         {"kind": "bye", "from": {"id": ID, "host": "h", "pid": -1}},
         {"kind": "bye", "from": ID},
     ],
@@ -141,7 +148,17 @@ def test_listed_channels_that_cannot_be_are_left_out(rows: object) -> None:
 
 @pytest.mark.parametrize(
     "row",
-    [["", 1, 0.0], ["a", -1, 0.0], ["a", 1, -1.0], ["a", 1, True], ["a", 1.5, 0.0], ["a", 1], "a", ["a", 1, 1e300]],
+    [
+        ["", 1, 0.0],
+        ["\x1b[2J", 1, 0.0],
+        ["a", -1, 0.0],
+        ["a", 1, -1.0],
+        ["a", 1, True],
+        ["a", 1.5, 0.0],
+        ["a", 1],
+        "a",
+        ["a", 1, 1e300],
+    ],
 )
 def test_only_what_is_right_of_a_listing_is_read(row: object) -> None:
     """A right row beside a wrong one."""

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.fleet.report import MAX_REASONS, Report, read_report, report, total
+from mux.fleet.census import MAX_PROCESSES
+from mux.fleet.report import MAX_NUMBER, MAX_REASONS, Report, read_report, report, total
 from mux.metrics.catalogue import Snapshot
 
 SNAPSHOT: Snapshot = {
@@ -68,6 +70,14 @@ def test_the_total_is_the_sum_and_of_lag_and_uptime_the_most() -> None:
     assert one().keys() - summed.keys() == {"version"}
 
 
+def test_the_total_of_a_forged_fleet_can_be_told() -> None:
+    """As many processes as are known at most, with the largest numbers that are read: JSON counts to 64 bits."""
+    most = one(gaps=MAX_NUMBER - 1, evicted={"overflow": MAX_NUMBER - 1})
+    assert read_report(most) is not None
+    summed = total([most] * (MAX_PROCESSES + 1))
+    assert orjson.loads(orjson.dumps(summed)) == summed
+
+
 def test_the_total_of_nobody_is_nothing() -> None:
     """No process answered in time."""
     assert total([])["connections"] == 0
@@ -78,6 +88,7 @@ def test_the_total_of_nobody_is_nothing() -> None:
     [
         {"version": 1},
         {"version": "v" * 256},
+        {"version": "\x1b[2J"},
         {"connections": "3"},
         {"connections": -1},
         {"connections": True},
@@ -87,6 +98,9 @@ def test_the_total_of_nobody_is_nothing() -> None:
         {"evicted": {str(number): 1 for number in range(MAX_REASONS + 1)}},
         {"refused": {"a": "b"}},
         {"refused": {"a" * 256: 1}},
+        {"refused": {"a\nb": 1}},
+        {"gaps": MAX_NUMBER},
+        {"gaps": 10**400},
     ],
 )
 def test_a_report_that_cannot_be_is_none(changes: dict[str, Any]) -> None:

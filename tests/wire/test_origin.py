@@ -87,6 +87,8 @@ def test_a_page_of_another_host_or_port_is_refused(origin: str, host: str) -> No
         "http://example\t.com",
         "http://example\n.com",
         "http://\u2100.com",
+        "x\nSet-Cookie: y://example.com",
+        "x\r\n\r\n://example.com",
     ],
 )
 def test_what_is_no_origin_is_refused(origin: str) -> None:
