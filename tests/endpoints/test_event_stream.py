@@ -6,13 +6,12 @@ import asyncio
 import logging
 import socket
 import ssl
-from contextlib import suppress
 from typing import Any
 
 import pytest
 import redis
 import trustme
-from sanic import Request, Sanic
+from sanic import Sanic
 
 from mux.broker.gap import Gap
 from mux.endpoints import takeover
@@ -448,38 +447,6 @@ async def _head(port: int, asked: bytes) -> list[str]:
         async with asyncio.timeout(PATIENCE_SECONDS):
             return (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     finally:
-        writer.transport.abort()
-
-
-async def test_client_that_is_gone_before_the_answer_leaves_nothing(feed: Serving) -> None:
-    """A request whose sender has vanished meanwhile is answered by nobody and registered nowhere."""
-
-    @feed.app.on_request
-    async def vanish(request: Request) -> None:
-        request.transport.abort()  # type: ignore[attr-defined]
-
-    reader, writer = await asyncio.open_connection("127.0.0.1", feed.port)
-    writer.write(request(feed.port))
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        with suppress(ConnectionError):
-            assert await reader.read() == b""
-    writer.close()
-    assert len(feed.mux.hub) == 0
-
-
-async def test_socket_that_was_full_before_is_a_slow_consumers(redis_url: str, prefix: str) -> None:
-    """What an app has sent before counts: the transport has told Sanic that it is full, and tells nobody else."""
-    app: Sanic[Any, Any] = Sanic(f"full-{prefix[:-1]}", configure_logging=False)
-
-    @app.on_request
-    async def fill(request: Request) -> None:
-        request.transport.write(b"x" * 20_000_000)  # type: ignore[attr-defined]
-
-    async with serving(app=app, redis_url=redis_url, prefix=prefix, max_unwritable_seconds=0.1) as feed:
-        _, writer = await asyncio.open_connection("127.0.0.1", feed.port)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
-        writer.write(request(feed.port))
-        await until(lambda: feed.mux.hub.evicted)
         writer.transport.abort()
 
 

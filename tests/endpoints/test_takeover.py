@@ -6,6 +6,7 @@ import asyncio
 import gc
 import ssl
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,9 +21,13 @@ from websockets.exceptions import InvalidStatus
 
 from mux import Mux
 from mux.endpoints.takeover import PRIVATE_NAMES, PRIVATE_NAMES_OF_STREAM
+from tests.event_streams import request
 from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, handshake, raw_client, receive, running, serving, until
 
 pytestmark = BOTH_LOOPS
+
+OPENINGS = pytest.mark.parametrize("opening", [handshake, request], ids=["websocket", "event-stream"])
+"""What is taken over the same way, whichever kind of client asks."""
 
 
 async def test_private_names_in_use_are_those_of_sanic() -> None:
@@ -77,7 +82,10 @@ async def test_nothing_of_a_client_waits_for_the_collector(feed: Serving) -> Non
     assert [kind for kind in left if kind.__module__.partition(".")[0] in ("mux", "sanic", "websockets")] == []
 
 
-async def test_client_that_is_gone_before_the_handshake_leaves_nothing(feed: Serving) -> None:
+@OPENINGS
+async def test_client_that_is_gone_before_the_answer_leaves_nothing(
+    feed: Serving, opening: Callable[[int], bytes]
+) -> None:
     """A request whose sender has vanished meanwhile is answered by nobody and registered nowhere."""
 
     @feed.app.on_request
@@ -85,14 +93,17 @@ async def test_client_that_is_gone_before_the_handshake_leaves_nothing(feed: Ser
         request.transport.abort()  # type: ignore[attr-defined]
 
     reader, writer = await asyncio.open_connection("127.0.0.1", feed.port)
-    writer.write(handshake(feed.port))
+    writer.write(opening(feed.port))
     with suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
     writer.close()
     assert len(feed.mux.hub) == 0
 
 
-async def test_socket_that_was_full_before_the_handshake_is_a_slow_consumers(redis_url: str, prefix: str) -> None:
+@OPENINGS
+async def test_socket_that_was_full_before_is_a_slow_consumers(
+    redis_url: str, prefix: str, opening: Callable[[int], bytes]
+) -> None:
     """What an app has sent before counts: the transport has told Sanic that it is full, and tells nobody else."""
     app: Sanic[Any, Any] = Sanic(f"full-{prefix[:-1]}", configure_logging=False)
 
@@ -103,7 +114,7 @@ async def test_socket_that_was_full_before_the_handshake_is_a_slow_consumers(red
     async with serving(app=app, redis_url=redis_url, prefix=prefix, max_unwritable_seconds=0.1) as feed:
         _, writer = await asyncio.open_connection("127.0.0.1", feed.port)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        writer.write(handshake(feed.port))
+        writer.write(opening(feed.port))
         await until(lambda: feed.mux.hub.evicted)
         writer.transport.abort()
         assert feed.mux.hub.evicted.total() == 1
