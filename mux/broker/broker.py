@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic, time
+from uuid import uuid4
 
 from redis.backoff import FullJitterBackoff
 
@@ -55,7 +56,8 @@ class Broker:
     Args:
         location: where Redis is.
         pattern: what to subscribe to.
-        probe_channel: a Redis channel of this process alone that the pattern matches.
+        probe_prefix: what the Redis channel starts with that probes go to; the pattern matches it. The rest is drawn
+            by start(), so that processes forked from one app do not hear each other's probes.
         probe_seconds: how long nothing may come until the connection is probed.
         holding: what is published while there is no connection.
         on_messages: takes every batch of messages, synchronously; may raise BrokerGarbled, and nothing else.
@@ -68,7 +70,7 @@ class Broker:
         location: Location,
         pattern: bytes,
         *,
-        probe_channel: bytes,
+        probe_prefix: bytes,
         probe_seconds: float,
         holding: Holding,
         on_messages: Callable[[list[Push]], None],
@@ -77,13 +79,14 @@ class Broker:
     ) -> None:
         self._location = location
         self._pattern = pattern
-        self._probe_channel = probe_channel
+        self._probe_prefix = probe_prefix
+        self._probe_channel = b""
         self._probe_seconds = probe_seconds
         self._holding = holding
         self._on_messages = on_messages
         self._on_writable = on_writable
         self._on_gap = on_gap
-        self._client_name = escape_name(f"mux-{socket.gethostname()}-{os.getpid()}")
+        self._client_name = b""
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._watchdog: Watchdog | None = None
@@ -108,6 +111,8 @@ class Broker:
         Raises:
             BrokerRefused: Redis does not want us; the operator has to do something.
         """
+        self._client_name = escape_name(f"mux-{socket.gethostname()}-{os.getpid()}")
+        self._probe_channel = self._probe_prefix + uuid4().hex.encode()
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._keep_connected(first), name="mux-broker")
         self._task.add_done_callback(self._ended)
