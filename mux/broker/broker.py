@@ -23,12 +23,15 @@ from uuid import uuid4
 
 from redis.backoff import FullJitterBackoff
 
-from mux.broker.connection import Connection, Done, Loss, settle
+from mux.broker.answer import Done, ignore, settle
+from mux.broker.cause import blame_buffer
+from mux.broker.connection import Connection
 from mux.broker.gap import Gap
-from mux.broker.holding import Held, Holding
+from mux.broker.holding import Holding, give_back
 from mux.broker.location import Location
+from mux.broker.loss import Loss
 from mux.broker.watchdog import Watchdog
-from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
+from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Push, Reply, escape_name
 
 FIRST_RETRY_SECONDS = 0.05
@@ -40,12 +43,6 @@ STABLE_SECONDS = 5.0
 
 CLOSE_SECONDS = 2.0
 """How long aclose() waits for Redis to answer what was published."""
-
-_REASONS: dict[type[object], str] = {
-    BrokerUnavailable: "redis_unavailable",
-    BrokerLost: "redis_lost",
-    BrokerRefused: "redis_refused",
-}
 
 logger = logging.getLogger("mux.broker")
 
@@ -168,7 +165,7 @@ class Broker:
         """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up."""
         connection = self._connection
         if connection is not None and connection.is_writable:
-            connection.publish(redis_channel, payload, _ignore)
+            connection.publish(redis_channel, payload, ignore)
 
     async def publish(self, redis_channel: bytes, payload: bytes) -> None:
         """Publish and wait until Redis has it.
@@ -186,7 +183,7 @@ class Broker:
 
     def _count(self, done: Done, reply: Reply) -> None:
         if isinstance(reply, BrokerError):
-            self.refused[_REASONS.get(type(reply), "redis")] += 1
+            self.refused[reply.counted_as] += 1
         else:
             self.published += 1
         done(reply)
@@ -204,7 +201,7 @@ class Broker:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        _give_back(self._holding.take_all())
+        give_back(self._holding.take_all())
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(TimeoutError):
@@ -233,7 +230,7 @@ class Broker:
                 loss = loss or Loss("unreachable", str(error))
             else:
                 if loss is not None:
-                    self._tell_gap(_blame_buffer(loss, previous, connection))
+                    self._tell_gap(blame_buffer(loss, previous, connection))
                 if not first.done():
                     first.set_result(None)
                 since = loop.time()
@@ -277,7 +274,7 @@ class Broker:
     def _expire(self) -> None:
         """Give back what has been held for too long; called whenever that may be something."""
         loop = asyncio.get_running_loop()
-        _give_back(self._holding.take_expired(loop.time()))
+        give_back(self._holding.take_expired(loop.time()))
         due = self._holding.next_due
         self._expiry = None if due is None else loop.call_at(due, self._expire)
 
@@ -292,50 +289,9 @@ class Broker:
         )
 
 
-def _ignore(reply: Reply) -> None:
-    pass
-
-
-def _give_back(messages: list[Held]) -> None:
-    for held in messages:
-        held.done(BrokerUnavailable("there was no connection to Redis for too long"))
-
-
-def _blame_buffer(loss: Loss, before: Connection | None, now: Connection) -> Loss:
-    """Name the output buffer as the cause, if Redis has closed somebody for it since we came.
-
-    Redis closes a subscriber without a word. It counts the times, and counts its connections: a smaller
-    number of ours says that it was started anew and counts from 0.
-    """
-    if before is None or before.buffer_kills is None or now.buffer_kills is None or now.client_id < before.client_id:
-        return loss
-    if now.buffer_kills > before.buffer_kills:
-        return Loss("output_buffer", "Redis closed it over its output buffer limit for pubsub")
-    return loss
-
-
 def _resolve(first: asyncio.Future[None], error: BrokerError) -> None:
     """Let start() return, or raise if trying again is of no use."""
     if isinstance(error, BrokerRefused):
         first.set_exception(error)
     else:
         first.set_result(None)
-
-
-async def probe(location: Location, pattern: bytes, probe_channel: bytes) -> None:
-    """See whether a Redis would take us, and leave.
-
-    Raises:
-        BrokerUnavailable: it cannot be reached.
-        BrokerRefused: it would not.
-    """
-    connection = await Connection.open(
-        await location.locate(),
-        pattern,
-        probe_channel=probe_channel,
-        client_name=b"mux-probe",
-        on_messages=lambda messages: None,
-        on_writable=lambda: None,
-    )
-    await connection.aclose()
-    await connection.lost

@@ -13,12 +13,13 @@ import redis
 import redis.asyncio
 
 from mux.broker.address import parse_address
-from mux.broker.broker import Broker, probe
+from mux.broker.broker import Broker
 from mux.broker.connection import MAX_UNANSWERED, Connection
 from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
+from mux.broker.probe import probe
 from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.hub.router import Router
 from mux.wire.resp import Push
