@@ -87,8 +87,8 @@ def measure(
             raise KeyboardInterrupt  # there is nothing yet to report
         say("connecting", count / load.clients, 0, 0, 0)
 
-    rss = server.rss_bytes() if server else 0
     idle = server.cpu() if server else None
+    rss = server.rss_bytes() if server else 0  # after the clock, which is waited for: a server may be starting
     with Generator(load) as generator:
         joined = generator.connect(connecting)
         before = server.cpu() if server else None

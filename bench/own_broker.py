@@ -18,7 +18,7 @@ def own_broker(redis_url: str, pattern: bytes, on_messages: Callable[[list[Push]
     return Broker(
         parse_location(redis_url),
         pattern,
-        probe_channel=PREFIX + b"$probe:bench",
+        probe_prefix=PREFIX + b"$probe:",
         probe_seconds=settings.probe_seconds,
         holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
         on_messages=on_messages,

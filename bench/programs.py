@@ -43,7 +43,7 @@ class Program:
 
 
 # Clients here never answer a ping, and a ping would be counted as a message.
-_SERVE = "-m mux serve --port 0 --no-announce --ping-seconds 36000 --log-level warning --redis-url"
+_SERVE = "-m mux serve --port 0 --no-announce --ping-seconds 86400 --log-level warning --redis-url"
 
 MUX = Program("mux", tuple(_SERVE.split()))
 SANIC_WEBSOCKET = Program("sanic-websocket", ("-m", "bench.baselines.sanic_websocket"))

@@ -13,7 +13,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
-from uuid import uuid4
 
 import orjson
 from sanic import Sanic
@@ -92,7 +91,7 @@ class Mux:
         self.broker = Broker(
             parse_location(settings.redis_url),
             self._namespace.pattern,
-            probe_channel=self._namespace.redis_channel(b"$probe:" + uuid4().hex.encode()),
+            probe_prefix=self._namespace.redis_channel(b"$probe:"),
             probe_seconds=settings.probe_seconds,
             holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
             on_messages=self._observer.dispatch,

@@ -107,17 +107,26 @@ class InvalidQuery(ClientError):
 class BrokerError(MuxError):
     """Redis could not take what it was given."""
 
+    counted_as = "redis"
+    """What it is called where messages are counted that were not published."""
+
 
 class BrokerUnavailable(BrokerError):
     """There is no connection to Redis now; trying again later may help. Nothing was sent."""
+
+    counted_as = "redis_unavailable"
 
 
 class BrokerLost(BrokerError):
     """The connection was lost before Redis answered: the message may or may not be published."""
 
+    counted_as = "redis_lost"
+
 
 class BrokerRefused(BrokerError):
     """Redis answered and said no: credentials, permissions, its role or its version."""
+
+    counted_as = "redis_refused"
 
     @property
     def code(self) -> str:

@@ -22,9 +22,9 @@ from typing import Any
 import uvloop
 
 from mux.app import create_app
-from mux.broker.broker import probe
 from mux.broker.embedded import embedded_server
 from mux.broker.location import parse_location
+from mux.broker.probe import probe
 from mux.collector import Collector
 from mux.descriptors import raise_descriptor_limit
 from mux.errors import CannotListen, MuxError

@@ -20,6 +20,9 @@ from mux.wire.origin import OriginPolicy
 LogLevel = Literal["debug", "info", "warning", "error"]
 OnGap = Literal["keep", "close"]
 
+LONGEST_SECONDS = 86_400.0
+"""A day: who wants no heartbeat has none in a day. Far longer ones overflow where they become milliseconds."""
+
 MIN_TOKEN_LENGTH = 8
 """Shorter ones can be tried out over a network in days."""
 
@@ -72,9 +75,9 @@ class Settings:
     )
     max_pending_bytes: int = _setting(1024 * 1024, "A client with more waiting for it is dropped.", "bytes", 65536)
     max_unwritable_seconds: float = _setting(
-        10.0, "A client whose socket takes nothing for so long is dropped.", "seconds", 0.05
+        10.0, "A client whose socket takes nothing for so long is dropped.", "seconds", 0.05, LONGEST_SECONDS
     )
-    ping_seconds: float = _setting(25.0, "How often a silent client is pinged.", "seconds", 0.05)
+    ping_seconds: float = _setting(25.0, "How often a silent client is pinged.", "seconds", 0.05, LONGEST_SECONDS)
     pong_seconds: float = _setting(10.0, "How long it then has to answer.", "seconds", 0.01)
     probe_seconds: float = _setting(
         5.0, "How long Redis may be silent until the connection is probed; two unheard probes end it.", "seconds", 0.05

@@ -159,6 +159,8 @@ def test_a_list_becomes_a_tuple() -> None:
         ("pong_seconds", 0, "pong_seconds is 0; it must be at least 0.01"),
         ("pong_seconds", 25, "pong_seconds is 25; it must be less than ping_seconds, 25"),
         ("ping_seconds", 10, "pong_seconds is 10; it must be less than ping_seconds, 10"),
+        ("ping_seconds", 1e9, "ping_seconds is 1000000000.0; it must be at most 86400.0"),
+        ("max_unwritable_seconds", 1e300, "max_unwritable_seconds is 1e+300; it must be at most 86400.0"),
         ("max_connections", -1, "max_connections is -1; it must be at least 0"),
         ("max_connections_per_address", -1, "max_connections_per_address is -1; it must be at least 0"),
         ("handshake_seconds", 0.1, "handshake_seconds is 0.1; it must be at least 0.2"),

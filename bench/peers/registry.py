@@ -121,7 +121,7 @@ def _nchan_version(peers: Path) -> str:
 
 
 def _mux(place: Place) -> list[str]:
-    options = "--no-announce --ping-seconds 36000 --log-level error"
+    options = "--no-announce --ping-seconds 86400 --log-level error"
     return [
         sys.executable, "-m", "mux", "serve", *options.split(), "--port", str(place.port),
         "--workers", str(place.workers), "--redis-url", place.redis_url,

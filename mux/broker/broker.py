@@ -19,15 +19,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic, time
+from uuid import uuid4
 
 from redis.backoff import FullJitterBackoff
 
-from mux.broker.connection import Connection, Done, Loss, settle
+from mux.broker.answer import Done, ignore, settle
+from mux.broker.cause import blame_buffer
+from mux.broker.connection import Connection
 from mux.broker.gap import Gap
-from mux.broker.holding import Held, Holding
+from mux.broker.holding import Holding, give_back
 from mux.broker.location import Location
+from mux.broker.loss import Loss
 from mux.broker.watchdog import Watchdog
-from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
+from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Push, Reply, escape_name
 
 FIRST_RETRY_SECONDS = 0.05
@@ -40,12 +44,6 @@ STABLE_SECONDS = 5.0
 CLOSE_SECONDS = 2.0
 """How long aclose() waits for Redis to answer what was published."""
 
-_REASONS: dict[type[object], str] = {
-    BrokerUnavailable: "redis_unavailable",
-    BrokerLost: "redis_lost",
-    BrokerRefused: "redis_refused",
-}
-
 logger = logging.getLogger("mux.broker")
 
 
@@ -55,7 +53,8 @@ class Broker:
     Args:
         location: where Redis is.
         pattern: what to subscribe to.
-        probe_channel: a Redis channel of this process alone that the pattern matches.
+        probe_prefix: what the Redis channel starts with that probes go to; the pattern matches it. The rest is drawn
+            by start(), so that processes forked from one app do not hear each other's probes.
         probe_seconds: how long nothing may come until the connection is probed.
         holding: what is published while there is no connection.
         on_messages: takes every batch of messages, synchronously; may raise BrokerGarbled, and nothing else.
@@ -68,7 +67,7 @@ class Broker:
         location: Location,
         pattern: bytes,
         *,
-        probe_channel: bytes,
+        probe_prefix: bytes,
         probe_seconds: float,
         holding: Holding,
         on_messages: Callable[[list[Push]], None],
@@ -77,13 +76,14 @@ class Broker:
     ) -> None:
         self._location = location
         self._pattern = pattern
-        self._probe_channel = probe_channel
+        self._probe_prefix = probe_prefix
+        self._probe_channel = b""
         self._probe_seconds = probe_seconds
         self._holding = holding
         self._on_messages = on_messages
         self._on_writable = on_writable
         self._on_gap = on_gap
-        self._client_name = escape_name(f"mux-{socket.gethostname()}-{os.getpid()}")
+        self._client_name = b""
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._watchdog: Watchdog | None = None
@@ -108,6 +108,8 @@ class Broker:
         Raises:
             BrokerRefused: Redis does not want us; the operator has to do something.
         """
+        self._client_name = escape_name(f"mux-{socket.gethostname()}-{os.getpid()}")
+        self._probe_channel = self._probe_prefix + uuid4().hex.encode()
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._keep_connected(first), name="mux-broker")
         self._task.add_done_callback(self._ended)
@@ -163,7 +165,7 @@ class Broker:
         """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up."""
         connection = self._connection
         if connection is not None and connection.is_writable:
-            connection.publish(redis_channel, payload, _ignore)
+            connection.publish(redis_channel, payload, ignore)
 
     async def publish(self, redis_channel: bytes, payload: bytes) -> None:
         """Publish and wait until Redis has it.
@@ -181,7 +183,7 @@ class Broker:
 
     def _count(self, done: Done, reply: Reply) -> None:
         if isinstance(reply, BrokerError):
-            self.refused[_REASONS.get(type(reply), "redis")] += 1
+            self.refused[reply.counted_as] += 1
         else:
             self.published += 1
         done(reply)
@@ -199,7 +201,7 @@ class Broker:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        _give_back(self._holding.take_all())
+        give_back(self._holding.take_all())
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(TimeoutError):
@@ -228,7 +230,7 @@ class Broker:
                 loss = loss or Loss("unreachable", str(error))
             else:
                 if loss is not None:
-                    self._tell_gap(_blame_buffer(loss, previous, connection))
+                    self._tell_gap(blame_buffer(loss, previous, connection))
                 if not first.done():
                     first.set_result(None)
                 since = loop.time()
@@ -272,7 +274,7 @@ class Broker:
     def _expire(self) -> None:
         """Give back what has been held for too long; called whenever that may be something."""
         loop = asyncio.get_running_loop()
-        _give_back(self._holding.take_expired(loop.time()))
+        give_back(self._holding.take_expired(loop.time()))
         due = self._holding.next_due
         self._expiry = None if due is None else loop.call_at(due, self._expire)
 
@@ -287,50 +289,9 @@ class Broker:
         )
 
 
-def _ignore(reply: Reply) -> None:
-    pass
-
-
-def _give_back(messages: list[Held]) -> None:
-    for held in messages:
-        held.done(BrokerUnavailable("there was no connection to Redis for too long"))
-
-
-def _blame_buffer(loss: Loss, before: Connection | None, now: Connection) -> Loss:
-    """Name the output buffer as the cause, if Redis has closed somebody for it since we came.
-
-    Redis closes a subscriber without a word. It counts the times, and counts its connections: a smaller
-    number of ours says that it was started anew and counts from 0.
-    """
-    if before is None or before.buffer_kills is None or now.buffer_kills is None or now.client_id < before.client_id:
-        return loss
-    if now.buffer_kills > before.buffer_kills:
-        return Loss("output_buffer", "Redis closed it over its output buffer limit for pubsub")
-    return loss
-
-
 def _resolve(first: asyncio.Future[None], error: BrokerError) -> None:
     """Let start() return, or raise if trying again is of no use."""
     if isinstance(error, BrokerRefused):
         first.set_exception(error)
     else:
         first.set_result(None)
-
-
-async def probe(location: Location, pattern: bytes, probe_channel: bytes) -> None:
-    """See whether a Redis would take us, and leave.
-
-    Raises:
-        BrokerUnavailable: it cannot be reached.
-        BrokerRefused: it would not.
-    """
-    connection = await Connection.open(
-        await location.locate(),
-        pattern,
-        probe_channel=probe_channel,
-        client_name=b"mux-probe",
-        on_messages=lambda messages: None,
-        on_writable=lambda: None,
-    )
-    await connection.aclose()
-    await connection.lost

@@ -17,31 +17,19 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections import deque
 from collections.abc import Callable
 from time import time
-from typing import NamedTuple, TypeAlias, cast
+from typing import cast
 
 from mux.broker.address import Address
+from mux.broker.answer import Done, settle
 from mux.broker.hello import buffer_kills, hello_refused, is_useful
+from mux.broker.loss import Loss, reason_of
 from mux.errors import BrokerError, BrokerGarbled, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.version import __version__
 from mux.wire.resp import Announcement, Push, Reply, RespReader, encode_command, encode_publish
-
-
-class Loss(NamedTuple):
-    """Why a connection ended."""
-
-    cause: str
-    """One word: closed, error, garbled, deaf, demoted, or shut when we ended it."""
-    reason: str
-    """The same as half a sentence."""
-
-
-Done: TypeAlias = Callable[[Reply], None]
-"""Called once with the reply, which is a BrokerError when the command was refused or lost."""
 
 MAX_UNANSWERED = 1000
 """So many commands are on their way to Redis at once. With more, publishers are told to wait; with half of it they
@@ -163,7 +151,7 @@ class Connection(asyncio.Protocol):
                     server_hostname=address.host if address.tls else None,
                 )
         except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot be one
-            raise BrokerUnavailable(f"cannot reach Redis at {address}: {_reason(error)}") from error
+            raise BrokerUnavailable(f"cannot reach Redis at {address}: {reason_of(error)}") from error
 
     async def _introduce(self, address: Address, client_name: bytes) -> None:
         words = [b"HELLO", b"3"]
@@ -286,7 +274,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
-            self._loss = Loss("error", _reason(exc))
+            self._loss = Loss("error", reason_of(exc))
         reason = self._loss.reason
         self.lost.set_result(self._loss)
         self.is_writable = True
@@ -297,20 +285,3 @@ class Connection(asyncio.Protocol):
         while self._unanswered:
             self._unanswered.popleft()(lost)
         self._on_writable()
-
-
-def settle(future: asyncio.Future[Reply]) -> Done:
-    """Return what gives a reply to whoever waits for it, if somebody still does."""
-
-    def done(reply: Reply) -> None:
-        if not future.done():
-            future.set_result(reply)
-
-    return done
-
-
-def _reason(error: BaseException) -> str:
-    # asyncio puts the address into the text; the caller names it already.
-    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
-        return os.strerror(error.errno).lower()
-    return str(error) or type(error).__name__

@@ -8,9 +8,11 @@ it, so that nothing is lost in silence. What was sent once is never held: Redis 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mux.broker.connection import Done
+from mux.broker.answer import Done
+from mux.errors import BrokerUnavailable
 
 OVERHEAD_BYTES = 256
 """What a held message takes beside its payload, roughly; so that a million empty ones are bounded too."""
@@ -74,3 +76,9 @@ class Holding:
         """Remove and return everything, oldest first."""
         held, self._queue, self._bytes = list(self._queue), deque(), 0
         return held
+
+
+def give_back(messages: Iterable[Held]) -> None:
+    """Tell who sent messages that they were not published."""
+    for held in messages:
+        held.done(BrokerUnavailable("there was no connection to Redis for too long"))

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import uuid4
 
+from mux.broker.answer import ignore
 from mux.broker.broker import Broker
 from mux.hub.admission import Admission
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
-from mux.wire.resp import Reply
 
 ANNOUNCEMENT_BYTES = 64
 """An announcement is no larger, and is delivered however small messages have to be."""
@@ -56,8 +56,4 @@ class Membership:
             message = f"Client {client.identity} has {what}".encode()
             for redis_channel in channels:
                 # Nobody sent it, so nobody is told when it is lost.
-                self._broker.send(redis_channel, message, _ignore)
-
-
-def _ignore(reply: Reply) -> None:
-    pass
+                self._broker.send(redis_channel, message, ignore)

@@ -1,7 +1,8 @@
 """Ping clients that say nothing, and find those that do not answer.
 
-A wheel turns one spoke per tick, and a full turn takes one ping interval. Every connection hangs on one
-spoke, so one timer serves all of them, a tick touches a few of them, and pings never leave in one burst.
+A wheel turns by one spoke at a time, and a full turn takes one ping interval. Every connection hangs on one
+spoke, so one timer serves all of them, a spoke is a few of them, and pings never leave in one burst. Whoever needs
+ticks that are closer gives several to a spoke: the wheel has as few spokes whatever the settings.
 
 Any bytes count as an answer: a client that talks is alive, and while it talks it is not pinged. A client of a
 kind that cannot answer (Endpoint.is_answered) is pinged, so that what is between us sees its connection in use, and is
@@ -12,12 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from math import ceil
+from math import ceil, inf
 
 from mux.hub.subscriber import AnySubscriber
 
 SPOKES = 25
-"""Ticks per ping interval, at least: one a second at the default of 25 s (design.md, section 7)."""
+"""Of a wheel, at least: one a second at the default of 25 s (design.md, section 7)."""
+
+MAX_SPOKES = 100
+"""And at most: so an answer is waited for a hundredth of the ping interval too long, or a tick."""
 
 
 class Heartbeat:
@@ -25,16 +29,21 @@ class Heartbeat:
 
     Args:
         ping_seconds: how often a silent client is pinged.
-        pong_seconds: how long it has to answer, rounded up to a tick; less than ping_seconds.
-        spokes: ticks per ping interval.
+        pong_seconds: how long it has to answer, rounded up to a spoke; less than ping_seconds.
+        longest_tick_seconds: how far apart ticks may be.
     """
 
-    __slots__ = ("_grace", "_next", "_position", "_wheel", "tick_seconds")
+    __slots__ = ("_grace", "_next", "_position", "_ticks", "_ticks_per_spoke", "_wheel", "tick_seconds")
 
-    def __init__(self, *, ping_seconds: float, pong_seconds: float, spokes: int = SPOKES) -> None:
-        self.tick_seconds = ping_seconds / spokes
+    def __init__(self, *, ping_seconds: float, pong_seconds: float, longest_tick_seconds: float = inf) -> None:
+        ticks = max(SPOKES, ceil(ping_seconds / longest_tick_seconds))
+        self._ticks_per_spoke = ceil(ticks / MAX_SPOKES)
+        self._ticks = 0
+        spokes = ceil(ticks / self._ticks_per_spoke)
+        spoke_seconds = ping_seconds / spokes
+        self.tick_seconds = spoke_seconds / self._ticks_per_spoke
         """How often tick() is to be called."""
-        self._grace = min(spokes - 1, ceil(pong_seconds / self.tick_seconds))
+        self._grace = min(spokes - 1, ceil(pong_seconds / spoke_seconds))
         self._wheel: list[set[AnySubscriber]] = [set() for _ in range(spokes)]
         self._position = 0
         # Half a turn away, so that the first clients of a process are not pinged as soon as they are in.
@@ -58,6 +67,9 @@ class Heartbeat:
 
     def tick(self) -> list[AnySubscriber]:
         """Ping whoever is due and return those who let their time to answer pass."""
+        self._ticks = (self._ticks + 1) % self._ticks_per_spoke
+        if self._ticks:
+            return []
         self._position = (self._position + 1) % len(self._wheel)
         silent = []
         for subscriber in self._wheel[self._position - self._grace]:

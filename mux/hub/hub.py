@@ -11,10 +11,9 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from math import ceil
 
 from mux.hub.deadlines import Deadlines
-from mux.hub.heartbeat import SPOKES, Heartbeat
+from mux.hub.heartbeat import Heartbeat
 from mux.hub.router import Router
 from mux.hub.subscriber import AnySubscriber
 from mux.wire.resp import Push
@@ -58,11 +57,10 @@ class Hub:
         self.on_empty: Callable[[], None] | None = None
         """Called when the last connection is gone."""
         # Deadlines are exact to a tick, so a tick is a small part of the shortest.
-        longest_tick = min(max_unwritable_seconds, CLOSING_SECONDS) / TICKS_PER_DEADLINE
         self._heartbeat = Heartbeat(
             ping_seconds=ping_seconds,
             pong_seconds=pong_seconds,
-            spokes=max(SPOKES, ceil(ping_seconds / longest_tick)),
+            longest_tick_seconds=min(max_unwritable_seconds, CLOSING_SECONDS) / TICKS_PER_DEADLINE,
         )
         self._unwritable: Deadlines[AnySubscriber] = Deadlines(max_unwritable_seconds)
         self._closing: Deadlines[AnySubscriber] = Deadlines(CLOSING_SECONDS)

@@ -145,17 +145,18 @@ class Router:
         self.received += received
         self.unheard += unheard
         for channel, batch in batches.items():
-            self._fan_out(table[channel], batch)
+            slot = table[channel]
+            if isinstance(slot, set):
+                self._fan_out(slot, batch)
+            else:
+                assert slot is not None, "a channel without subscribers is not in the dict"
+                slot.write(slot.encode(batch))
+                self.delivered += len(batch)
 
-    def _fan_out(self, slot: Slot[AnySubscriber], batch: list[Publication]) -> None:
-        if not isinstance(slot, set):
-            assert slot is not None, "a channel without subscribers is not in the dict"
-            slot.write(slot.encode(batch))
-            self.delivered += len(batch)
-            return
+    def _fan_out(self, subscribers: set[AnySubscriber], batch: list[Publication]) -> None:
         encode: Encoder | None = None
         buffers: dict[Encoder, bytes] = {}
-        for subscriber in slot:
+        for subscriber in subscribers:
             # Nearly always every subscriber of a channel is of the same kind as the one before it.
             if subscriber.encode is not encode:
                 encode = subscriber.encode
@@ -163,7 +164,7 @@ class Router:
                     buffers[encode] = encode(batch)
                 buffer = buffers[encode]
             subscriber.write(buffer)
-        self.delivered += len(slot) * len(batch)
+        self.delivered += len(subscribers) * len(batch)
 
 
 class _Ear:

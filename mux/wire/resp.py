@@ -77,7 +77,13 @@ def encode_command(*words: bytes) -> bytes:
 
 def encode_publish(redis_channel: bytes, payload: bytes) -> bytes:
     """Return the command that publishes payload."""
-    return _pack_command((b"PUBLISH", redis_channel, payload))
+    # As encode_command() would; two or three times as fast, and it is done for every message of a client.
+    return b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+        len(redis_channel),
+        redis_channel,
+        len(payload),
+        payload,
+    )
 
 
 def escape_name(name: str) -> bytes:

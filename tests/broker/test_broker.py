@@ -13,12 +13,13 @@ import redis
 import redis.asyncio
 
 from mux.broker.address import parse_address
-from mux.broker.broker import Broker, probe
+from mux.broker.broker import Broker
 from mux.broker.connection import MAX_UNANSWERED, Connection
 from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
+from mux.broker.probe import probe
 from mux.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.hub.router import Router
 from mux.wire.resp import Push
@@ -35,7 +36,7 @@ class Heard:
 
     def __call__(self, batch: list[Push]) -> None:
         Router().dispatch(batch)  # refuses what is no message, as it does in a server
-        self.messages += [(channel, payload) for _, _, channel, payload in batch if not channel.endswith(PROBE)]
+        self.messages += [(channel, payload) for _, _, channel, payload in batch if PROBE not in channel]
 
     async def wait_for(self, count: int) -> list[tuple[bytes, bytes]]:
         await until(lambda: len(self.messages) >= count)
@@ -60,7 +61,7 @@ def make_broker(
     return Broker(
         parse_location(url),
         pattern,
-        probe_channel=prefix + PROBE,
+        probe_prefix=prefix + PROBE,
         probe_seconds=probe_seconds,
         holding=Holding(max_bytes=max_held_bytes, max_seconds=max_held_seconds),
         on_messages=heard or Heard(),
@@ -92,6 +93,20 @@ async def test_publishes_and_hears_on_one_connection(every_redis: str) -> None:
             assert len(clients) == 1
             assert clients[0].startswith("mux-")
         await until(lambda: len(control.client_list()) == 1)
+
+
+async def test_a_probe_is_its_process_own(redis_url: str) -> None:
+    """Drawn when the broker was made, the name of the channel was shared by all processes forked from one app."""
+    with redis.Redis.from_url(redis_url) as control, control.pubsub() as watch:
+        watch.psubscribe(b"feed:" + PROBE + b"*")
+        assert watch.get_message(timeout=PATIENCE_SECONDS)["type"] == "psubscribe"
+        broker = make_broker(redis_url)
+        channels = set()
+        for _ in range(2):
+            await broker.start()
+            channels.add(watch.get_message(timeout=PATIENCE_SECONDS)["channel"])
+            await broker.aclose()
+    assert len(channels) == 2
 
 
 async def test_pattern_with_glob_characters_hears_only_its_own(redis_url: str) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.hub.heartbeat import SPOKES, Heartbeat
+from mux.hub.heartbeat import MAX_SPOKES, SPOKES, Heartbeat
 
 from .fakes import FakeClient
 
@@ -180,6 +180,32 @@ def test_the_time_to_answer_is_rounded_up_to_a_tick(ping_seconds: float, pong_se
     tick_until_pinged(heartbeat, client)
     assert silent(heartbeat, ticks - 1) == []
     assert heartbeat.tick() == [client.subscriber]
+
+
+def test_ticks_may_be_close_without_a_wheel_that_is_long() -> None:
+    """With a wheel of one spoke a tick, this one took 17 GB and minutes to make."""
+    heartbeat = Heartbeat(ping_seconds=86_400, pong_seconds=600, longest_tick_seconds=0.001)
+    assert 0.0009 < heartbeat.tick_seconds <= 0.001
+    assert len(heartbeat._wheel) == MAX_SPOKES
+
+
+def test_a_spoke_of_many_ticks_is_as_long_as_it_should_be() -> None:
+    """A ping every 60 s in 12,000 ticks; the 2 s to answer are rounded up to four spokes of 0.6 s."""
+    heartbeat = Heartbeat(ping_seconds=60, pong_seconds=2, longest_tick_seconds=0.005)
+    client = watched(heartbeat)
+    first, second = ticks_of_pings(heartbeat, client, 24_000, answers=True)
+    assert second - first == 12_000
+    ticks_of_pings(heartbeat, client, first, answers=False)
+    assert silent(heartbeat, 479) == []
+    assert silent(heartbeat, 1) == [client.subscriber]
+
+
+def test_the_first_clients_of_a_long_interval_are_not_pinged_soon() -> None:
+    """The 18,000th client of a benchmark was once pinged in the first second: a long wheel had come round."""
+    heartbeat = Heartbeat(ping_seconds=86_400, pong_seconds=10, longest_tick_seconds=1)
+    clients = [watched(heartbeat) for _ in range(2 * MAX_SPOKES)]
+    assert silent(heartbeat, 600) == []
+    assert not any(client.written for client in clients)
 
 
 @given(st.floats(0.05, 3600), st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(0, 60))
