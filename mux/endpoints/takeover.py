@@ -34,8 +34,6 @@ net.core.wmem_default, which is 208 KiB, and are left alone."""
 _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux and macOS
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
 
-_MAX_USER_TIMEOUT = 2**31 - 1
-
 
 class Taken(NamedTuple):
     """A connection that was Sanic's."""
@@ -108,7 +106,7 @@ def bound_unacknowledged(transport: Transport, seconds: float) -> None:
     The same time is given to a client that acknowledges and takes nothing.
     """
     if _USER_TIMEOUT is not None:
-        _set_option(transport, socket.IPPROTO_TCP, _USER_TIMEOUT, min(int(seconds * 1000), _MAX_USER_TIMEOUT))
+        _set_option(transport, socket.IPPROTO_TCP, _USER_TIMEOUT, int(seconds * 1000))
 
 
 def _set_option(transport: Transport, level: int, option: int, value: int) -> None:
