@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import pytest
@@ -44,6 +44,13 @@ class Visitor:
         context.on("weberror", lambda error: self.complaints.append(str(error.error)))
         context.on("request", lambda request: self._on_url(request.url))
         context.on("page", lambda page: page.on("websocket", lambda socket: self._on_url(socket.url)))
+
+    async def __aenter__(self) -> Self:
+        """Stay for a block: where the server is younger than the visitor, it is not to stop before the visitor goes."""
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.context.close()
 
     def _on_console(self, message: ConsoleMessage) -> None:
         said = f"{message.text} ({message.location['url']})"

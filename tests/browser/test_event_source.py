@@ -56,7 +56,7 @@ async def listening(visitor: Visitor, site: Serving) -> Any:
 async def test_every_byte_and_every_end_of_a_line(redis_url: str, prefix: str, visitor: Visitor) -> None:
     """Text is the text that was sent, with its lines ended by LF; binary is what was sent."""
     binary = [bytes([value]) for value in range(256)] + [b"", bytes(range(256)) * 256]
-    async with serving(redis_url=redis_url, prefix=prefix, page=True) as site:
+    async with serving(redis_url=redis_url, prefix=prefix, page=True) as site, visitor:
         page = await listening(visitor, site)
         async with site.connect() as client:
             for text in TEXTS + ENDS:
@@ -73,7 +73,7 @@ async def test_event_source_and_websocket_hear_the_same_in_one_order(
     redis_url: str, prefix: str, visitor: Visitor
 ) -> None:
     """On one channel, whoever sends, by whichever way."""
-    async with serving(redis_url=redis_url, prefix=prefix, page=True) as site:
+    async with serving(redis_url=redis_url, prefix=prefix, page=True) as site, visitor:
         page = await listening(visitor, site)
         async with site.connect() as one, site.connect() as other:
             for n in range(200):

@@ -327,7 +327,7 @@ async def test_where_a_page_may_not_use_the_clipboard_it_copies_all_the_same(sit
 
 async def test_a_message_that_is_too_large_stays_in_the_field(redis_url: str, prefix: str, visitor: Visitor) -> None:
     """The page knows the limit, so that the connection does not end for it."""
-    async with serving(redis_url=redis_url, prefix=prefix, page=True, max_message_bytes=10) as site:
+    async with serving(redis_url=redis_url, prefix=prefix, page=True, max_message_bytes=10) as site, visitor:
         page = await visitor.open(site.port)
         await say(page, "ü" * 6)
         await expect(panel(page).locator(".note")).to_have_text("This is 12 B; a message may have 10 B.")
@@ -349,7 +349,7 @@ async def test_light_or_dark_is_kept_for_the_visit(site: Serving, visitor: Visit
 
 async def test_announcements_are_quiet(redis_url: str, prefix: str, visitor: Visitor) -> None:
     """Who comes and goes is seen, and is less than a message."""
-    async with serving(redis_url=redis_url, prefix=prefix, page=True, announce=True) as site:
+    async with serving(redis_url=redis_url, prefix=prefix, page=True, announce=True) as site, visitor:
         page = await visitor.open(site.port)
         async with site.connect():
             await expect(panel(page).locator(".row.news")).to_have_count(2)
@@ -382,6 +382,7 @@ async def test_the_numbers_of_the_fleet_want_the_token(redis_url: str, prefix: s
     async with (
         serving(redis_url=redis_url, prefix=prefix, ops=True, page=True, inspect_token="open-sesame") as site,
         site.connect("orders"),
+        visitor,
     ):
         visitor.expect("/stats)")  # a browser logs every refusal
         page = await visitor.open(site.port)
@@ -407,7 +408,7 @@ async def test_in_somebodys_app_the_page_asks_for_no_numbers(site: Serving, visi
 
 async def test_nothing_is_wider_than_the_narrowest_phone(redis_url: str, prefix: str, visitor: Visitor) -> None:
     """360 pixels: with the longest name, which hides no state, hostile text, the fleet, and the ways to reach one."""
-    async with serving(redis_url=redis_url, prefix=prefix, page=True, ops=True) as site:
+    async with serving(redis_url=redis_url, prefix=prefix, page=True, ops=True) as site, visitor:
         name = "x" * 255
         page = await visitor.open(site.port, "lobby", name)
         await page.set_viewport_size({"width": 360, "height": 640})
@@ -448,7 +449,7 @@ async def test_behind_a_prefix(
 ) -> None:
     """Everything is asked for under it, also of an nginx that was told nothing; and nobody behind it is local."""
     visitor.expect("/stats)", "WebSocket connection to", "/feed/lobby)")
-    async with serving(redis_url=redis_url, prefix=prefix, page=True, ops=True) as site:
+    async with serving(redis_url=redis_url, prefix=prefix, page=True, ops=True) as site, visitor:
         with nginx(block, free_port, site.port, tmp_path):
             await reachable(free_port)
             page = await visitor.open(free_port, path="/mux/")
