@@ -22,30 +22,19 @@ from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving
 
 CURL = shutil.which("curl")
 
-BLOCK = """
-map $http_upgrade $connection_upgrade {
-    default upgrade;
-    ""      "";
-}
-
-server {
-    listen 127.0.0.1:{listen};
-
-    location /feed/ {
-        proxy_pass http://127.0.0.1:{port};
-        proxy_http_version 1.1;
-        proxy_set_header Host $http_host;
-        proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $connection_upgrade;
-        proxy_set_header X-Real-IP $remote_addr;
-        proxy_read_timeout 60s;
-    }
-}
-"""
-"""What the README tells to write into nginx.conf; listen and port are the test's own."""
+README = Path(__file__).parents[2] / "README.md"
 
 BARE_BLOCK = "server { listen 127.0.0.1:{listen}; location /feed/ { proxy_pass http://127.0.0.1:{port}; } }"
 """What somebody writes who has read nothing: nginx asks with HTTP/1.0 and a Host of its own."""
+
+
+def documented_block() -> str:
+    """Return what the README tells to write into nginx.conf; listen and port are the test's own."""
+    block = README.read_text().partition("    map $http_upgrade")[2].partition("`proxy_read_timeout`")[0]
+    assert "listen 80;" in block
+    assert "127.0.0.1:8000;" in block
+    own = block.replace("listen 80;", "listen 127.0.0.1:{listen};").replace("127.0.0.1:8000;", "127.0.0.1:{port};")
+    return f"map $http_upgrade{own}"
 
 
 @pytest.mark.skipif(CURL is None, reason="no curl on this machine")
@@ -184,7 +173,7 @@ async def test_through_nginx_with_the_documented_block(
 ) -> None:
     """Streams and WebSockets, a page's Origin, a heartbeat at once, and the end on either side."""
     async with serving(redis_url=redis_url, prefix=prefix, ping_seconds=0.5, pong_seconds=0.2) as feed:
-        with nginx(BLOCK, free_port, feed.port, tmp_path):
+        with nginx(documented_block(), free_port, feed.port, tmp_path):
             await reachable(free_port)
             url = f"127.0.0.1:{free_port}/feed/lobby"
             async with (
