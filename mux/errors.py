@@ -104,6 +104,12 @@ class InvalidQuery(ClientError):
     counted_as = "query"
 
 
+_TEMPORARY = frozenset(
+    ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN", "UNBLOCKED")
+)
+"""The codes of error replies that are about the state of Redis and not about the command."""
+
+
 class BrokerError(MuxError):
     """Redis could not take what it was given."""
 
@@ -115,6 +121,12 @@ class BrokerUnavailable(BrokerError):
     """There is no connection to Redis now; trying again later may help. Nothing was sent."""
 
     counted_as = "redis_unavailable"
+
+
+class BrokerBusy(BrokerUnavailable):
+    """Redis is there and takes nothing now: it loads, fails over or runs a script; it will take more by itself."""
+
+    counted_as = "redis_busy"
 
 
 class BrokerLost(BrokerError):
@@ -132,6 +144,11 @@ class BrokerRefused(BrokerError):
     def code(self) -> str:
         """The first word of an error reply, in capitals by Redis' convention, as NOPERM."""
         return str(self).partition(" ")[0]
+
+    @property
+    def is_temporary(self) -> bool:
+        """True when the same command may be taken later, with nobody having done anything about it."""
+        return self.code in _TEMPORARY or "max number of clients" in str(self)
 
 
 class BrokerGarbled(BrokerError):

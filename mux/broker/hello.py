@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 
 from mux.broker.address import Address
-from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
+from mux.errors import BrokerBusy, BrokerError, BrokerRefused
 from mux.wire.resp import Reply
-
-_TEMPORARY = frozenset(("LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN"))
-"""Codes of error replies that pass by themselves."""
 
 
 def is_useful(hello: Reply) -> bool:
@@ -28,8 +25,8 @@ def buffer_kills(stats: Reply) -> int | None:
 
 def hello_refused(error: BrokerRefused, address: Address) -> BrokerError:
     """Say what to do about an error reply to HELLO."""
-    if error.code in _TEMPORARY or "max number of clients" in str(error):
-        return BrokerUnavailable(f"Redis at {address} takes no clients now: {error}")
+    if error.is_temporary:
+        return BrokerBusy(f"Redis at {address} takes no clients now: {error}")
     if error.code in ("WRONGPASS", "NOAUTH", "NOPERM") or "AUTH" in str(error):
         return BrokerRefused(
             f"Redis at {address} refused the credentials ({error}); check the user and password in its URL"
