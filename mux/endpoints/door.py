@@ -6,9 +6,9 @@ ClientError; it is counted by its reason, and answered with its status and its s
 
 from __future__ import annotations
 
-from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
+from mux.endpoints.asking import Asking
 from mux.endpoints.takeover import plain_connections
 from mux.errors import ClientError, OriginRefused
 from mux.hub.admission import Admission
@@ -38,7 +38,7 @@ class Door:
         self._namespace = Namespace(settings.prefix)
         self._origins = OriginPolicy(settings.allowed_origin)
 
-    def check_origin(self, request: Request) -> None:
+    def check_origin(self, request: Asking) -> None:
         """Let the page pass that a request is from, if it is from one.
 
         Raises:
@@ -50,7 +50,7 @@ class Door:
         if origins:  # request.host reads the headers of proxies, which costs
             self._origins.check(origins[0], request.host)
 
-    def channel(self, request: Request, name: str) -> bytes:
+    def channel(self, request: Asking, name: str) -> bytes:
         """Return the Redis channel that a request may use.
 
         Raises:
@@ -60,7 +60,7 @@ class Door:
         self.check_origin(request)
         return self._namespace.redis_channel(channel_from_path(name))
 
-    def room(self, request: Request) -> str:
+    def room(self, request: Asking) -> str:
         """Return the address to count a new client by; nothing when addresses are not counted.
 
         Raises:
@@ -70,7 +70,7 @@ class Door:
         self._admission.check(clients=len(self._hub), plain=plain_connections(request), address=address)
         return address
 
-    def headers(self, request: Request) -> dict[str, str]:
+    def headers(self, request: Asking) -> dict[str, str]:
         """Return what every answer says about who may read it."""
         origins = request.headers.getall("origin", [])
         if len(origins) != 1:  # of several none is let in, so none may read either

@@ -88,6 +88,8 @@ class EventStreamEndpoint:
             client.pause_writing()
         client.write(self._coding.head(headers) + self._coding.wrap(self._come_back()))
         join(client)
+        if taken.has_ended:
+            taken.transport.close()
 
     def turn_away(self, error: ClientError) -> HTTPResponse:
         """Count a refusal that is not for long; return a stream that ends at once, and the time to come back."""

@@ -22,10 +22,11 @@ from sanic.response import HTTPResponse, text
 from websockets.frames import CloseCode
 
 from mux.broker.broker import Broker
+from mux.endpoints.asking import Asking
 from mux.endpoints.door import RETRY_AFTER, Door
 from mux.endpoints.event_stream import EventStreamEndpoint
 from mux.endpoints.membership import Membership
-from mux.endpoints.takeover import may_take_over
+from mux.endpoints.takeover import detach, may_take_over
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
 from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, ServerLeaving, TooSlow
 from mux.hub.admission import Admission
@@ -38,6 +39,7 @@ from mux.wire.channel import binary_variant
 from mux.wire.cors import PREFLIGHT
 from mux.wire.resp import Reply
 from mux.wire.sse_encoder import CODINGS, STREAM, TYPE
+from mux.wire.ws_handshake import accept_usual
 
 BINARY_TYPE = "application/octet-stream"
 """A POST with this Content-Type is known to be binary (RFC 9110, section 8.3)."""
@@ -108,13 +110,36 @@ class Feed:
             if not client.transport.is_closing():
                 client.transport.resume_reading()
 
+    def join_at_once(self, request: Asking, channel: str) -> bool:
+        """Make a client of the connection of a usual WebSocket handshake; tell whether that is done.
+
+        It is not when there is anything to refuse or unusual: connect() answers that.
+        """
+        accepted = accept_usual(request.headers.items())
+        if accepted is None:
+            return False
+        try:
+            redis_channel = self._permit(request, channel)
+            address = self._door.room(request)
+        except ClientError:
+            return False
+        taken = detach(request)
+        if taken is not None:
+            self._websockets.open(taken, accepted, partial(self._members.join, redis_channel, address))
+        return True
+
+    def _permit(self, request: Asking, channel: str) -> bytes:
+        """Return the Redis channel that a request may join as far as it is not a matter of room."""
+        redis_channel = self._door.channel(request, channel)
+        if self.is_draining:
+            raise ServerLeaving("the server is going away")
+        return redis_channel
+
     def _connect(self, request: Request, channel: str) -> HTTPResponse | None:
         is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
         stream = None if is_websocket else self._stream_for(request)
         try:
-            redis_channel = self._door.channel(request, channel)
-            if self.is_draining:
-                raise ServerLeaving("the server is going away")
+            redis_channel = self._permit(request, channel)
             if _has_body(request):
                 return text("a request to join has no body\n", 400)
             if stream is None and (not is_websocket or request.method == "HEAD"):

@@ -17,7 +17,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar, cast
 
-from sanic.request import Request
+from sanic.server.protocols.http_protocol import HttpProtocol
+
+from mux.endpoints.asking import Asking
 
 PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_buffer", "transport")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
@@ -44,6 +46,8 @@ class Taken(NamedTuple):
     is_blocked: bool
     """True if the socket takes no more just now, of answers to earlier requests. The transport has told Sanic's
     protocol so, and does not tell another."""
+    has_ended: bool = False
+    """True if the client has said already that it sends no more; the transport does not say it again."""
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,7 +62,7 @@ def may_take_over(handler: F) -> F:
     return handler
 
 
-def detach(request: Request) -> Taken | None:
+def detach(request: Asking) -> Taken | None:
     """Take the transport of a request.
 
     The caller sets a protocol on the transport at once, and its handler is marked with may_take_over()
@@ -68,6 +72,19 @@ def detach(request: Request) -> Taken | None:
     if transport.is_closing():
         return None
     protocol = cast("Any", transport.get_protocol())
+    if isinstance(protocol, HttpProtocol):
+        is_blocked = not protocol._can_write.is_set()  # noqa: SLF001 - see the module's docstring
+        taken = Taken(transport, release(protocol), is_blocked)
+    else:  # the doorstep's, which has Sanic's protocol behind it, or none
+        taken = cast("Taken", protocol.let_go())
+    if not transport.is_reading():
+        transport.resume_reading()
+    return taken
+
+
+def release(sanics: HttpProtocol) -> bytes:
+    """Make Sanic's protocol, which is in a handler, let go of its transport; return what it has received since."""
+    protocol = cast("Any", sanics)
     early = bytes(protocol.recv_buffer)
     protocol.recv_buffer.clear()
     # Sanic looks after a request's time by a timer that would keep its objects alive for seconds.
@@ -76,16 +93,14 @@ def detach(request: Request) -> Taken | None:
         timer.cancel()
     protocol.connections.discard(protocol)
     protocol.transport = None
-    stream = cast("Any", request.stream)
+    stream = protocol.http
     stream.upgrade_websocket = True
     # It holds a method of itself, so that it, and with it all of the request, would wait for the collector.
     stream.response_func = None
-    if not transport.is_reading():
-        transport.resume_reading()
-    return Taken(transport, early, is_blocked=not protocol._can_write.is_set())  # noqa: SLF001
+    return early
 
 
-def plain_connections(request: Request) -> int:
+def plain_connections(request: Asking) -> int:
     """Return how many connections of this server have not been taken over, that of the request included."""
     protocol = cast("Any", cast("Transport", request.transport).get_protocol())
     return len(protocol.connections)

@@ -15,7 +15,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 from websockets.frames import CloseCode
 
-from mux.endpoints.takeover import attach, detach
+from mux.endpoints.takeover import Taken, attach, detach
 from mux.errors import MessageTooLarge
 from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
@@ -80,8 +80,12 @@ class WebSocketEndpoint:
                 return HTTPResponse(answer.body, answer.status_code, dict(answer.headers.raw_items()))
             accepted = answer.serialize()
         taken = detach(request)
-        if taken is None:
-            return None
+        if taken is not None:
+            self.open(taken, accepted, join)
+        return None
+
+    def open(self, taken: Taken, accepted: bytes, join: Callable[[WebSocketClient], None]) -> None:
+        """Make a client of a connection that was taken over; accepted is the answer to its handshake."""
         client = Subscriber(taken.transport, endpoint=self, encode=encode, backlog=self._hub)
         attach(taken.transport, client)
         self._hub.connected(client)
@@ -91,7 +95,8 @@ class WebSocketEndpoint:
         join(client)
         if taken.early:
             client.data_received(taken.early)
-        return None
+        if taken.has_ended:
+            taken.transport.close()
 
     def received(self, client: WebSocketClient, data: bytes) -> None:
         """Handle what a client sent."""
