@@ -4,7 +4,9 @@
        ▲                   ▲
        └──── endpoints ────┘
 
-What is started with the app is ended with it: clients by drain(), the broker and the timer by aclose().
+What is started with the app is ended with it: clients by drain(), the broker and the timer by aclose(). An app may
+run several times, one run after the other, and each run has a hub, a broker and timers of its own; only the routes,
+the settings and the callbacks stay.
 """
 
 from __future__ import annotations
@@ -23,14 +25,15 @@ from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.descriptors import descriptor_limit
 from mux.drain import Drain
-from mux.endpoints.feed import Feed
+from mux.endpoints.feed import FEED_ROUTE, Feed, mount_feed
 from mux.endpoints.gate import Gate
 from mux.endpoints.guard import guarded_protocol
 from mux.endpoints.inspect import Inspect
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
-from mux.errors import InvalidSetting, MessageTooLarge
+from mux.endpoints.takeover import is_under_asgi_server
+from mux.errors import InvalidSetting, MessageTooLarge, NoSockets
 from mux.fleet.fleet import Fleet
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
@@ -60,7 +63,8 @@ class Mux:
         options: fields of Settings.
 
     Raises:
-        InvalidSetting: a setting cannot be, or there is no redis_url.
+        InvalidSetting: a setting cannot be, there is no redis_url, or app cannot have a Mux: it is a Blueprint, it
+            has started, or it has one.
     """
 
     def __init__(
@@ -76,8 +80,27 @@ class Mux:
         if settings is not None and options:
             raise InvalidSetting("give either settings or single options, not both")
         self.settings = settings = settings or Settings.load(options)
+        _check_app(app)
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
+        self._gap_callbacks: list[Callable[[Gap], None]] = []
+        self._place = place
+        self._has_run = False
+        self._begin(settings, settings.redis_url)
+        # What is mounted once asks for what each run has of its own.
+        mount_feed(app, lambda: self._feed)
+        if ops:
+            Ops(conditions=self.conditions, snapshot=lambda: self._observer.snapshot()).mount(app)
+        if ops and settings.inspect:
+            Inspect(lambda: self._fleet, lambda: self.hub, Gate(settings.inspect_token)).mount(app)
+        if page:
+            Page(settings, inspect=ops and settings.inspect).mount(app)
+        app.before_server_start(self._on_start)
+        app.before_server_stop(self._on_stop)
+        app.after_server_stop(self._on_stopped)
+
+    def _begin(self, settings: Settings, redis_url: str) -> None:
+        """Make everything that one run of the app has; an app may run again, as under a client for tests."""
         self.hub = Hub(
             # A message that may be sent can be delivered, as whatever it is encoded.
             max_pending_bytes=max(settings.max_pending_bytes, GROWTH * settings.max_message_bytes),
@@ -86,10 +109,10 @@ class Mux:
             pong_seconds=settings.pong_seconds,
             max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES),
         )
-        self._observer = Observer(self.hub, place)
+        self._observer = Observer(self.hub, self._place)
         self._namespace = Namespace(settings.prefix)
         self.broker = Broker(
-            parse_location(settings.redis_url),
+            parse_location(redis_url),
             self._namespace.pattern,
             probe_prefix=self._namespace.redis_channel(b"$probe:"),
             probe_seconds=settings.probe_seconds,
@@ -99,7 +122,6 @@ class Mux:
             on_gap=self._after_gap,
         )
         self._fleet = Fleet(self.hub, self._observer, self._namespace, gives_names=settings.inspect)
-        self._gap_callbacks: list[Callable[[Gap], None]] = []
         descriptors = descriptor_limit()
         self.admission: Admission[AnySubscriber] = Admission(
             max_connections=settings.max_connections,
@@ -110,16 +132,6 @@ class Mux:
         self._timer: asyncio.TimerHandle | None = None
         self._resync = Resync(self.hub, seconds=settings.drain_seconds)
         self._drain = Drain(self.hub, seconds=settings.drain_seconds)
-        self._feed.mount(app)
-        if ops:
-            Ops(conditions=self.conditions, snapshot=self._observer.snapshot).mount(app)
-        if ops and settings.inspect:
-            Inspect(self._fleet, self.hub, Gate(settings.inspect_token)).mount(app)
-        if page:
-            Page(settings, inspect=ops and settings.inspect).mount(app)
-        app.before_server_start(self._on_start)
-        app.before_server_stop(self._on_stop)
-        app.after_server_stop(self._on_stopped)
 
     async def publish(self, channel: str | bytes, message: object) -> None:
         """Publish to a channel and wait until Redis has the message.
@@ -159,11 +171,15 @@ class Mux:
         return callback
 
     async def start(self) -> None:
-        """Connect to Redis and start the timers. The app does this before it serves.
+        """Connect to Redis and start the timers. The app does this before it serves, each time it runs.
 
         Raises:
             BrokerRefused: Redis does not want us.
         """
+        if self._has_run:
+            assert self.settings.redis_url is not None, "it was checked when this Mux was made"
+            self._begin(self.settings, self.settings.redis_url)
+        self._has_run = True
         await self.broker.start()
         self._observer.start(self.broker)
         self._fleet.start(self.broker)
@@ -212,6 +228,11 @@ class Mux:
         self.hub.tick(loop.time())
 
     async def _on_start(self, app: Sanic[Any, Any]) -> None:
+        if is_under_asgi_server(app):
+            raise NoSockets(
+                "an ASGI server keeps its sockets to itself, and mux needs them: "
+                "serve this app with Sanic's own server, as `sanic module:app`"
+            )
         await self.start()
 
     async def _on_stop(self, app: Sanic[Any, Any]) -> None:
@@ -219,6 +240,20 @@ class Mux:
 
     async def _on_stopped(self, app: Sanic[Any, Any]) -> None:
         await self.aclose()
+
+
+def _check_app(app: Sanic[Any, Any]) -> None:
+    """Refuse an app that a Mux cannot be mounted on.
+
+    Raises:
+        InvalidSetting: it is none, it runs already, or it has a Mux.
+    """
+    if not isinstance(app, Sanic):
+        raise InvalidSetting(f"Mux(app) takes a Sanic app, not a {type(app).__name__}; routes go on the app itself")
+    if app.router.finalized or app.state.server_info:
+        raise InvalidSetting("the app has started, and takes no routes any more; make the Mux where the app is made")
+    if any(route.name == f"{app.name}.{FEED_ROUTE}" for route in app.router.routes):
+        raise InvalidSetting(f"the app {app.name} has a Mux already; one serves all of its channels")
 
 
 def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any]:

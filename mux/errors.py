@@ -167,6 +167,10 @@ class CannotListen(OperatorError):
     """The address is in use, forbidden, or not of this machine."""
 
 
+class NoSockets(OperatorError):
+    """The app runs under an ASGI server, which does not let go of a socket."""
+
+
 class NoEmbeddedServer(OperatorError):
     """No Redis was named, and none was found to start, or it did not start."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from sanic import Request, Sanic
 from sanic.response import json
 
 from mux import BrokerUnavailable, InvalidChannel, InvalidSetting, MessageTooLarge, Mux, Settings
-from tests.servers import BOTH_LOOPS, Serving, receive, serving
+from tests.broker.redis_processes import redis_process
+from tests.servers import BOTH_LOOPS, Serving, receive, serving, until
 
 pytestmark = BOTH_LOOPS
 
@@ -63,13 +65,16 @@ async def test_publish_from_a_handler_of_the_app(redis_url: str, prefix: str) ->
         writer.close()
 
 
-async def test_app_starts_without_redis_and_publishes_when_it_is_there(free_port: int) -> None:
-    """A Redis that is late, or away, does not keep an app from starting."""
-    async with serving(redis_url=f"redis://127.0.0.1:{free_port}", max_held_seconds=0) as feed:
+async def test_app_starts_without_redis_and_publishes_when_it_is_there(free_port: int, tmp_path: Path) -> None:
+    """A Redis that is late, or away, does not keep an app from starting, nor from publishing later."""
+    redis_url = f"redis://127.0.0.1:{free_port}"
+    async with serving(redis_url=redis_url, max_held_seconds=0) as feed, feed.connect("orders") as client:
         with pytest.raises(BrokerUnavailable):
+            await feed.mux.publish("orders", "too early")
+        with redis_process(tmp_path, free_port):
+            await until(lambda: feed.mux.broker.is_connected)
             await feed.mux.publish("orders", "hi")
-        async with feed.connect("orders"):
-            pass
+            assert await receive(client, 1) == ["hi"]
 
 
 async def test_settings_come_from_one_place() -> None:

@@ -12,6 +12,7 @@ so that every client on every process sees the same order, the sender included.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -26,7 +27,7 @@ from mux.endpoints.asking import Asking
 from mux.endpoints.door import RETRY_AFTER, Door
 from mux.endpoints.event_stream import EventStreamEndpoint
 from mux.endpoints.membership import Membership
-from mux.endpoints.takeover import detach, may_take_over
+from mux.endpoints.takeover import detach, has_socket, may_take_over
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
 from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, ServerLeaving, TooSlow
 from mux.hub.admission import Admission
@@ -43,6 +44,9 @@ from mux.wire.ws_handshake import accept_usual
 
 BINARY_TYPE = "application/octet-stream"
 """A POST with this Content-Type is known to be binary (RFC 9110, section 8.3)."""
+
+FEED_ROUTE = "mux_feed"
+"""The name of the feed's route in Sanic's router; an app has one."""
 
 ALLOW = {"Allow": "GET, HEAD, OPTIONS, POST"}
 
@@ -83,26 +87,6 @@ class Feed:
         self.is_draining = False
         """True when no new client is admitted."""
 
-    def mount(self, app: Sanic[Any, Any]) -> None:
-        """Add the routes to an app."""
-        # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
-        route = "/feed/<channel:path>"
-
-        @app.route(route, methods=["GET", "HEAD"], name="mux_feed", strict_slashes=True, ignore_body=True)
-        @may_take_over
-        async def connect(request: Request, channel: str) -> HTTPResponse | None:
-            response = self._connect(request, channel)
-            return None if response is None else self._shared(request, response)
-
-        # As a stream, so that a body over the limit is refused before it is in memory.
-        @app.post(route, name="mux_feed_post", strict_slashes=True, stream=True)
-        async def publish(request: Request, channel: str) -> HTTPResponse:
-            return self._shared(request, await self._post(request, channel))
-
-        @app.options(route, name="mux_feed_options", strict_slashes=True)
-        async def preflight(request: Request, channel: str) -> HTTPResponse:
-            return self._shared(request, self._preflight(request))
-
     def resume(self) -> None:
         """Read again from the clients that were told to wait; Redis keeps up."""
         paused, self._paused = self._paused, set()
@@ -135,7 +119,8 @@ class Feed:
             raise ServerLeaving("the server is going away")
         return redis_channel
 
-    def _connect(self, request: Request, channel: str) -> HTTPResponse | None:
+    def connect(self, request: Request, channel: str) -> HTTPResponse | None:
+        """Let a client in, whose socket is then the feed's, and return None; or return why not."""
         is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
         stream = None if is_websocket else self._stream_for(request)
         try:
@@ -162,19 +147,21 @@ class Feed:
         accept = ",".join(request.headers.getall("accept", []))
         return self._streams.get(request.version) if names(accept, TYPE) else None
 
-    def _preflight(self, request: Request) -> HTTPResponse:
+    def preflight(self, request: Request) -> HTTPResponse:
+        """Answer OPTIONS."""
         try:
             self._door.check_origin(request)
         except ClientError as error:
             return self._door.refuse(error)
         return HTTPResponse(status=204, headers=ALLOW | PREFLIGHT)
 
-    def _shared(self, request: Request, response: HTTPResponse) -> HTTPResponse:
+    def shared(self, request: Request, response: HTTPResponse) -> HTTPResponse:
         """Say on an answer which pages may read it."""
         response.headers.update(self._door.headers(request))
         return response
 
-    async def _post(self, request: Request, channel: str) -> HTTPResponse:
+    async def post(self, request: Request, channel: str) -> HTTPResponse:
+        """Publish the body of a request."""
         if "upgrade" in request.headers:
             # Sanic sets no time limit for it, and there is nothing to upgrade to.
             return text("a POST publishes its body; to upgrade, use GET\n", 400)
@@ -232,6 +219,37 @@ class Feed:
             self._websockets.close(client, CloseCode.INTERNAL_ERROR, "Redis refused the message")
         elif isinstance(reply, BrokerError):
             self._websockets.close(client, CloseCode.TRY_AGAIN_LATER, "Redis is away: the last messages may be lost")
+
+
+def mount_feed(app: Sanic[Any, Any], current: Callable[[], Feed]) -> None:
+    """Add the routes to an app.
+
+    Args:
+        app: what clients ask.
+        current: returns the feed of this run of the app.
+    """
+    # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
+    route = "/feed/<channel:path>"
+
+    @app.route(route, methods=["GET", "HEAD"], name=FEED_ROUTE, strict_slashes=True, ignore_body=True)
+    @may_take_over
+    async def connect(request: Request, channel: str) -> HTTPResponse | None:
+        feed = current()
+        if not has_socket(request):
+            return text("a feed needs a socket, which Sanic's own server has and ASGI has not\n", 501)
+        response = feed.connect(request, channel)
+        return None if response is None else feed.shared(request, response)
+
+    # As a stream, so that a body over the limit is refused before it is in memory.
+    @app.post(route, name=f"{FEED_ROUTE}_post", strict_slashes=True, stream=True)
+    async def publish(request: Request, channel: str) -> HTTPResponse:
+        feed = current()
+        return feed.shared(request, await feed.post(request, channel))
+
+    @app.options(route, name=f"{FEED_ROUTE}_options", strict_slashes=True)
+    async def preflight(request: Request, channel: str) -> HTTPResponse:
+        feed = current()
+        return feed.shared(request, feed.preflight(request))
 
 
 def _has_body(request: Request) -> bool:

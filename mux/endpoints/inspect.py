@@ -37,12 +37,12 @@ class Inspect:
     """The endpoints that show the fleet.
 
     Args:
-        fleet: whom to ask.
-        hub: where refusals are counted.
+        fleet: returns whom to ask; every run of the app has a fleet and a hub of its own.
+        hub: returns where refusals are counted.
         gate: who may ask.
     """
 
-    def __init__(self, fleet: Fleet, hub: Hub, gate: Gate) -> None:
+    def __init__(self, fleet: Callable[[], Fleet], hub: Callable[[], Hub], gate: Gate) -> None:
         self._fleet = fleet
         self._hub = hub
         self._gate = gate
@@ -55,11 +55,11 @@ class Inspect:
 
     async def stats(self, request: Request) -> HTTPResponse:
         """Answer with the numbers of all processes."""
-        return await self._answer(request, lambda: self._fleet.stats())
+        return await self._answer(request, lambda: self._fleet().stats())
 
     async def channels(self, request: Request) -> HTTPResponse:
         """Answer with a page of the channels."""
-        return await self._answer(request, lambda: self._fleet.channels(**_query(request)))
+        return await self._answer(request, lambda: self._fleet().channels(**_query(request)))
 
     async def _answer(self, request: Request, ask: Callable[[], Awaitable[dict[str, object]]]) -> HTTPResponse:
         began = perf_counter()
@@ -67,7 +67,7 @@ class Inspect:
             self._gate.check(addresses=_addresses(request), version=request.version, headers=_headers(request))
             found = await ask()
         except ClientError as error:
-            self._hub.refused[error.counted_as] += 1
+            self._hub().refused[error.counted_as] += 1
             return text(f"{error}\n", error.http_status, NO_STORE)
         body = orjson.dumps(found | {"took_seconds": round(perf_counter() - began, 6)})
         return raw(body, 200, NO_STORE, "application/json")

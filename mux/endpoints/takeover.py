@@ -6,7 +6,8 @@ the transport, so that it neither closes the socket nor stays in memory. After t
 its transport, its Subscriber and its parser.
 
 This is the only module that touches what Sanic does not document. These names of HttpProtocol are in
-use, and OF_STREAM of the request's stream; tests/endpoints/test_takeover.py fails first when one is gone:
+use, OF_STREAM of the request's stream, and _asgi_lifespan of the app; tests/endpoints/test_takeover.py fails
+first when one is gone:
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar, cast
 
+from sanic import Sanic
+from sanic.models.asgi import MockTransport
+from sanic.request import Request
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from mux.endpoints.asking import Asking
@@ -98,6 +102,16 @@ def release(sanics: HttpProtocol) -> bytes:
     # It holds a method of itself, so that it, and with it all of the request, would wait for the collector.
     stream.response_func = None
     return early
+
+
+def is_under_asgi_server(app: Sanic[Any, Any]) -> bool:
+    """Return whether an ASGI server runs the app; sanic-testing's client, which only calls it, is none."""
+    return app._asgi_lifespan is not None  # noqa: SLF001 - see the module's docstring
+
+
+def has_socket(request: Request) -> bool:
+    """Return whether there is a socket to be taken over; under ASGI Sanic has none."""
+    return not isinstance(request.transport, MockTransport)
 
 
 def plain_connections(request: Asking) -> int:

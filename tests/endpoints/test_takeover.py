@@ -36,6 +36,7 @@ async def test_private_names_in_use_are_those_of_sanic() -> None:
     assert set(PRIVATE_NAMES) <= slots
     assert {"request_handler", "conn_info"} <= slots
     assert set(PRIVATE_NAMES_OF_STREAM) <= set(Http.__slots__)
+    assert "_asgi_lifespan" in Sanic.__slots__
 
 
 async def test_nothing_of_sanic_stays_with_an_open_connection(feed: Serving) -> None:
