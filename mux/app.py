@@ -38,12 +38,16 @@ from mux.fleet.fleet import Fleet
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
+from mux.memory_limit import memory_limit
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
 from mux.resync import Resync
 from mux.settings import Settings
 from mux.wire.channel import Namespace, binary_variant, check_channel
 from mux.wire.sse_encoder import GROWTH
+
+PENDING_SHARE = 4
+"""A quarter of the memory that all processes of a server may use together is for what waits for clients."""
 
 logger = logging.getLogger("mux")
 
@@ -104,10 +108,13 @@ class Mux:
         self.hub = Hub(
             # A message that may be sent can be delivered, as whatever it is encoded.
             max_pending_bytes=max(settings.max_pending_bytes, GROWTH * settings.max_message_bytes),
+            max_pending_total_bytes=settings.max_pending_total_bytes
+            or memory_limit() // PENDING_SHARE // settings.workers,
             max_unwritable_seconds=settings.max_unwritable_seconds,
             ping_seconds=settings.ping_seconds,
             pong_seconds=settings.pong_seconds,
             max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES),
+            message_seconds=settings.handshake_seconds,
         )
         self._observer = Observer(self.hub, self._place)
         self._namespace = Namespace(settings.prefix)

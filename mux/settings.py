@@ -74,6 +74,12 @@ class Settings:
         (), "Origin whose pages may connect beside those of this host, as https://example.com; * is any; repeatable."
     )
     max_pending_bytes: int = _setting(1024 * 1024, "A client with more waiting for it is dropped.", "bytes", 65536)
+    max_pending_total_bytes: int = _setting(
+        0,
+        "When more waits for all clients of a process, those with most are dropped; 0 is a quarter of the memory.",
+        "bytes",
+        0,
+    )
     max_unwritable_seconds: float = _setting(
         10.0, "A client whose socket takes nothing for so long is dropped.", "seconds", 0.05, LONGEST_SECONDS
     )
@@ -96,9 +102,11 @@ class Settings:
     max_connections: int = _setting(
         0, "Clients each process takes; 0 takes as many as it may open files, less a few.", minimum=0
     )
-    max_connections_per_address: int = _setting(0, "Of these, from one address; 0 is any number.", minimum=0)
+    max_connections_per_address: int = _setting(
+        0, "Of these, in each process, from one address or one /64 of IPv6; 0 is any number.", minimum=0
+    )
     handshake_seconds: float = _setting(
-        10.0, "A connection without a complete request by then is closed.", "seconds", 0.2
+        10.0, "A connection without a complete request by then is closed, or with half a message.", "seconds", 0.2
     )
     max_messages_per_second: float = _setting(
         0.0, "A client that sends more, on average, is closed with 1008; 0 is any number.", minimum=0

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": set(),
     "collector": set(),
     "descriptors": set(),
+    "memory_limit": set(),
     "endpoints": {"broker", "errors", "fleet", "hub", "metrics", "settings", "version", "wire"},
     "app": {
         "broker",
@@ -40,6 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
         "fleet",
         "hub",
+        "memory_limit",
         "metrics",
         "resync",
         "settings",

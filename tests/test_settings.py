@@ -18,6 +18,7 @@ DEFAULTS = {
     "max_message_bytes": 64 * 1024,
     "allowed_origin": (),
     "max_pending_bytes": 1024 * 1024,
+    "max_pending_total_bytes": 0,
     "max_unwritable_seconds": 10,
     "ping_seconds": 25,
     "pong_seconds": 10,

@@ -1,8 +1,8 @@
 """Who may connect, as far as it is a matter of how many there are.
 
-Three bounds, each 0 for none: clients in this process, clients from one address, and descriptors. The last
-counts plain HTTP connections as well, for they have a descriptor each: when accept(2) finds none, the event
-loop spins and nobody is served, so the last few are never given away.
+Three bounds, each 0 for none and each for this process alone: clients, clients from one address (hub.address), and
+descriptors. The last counts plain HTTP connections as well, for they have a descriptor each: when accept(2) finds
+none, the event loop spins and nobody is served, so the last few are never given away.
 
 Pure: who asks tells how many there are.
 """
@@ -13,6 +13,7 @@ from collections import Counter
 from typing import Generic, TypeVar
 
 from mux.errors import OutOfDescriptors, TooManyConnections, TooManyFromAddress
+from mux.hub.address import counted_as
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ class Admission(Generic[T]):
 
     Args:
         max_connections: clients at the same time; 0 for as many as there are descriptors.
-        max_per_address: clients from one address; 0 for any number.
+        max_per_address: clients of this process from one address; 0 for any number.
         max_descriptors: clients and plain connections together; 0 for any number.
     """
 
@@ -77,14 +78,16 @@ class Admission(Generic[T]):
             raise TooManyConnections(f"this server has all the {self._max_connections} clients it takes")
         if not self.has_descriptor(clients + plain):
             raise OutOfDescriptors("this server has as many connections as it can")
-        if self.counts_addresses and self._from_address.get(address, 0) >= self._max_per_address:
-            raise TooManyFromAddress(f"at most {self._max_per_address} clients may connect from one address")
+        if self.counts_addresses and self._from_address.get(counted_as(address), 0) >= self._max_per_address:
+            raise TooManyFromAddress(
+                f"at most {self._max_per_address} clients may connect from one address to one process of this server"
+            )
 
     def entered(self, client: T, address: str) -> None:
         """Count a client that was let in."""
-        if self.counts_addresses and address:
-            self._address_of[client] = address
-            self._from_address[address] += 1
+        if self.counts_addresses and (counted := counted_as(address)):
+            self._address_of[client] = counted
+            self._from_address[counted] += 1
 
     def left(self, client: T) -> None:
         """Forget a client; it may never have been counted."""

@@ -8,6 +8,7 @@ and what is started between two ticks counts from the earlier one.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice, takewhile
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -37,20 +38,27 @@ class Deadlines(Generic[T]):
         """Give thing its time, unless its time is running already."""
         self._due.setdefault(thing, (self._now or 0.0) + self._seconds)
 
+    def restart(self, thing: T) -> None:
+        """Give thing all of its time anew, whether or not it had some."""
+        self.stop(thing)
+        self.start(thing)
+
     def stop(self, thing: T) -> None:
         """Take thing out, whether or not it is in."""
         self._due.pop(thing, None)
 
-    def tick(self, now: float) -> list[T]:
-        """Set the time, in seconds on any clock that does not go back; take out and return what is overdue."""
+    def tick(self, now: float, at_most: int | None = None) -> list[T]:
+        """Set the time; take out and return what is overdue.
+
+        Args:
+            now: seconds, on any clock that does not go back.
+            at_most: how many things are returned; the others stay until the next tick. None is any number.
+        """
         if self._now is None:  # the clock may begin anywhere
             self._due = {thing: now + due for thing, due in self._due.items()}
         self._now = now
-        overdue: list[T] = []
-        for thing, due in self._due.items():
-            if due > now:
-                break
-            overdue.append(thing)
+        late = takewhile(lambda entry: entry[1] <= now, self._due.items())
+        overdue = [thing for thing, _ in islice(late, at_most)]
         for thing in overdue:
             del self._due[thing]
         return overdue

@@ -6,8 +6,8 @@ clients of a kind, which knows what the client's bytes mean.
 
 Rules:
 
-1. write() never raises, never changes who is subscribed and never ends the connection. It notes that
-   the client has too much pending; the hub evicts between dispatches.
+1. write() never raises, never changes who is subscribed and never ends the connection. It tells the hub when
+   bytes pile up for the client; the hub evicts between dispatches.
 2. Nothing here is per message or per channel: this object is most of what an idle client costs.
 """
 
@@ -27,6 +27,7 @@ class Transport(Protocol):
 
     def write(self, data: bytes) -> None: ...
     def write_eof(self) -> None: ...
+    def set_write_buffer_limits(self, high: int, low: int) -> None: ...
     def can_write_eof(self) -> bool: ...
     def get_write_buffer_size(self) -> int: ...
     def is_closing(self) -> bool: ...
@@ -61,16 +62,14 @@ class Endpoint(Protocol[P]):
 class Backlog(Protocol):
     """Who keeps an eye on clients that read too slowly."""
 
-    max_pending_bytes: int
-
     def blocked(self, subscriber: AnySubscriber) -> None:
         """Its socket takes no more."""
 
     def unblocked(self, subscriber: AnySubscriber) -> None:
         """Its socket takes bytes again."""
 
-    def overflowed(self, subscriber: AnySubscriber) -> None:
-        """More than max_pending_bytes wait for it. Called while writing: nothing may be ended here."""
+    def piled_up(self, subscriber: AnySubscriber, count: int) -> None:
+        """So many bytes more were written while its socket takes no more. Nothing may be ended here."""
 
 
 class Subscriber(Generic[P]):
@@ -121,8 +120,8 @@ class Subscriber(Generic[P]):
             self.transport.write(data)
         except RuntimeError:
             return  # uvloop says so of a closed handle; connection_lost() is on its way
-        if self.is_blocked and self.transport.get_write_buffer_size() > self.backlog.max_pending_bytes:
-            self.backlog.overflowed(self)
+        if self.is_blocked:
+            self.backlog.piled_up(self, len(data))
 
     def ping(self) -> bool:
         """Ask for a sign of life; return whether one can be expected."""

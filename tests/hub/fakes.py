@@ -22,6 +22,7 @@ class FakeEndpoint:
         self.is_answered = True
         self.heard: list[bytes] = []
         self.losses = 0
+        self.goodbyes: list[tuple[int, str]] = []
 
     def received(self, subscriber: Subscriber[None], data: bytes) -> None:
         self.heard.append(data)
@@ -30,13 +31,11 @@ class FakeEndpoint:
         self.losses += 1
 
     def close(self, subscriber: Subscriber[None], code: int, reason: str) -> None:
-        """Nobody here says goodbye."""
+        self.goodbyes.append((code, reason))
 
 
 class FakeBacklog:
     """Keeps what it is told."""
-
-    max_pending_bytes = 100
 
     def __init__(self) -> None:
         self.reports: list[str] = []
@@ -47,8 +46,8 @@ class FakeBacklog:
     def unblocked(self, subscriber: AnySubscriber) -> None:
         self.reports.append("unblocked")
 
-    def overflowed(self, subscriber: AnySubscriber) -> None:
-        self.reports.append("overflowed")
+    def piled_up(self, subscriber: AnySubscriber, count: int) -> None:
+        self.reports.append(f"{count} more")
 
 
 class FakeClient:
@@ -91,6 +90,13 @@ class FakeClient:
         self.takes_nothing = False
         self.pending = 0
         self.subscriber.resume_writing()
+
+    def take(self, count: int) -> None:
+        """Have the other end read so many bytes, and leave enough for the client to stay behind."""
+        self.pending -= count
+
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        """A fake is behind when its test says so."""
 
     def get_write_buffer_size(self) -> int:
         return self.pending

@@ -1,4 +1,5 @@
 import logging
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,14 @@ BIG: Push = [b"pmessage", b"feed:*", b"feed:lobby", b"x" * 2000]
 SMALL: Push = [b"pmessage", b"feed:*", b"feed:lobby", b"hi"]
 
 
-def make_hub(*, max_unwritable_seconds: float = 10, ping_seconds: float = 25) -> Hub:
+def make_hub(*, max_unwritable_seconds: float = 10, ping_seconds: float = 25, **options: Any) -> Hub:
     """Return a hub that allows 1,000 bytes pending and otherwise has the defaults; its clock is at 0."""
     hub = Hub(
         max_pending_bytes=1000,
         max_unwritable_seconds=max_unwritable_seconds,
         ping_seconds=ping_seconds,
         pong_seconds=10,
+        **options,
     )
     hub.tick(0)
     return hub
@@ -43,9 +45,11 @@ def disconnect(hub: Hub, client: FakeClient) -> None:
     hub.disconnected(client.subscriber)
 
 
-def run_clock(hub: Hub, start: int, end: int) -> None:
-    """Tick every second, the first one and the last one included."""
+def run_clock(hub: Hub, start: int, end: int, *talking: FakeClient) -> None:
+    """Tick every second, the first one and the last one included, and hear from some clients all the time."""
     for now in range(start, end + 1):
+        for client in talking:
+            client.subscriber.heard = True
         hub.tick(now)
 
 
@@ -152,6 +156,135 @@ def test_a_client_whose_socket_takes_bytes_again_stays(hub: Hub) -> None:
     assert client.aborts == 1
 
 
+@pytest.mark.parametrize("writes", [True, False], ids=["while more is written", "while nothing is"])
+def test_a_client_that_takes_bytes_is_not_unwritable(hub: Hub, writes: bool) -> None:
+    """However much stays behind: one that took all it was sent, late, was once evicted for never having caught up."""
+    client = connect(hub)
+    client.takes_nothing = True
+    client.subscriber.write(b"x" * 900)
+    for now in range(1, 60):
+        client.take(10)
+        if writes:
+            client.subscriber.write(b"x" * 10)
+        run_clock(hub, now, now, client)
+    assert (client.aborts, client.subscriber.is_blocked) == (0, True)
+    run_clock(hub, 60, 67, client)
+    assert client.aborts == 0
+    run_clock(hub, 68, 70, client)
+    assert (client.aborts, hub.evicted) == (1, {"unwritable": 1})
+
+
+def test_everybody_behind_is_looked_at_in_turn(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd that is behind makes no tick long, and nobody is evicted for not having been looked at."""
+    monkeypatch.setattr("mux.hub.hub.LOOKS_PER_TICK", 1)
+    clients = [connect(hub) for _ in range(30)]
+    for client in clients:
+        client.takes_nothing = True
+        client.subscriber.write(b"x" * 900)
+    for now in range(1, 30):
+        for client in clients:
+            client.take(1)
+        run_clock(hub, now, now, *clients)
+    assert not hub.evicted
+    assert abs(hub.pending_bytes - sum(client.pending for client in clients)) <= 30 * 30
+
+
+def test_nobody_is_judged_for_the_time_the_process_slept() -> None:
+    """Stopped for an hour, and on: unwritable, silent, closing or amid a message, all have the time they had left."""
+    hub = make_hub(message_seconds=10)
+    clients = [connect(hub) for _ in range(4)]
+    unwritable, closing, slow, silent = clients
+    talking = unwritable, closing, slow
+    while not silent.written:
+        run_clock(hub, 1, 1, *talking)
+    unwritable.takes_nothing = True
+    unwritable.subscriber.write(b"x")
+    hub.keep(slow.subscriber, 5, is_late_soon=True)
+    run_clock(hub, 2, 6, *talking)
+    hub.closing(closing.subscriber)
+    run_clock(hub, 7, 9, *talking)
+    run_clock(hub, 3600, 3600, *talking)
+    assert [client.aborts for client in clients] == [0, 0, 0, 0]
+    assert (hub.evicted, hub.refused) == ({}, {})
+    run_clock(hub, 3601, 3602, *talking)
+    assert hub.evicted == {"unwritable": 1, "silent": 1}
+    assert hub.refused == {"too_slow": 1}
+    assert closing.aborts == 1
+
+
+def test_a_process_that_is_always_late_still_ends_connections(hub: Hub) -> None:
+    """Busy is not asleep: deadlines are met later, and they are met."""
+    client = connect(hub)
+    client.takes_nothing = True
+    client.subscriber.write(b"x")
+    for now in range(5, 100, 5):
+        hub.tick(now)
+    assert client.aborts == 1
+
+
+def test_when_too_much_waits_for_all_those_with_most_go(caplog: pytest.LogCaptureFixture) -> None:
+    """Each within its own bound, and together over theirs: the largest go until there is room again."""
+    hub = make_hub(max_pending_total_bytes=2400)
+    clients = [connect(hub) for _ in range(4)]
+    for client, size in zip(clients, (300, 900, 500, 600), strict=True):
+        client.takes_nothing = True
+        client.subscriber.write(b"x" * size)
+    hub.evict_overflowing()
+    assert not hub.evicted
+    clients[0].subscriber.write(b"x" * 101)
+    hub.evict_overflowing()
+    assert [client.aborts for client in clients] == [0, 1, 0, 0]
+    assert hub.evicted == {"memory": 1}
+    assert hub.pending_bytes == 1501
+    assert [record.getMessage() for record in caplog.records] == [
+        "evicted 1 slow consumer (memory) with 900 bytes pending"
+    ]
+
+
+def test_what_has_left_meanwhile_does_not_count_together() -> None:
+    """The sum is of what was last looked at; before anybody goes it is looked at again."""
+    hub = make_hub(max_pending_total_bytes=2000)
+    clients = [connect(hub) for _ in range(3)]
+    for client in clients:
+        client.takes_nothing = True
+        client.subscriber.write(b"x" * 660)
+    clients[0].take(600)
+    clients[1].subscriber.write(b"x" * 100)
+    hub.evict_overflowing()
+    assert (hub.evicted, hub.pending_bytes) == ({}, 660 + 760 + 60)
+
+
+def test_messages_that_are_not_whole_count_together_with_the_rest() -> None:
+    """A fragment, or half a frame, takes memory as what waits to be sent does."""
+    hub = make_hub(max_pending_total_bytes=1000)
+    reader, sender = connect(hub), connect(hub)
+    reader.takes_nothing = True
+    reader.subscriber.write(b"x" * 400)
+    hub.keep(sender.subscriber, 500)
+    hub.evict_overflowing()
+    assert not hub.evicted
+    hub.keep(sender.subscriber, 700)
+    hub.evict_overflowing()
+    assert (reader.aborts, sender.aborts, hub.evicted) == (0, 1, {"memory": 1})
+    assert hub.pending_bytes == 400
+
+
+def test_a_message_has_its_time_and_no_more() -> None:
+    """From its first byte; more bytes give no more time, and one that is whole in time is no matter."""
+    hub = make_hub(message_seconds=10)
+    late, good = connect(hub), connect(hub)
+    for now in range(1, 10):
+        for client in (late, good):
+            client.subscriber.heard = True
+            hub.keep(client.subscriber, now, is_late_soon=True)
+        hub.tick(now)
+    hub.keep(good.subscriber, 0)
+    run_clock(hub, 10, 12)
+    assert hub.refused == {"too_slow": 1}
+    assert late.endpoint.goodbyes == [(1008, "a message was not complete in time")]
+    assert good.endpoint.goodbyes == []
+
+
 @pytest.mark.parametrize(
     ("ping_seconds", "max_unwritable_seconds"),
     [pytest.param(300, 10, id="ticks 12 s apart"), pytest.param(25, 0.5, id="less than a tick")],
@@ -179,7 +312,17 @@ def test_a_slow_consumer_is_worth_a_line(hub: Hub, caplog: pytest.LogCaptureFixt
     client.takes_nothing = True
     hub.dispatch([BIG])
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "evicted a slow consumer (overflow) with 2001 bytes pending")
+        ("WARNING", "evicted 1 slow consumer (overflow) with 2001 bytes pending")
+    ]
+
+
+def test_a_crowd_that_is_evicted_is_one_line(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """18,000 lines were written once while nobody was served."""
+    for _ in range(3):
+        connect(hub).takes_nothing = True
+    hub.dispatch([BIG])
+    assert [record.getMessage() for record in caplog.records] == [
+        "evicted 3 slow consumers (overflow) with 6003 bytes pending"
     ]
 
 
@@ -189,7 +332,7 @@ def test_a_silent_client_is_worth_a_line_at_debug(hub: Hub, caplog: pytest.LogCa
     connect(hub)
     run_clock(hub, 1, 35)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("DEBUG", "dropped a client that did not answer its ping")
+        ("DEBUG", "dropped 1 client that did not answer a ping")
     ]
 
 
@@ -264,6 +407,8 @@ def test_a_disconnected_client_is_forgotten(hub: Hub) -> None:
     client.takes_nothing = True
     client.subscriber.write(b"x" * 1001)
     hub.closing(client.subscriber)
+    hub.keep(client.subscriber, 10, is_late_soon=True)
     disconnect(hub, client)
     run_clock(hub, 1, 60)
     assert (client.aborts, hub.evicted, hub.open_connections(), hub.closing_connections()) == (0, {}, [], [])
+    assert (hub.pending_bytes, client.endpoint.goodbyes) == (0, [])

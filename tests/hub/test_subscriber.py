@@ -5,7 +5,7 @@ from .fakes import FakeBacklog, FakeClient
 
 @pytest.fixture
 def backlog() -> FakeBacklog:
-    """Takes reports; 100 bytes may be pending."""
+    """Takes reports."""
     return FakeBacklog()
 
 
@@ -35,35 +35,25 @@ def test_a_socket_that_takes_no_more_is_reported_once(client: FakeClient, backlo
     client.takes_nothing = True
     client.subscriber.write(b"a")
     client.subscriber.write(b"b")
-    assert (backlog.reports, client.subscriber.is_blocked) == (["blocked"], True)
+    assert (backlog.reports, client.subscriber.is_blocked) == (["blocked", "1 more", "1 more"], True)
     client.take_all()
-    assert (backlog.reports, client.subscriber.is_blocked) == (["blocked", "unblocked"], False)
+    assert (backlog.reports[3:], client.subscriber.is_blocked) == (["unblocked"], False)
 
 
-@pytest.mark.parametrize(("pending", "reports"), [(100, ["blocked"]), (101, ["blocked", "overflowed"])])
-def test_more_than_the_limit_is_an_overflow(
-    client: FakeClient, backlog: FakeBacklog, pending: int, reports: list[str]
-) -> None:
-    """As much as the limit may wait; one byte more is too much. Nothing is ended while writing."""
+def test_what_piles_up_is_reported_as_it_is_written(client: FakeClient, backlog: FakeBacklog) -> None:
+    """How much is too much is the hub's business. Nothing is ended while writing."""
     client.takes_nothing = True
-    client.subscriber.write(b"x" * pending)
-    assert backlog.reports == reports
+    client.subscriber.write(b"x" * 60)
+    client.subscriber.write(b"x" * 40)
+    assert backlog.reports == ["blocked", "60 more", "40 more"]
     assert not client.is_closing()
 
 
-def test_overflow_is_looked_for_only_when_blocked(client: FakeClient, backlog: FakeBacklog) -> None:
-    """A socket that takes bytes is not asked how many it has."""
+def test_a_socket_that_takes_bytes_is_not_looked_at(client: FakeClient, backlog: FakeBacklog) -> None:
+    """What waits in it is little, and a delivery pays nothing for it."""
     client.pending = 1000
     client.subscriber.write(b"x")
     assert backlog.reports == []
-
-
-def test_every_write_over_the_limit_is_reported(client: FakeClient, backlog: FakeBacklog) -> None:
-    """Who looks after it may have missed the first."""
-    client.takes_nothing = True
-    for _ in range(3):
-        client.subscriber.write(b"x" * 60)
-    assert backlog.reports == ["blocked", "overflowed", "overflowed"]
 
 
 def test_ping_writes_what_a_client_of_this_kind_answers(client: FakeClient) -> None:

@@ -1,0 +1,72 @@
+"""How much memory this process may use: of the machine's, what its control groups and its limits leave it.
+
+A container is a control group. Its limit stands in the group itself or in one above it, in one of two hierarchies of
+files (cgroups(7)); the smallest limit holds. What cannot be read limits nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+OWN_GROUPS = Path("/proc/self/cgroup")
+
+UNKNOWN_BYTES = 1 << 30
+"""A machine that does not say how much memory it has is taken to have a GiB."""
+
+
+def memory_limit() -> int:
+    """Return how many bytes of memory this process may use."""
+    limits = [*_of_machine(), *_of_address_space(), *_of_control_groups(OWN_GROUPS, CONTROL_GROUPS)]
+    return min(limits, default=UNKNOWN_BYTES)
+
+
+def _of_machine() -> Iterator[int]:
+    try:
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):  # ValueError: this system has no such name
+        return
+
+
+def _of_address_space() -> Iterator[int]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        yield soft
+
+
+def _of_control_groups(own_groups: Path, root: Path) -> Iterator[int]:
+    """Yield every limit of the groups a process is in, and of the groups above them.
+
+    Args:
+        own_groups: a file as /proc/self/cgroup, with lines of number:controllers:path.
+        root: where the hierarchies are mounted.
+    """
+    try:
+        lines = own_groups.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            hierarchies, name = (root, root / "unified"), "memory.max"
+        elif "memory" in controllers.split(","):
+            hierarchies, name = (root / controllers, root / "memory"), "memory.limit_in_bytes"
+        else:
+            continue
+        for hierarchy in hierarchies:
+            # In a container the path may be one of the machine outside; then the group itself is the root here.
+            group = hierarchy / path.strip("/")
+            for folder in (group, *group.parents):
+                yield from _limit(folder / name)
+                if folder == hierarchy:
+                    break
+
+
+def _limit(file: Path) -> Iterator[int]:
+    try:
+        yield int(file.read_text())
+    except (OSError, ValueError):  # ValueError: "max", which is none
+        return
