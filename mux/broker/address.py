@@ -1,79 +1,140 @@
-"""Where Redis is and how to get in, read from a URL as redis-py reads it."""
+"""Where a server is and how to get in; options of a URL mean what they mean to redis-py."""
 
 from __future__ import annotations
 
-import re
+import inspect
+import os
 import ssl
-from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from math import isfinite
+from urllib.parse import urlencode
 
-from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import (
+    URL_QUERY_ARGUMENT_PARSERS,
+    AbstractConnection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.exceptions import RedisError
 
+from mux.broker.url import Option, RedisUrl, join_hosts, split_url
 from mux.errors import InvalidSetting
 
 CONNECT_SECONDS = 5.0
 """How long connecting and introducing ourselves may take, unless the URL has socket_connect_timeout."""
 
+LONGEST_CONNECT_SECONDS = 86_400.0
+
+REDIS_PORT = 6379
+
+_KNOWN = {*URL_QUERY_ARGUMENT_PARSERS} | {
+    name
+    for kind in (AbstractConnection, SSLConnection, UnixDomainSocketConnection)
+    for name in inspect.signature(kind).parameters
+}
+"""Options that may be named in a sentence: they are words of redis-py, whatever the URL was meant to be."""
+
+_OF_THE_URL_ITSELF = frozenset(("host", "port", "path"))
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Either host and port, or the path of a unix socket. str() is fit for a log: it has no password."""
+    """Either host and port, or the path of a unix socket. str() and repr() have no user and no password.
+
+    connect_seconds bounds finding the server, connecting and introducing ourselves together; spent_seconds of it
+    are gone. named_as says what the server is, when others told us where it is.
+    """
 
     host: str = ""
     port: int = 0
     path: str = ""
     tls: ssl.SSLContext | None = None
-    username: str | None = None
+    username: str | None = field(default=None, repr=False)
     password: str | None = field(default=None, repr=False)
     connect_seconds: float = CONNECT_SECONDS
+    spent_seconds: float = 0.0
+    named_as: str = ""
 
     def __str__(self) -> str:
         if self.path:
             return f"unix://{self.path}"
-        return f"{'rediss' if self.tls else 'redis'}://{self.host}:{self.port}"
+        where = f"{'rediss' if self.tls else 'redis'}://{join_hosts([(self.host, self.port)])}"
+        return f"{where} ({self.named_as})" if self.named_as else where
 
 
 def parse_address(url: str) -> Address:
     """Read a redis://, rediss:// or unix:// URL with redis-py's options.
+
+    Raises:
+        InvalidSetting: it is no such URL, or an option is unknown or cannot be used.
+    """
+    parts = split_url(url)
+    assert not parts.kind, "parse_location() reads the others"
+    return make_address(parts, parts.scheme, parts.options)
+
+
+def make_address(parts: RedisUrl, scheme: str, options: list[Option]) -> Address:
+    """Return the address that a URL's first host, its credentials and these options make.
 
     The options that concern connecting (credentials, TLS, socket_connect_timeout) are used; those of
     redis-py's pools and retries have no meaning here and are ignored. So is the number of a database:
     PUBLISH reaches all of them.
 
     Raises:
-        InvalidSetting: it is no such URL, or an option is unknown or cannot be used.
+        InvalidSetting: an option is unknown or cannot be used.
     """
-    try:
-        pool = ConnectionPool.from_url(url)
-        options = pool.connection_class(**pool.connection_kwargs)
-        tls = options.ssl_context.get() if isinstance(options, SSLConnection) else None
-    except (ValueError, TypeError, OSError, RedisError) as error:
-        raise InvalidSetting(f"the Redis URL {_without_credentials(url)} cannot be used: {_reason(error)}") from error
-    named = pool.connection_kwargs.get("socket_connect_timeout")
-    if named is not None and named <= 0:
-        raise InvalidSetting(f"socket_connect_timeout is {named:g} in the Redis URL; it must be more than 0")
-    address = Address(
-        tls=tls,
-        username=options.username,
-        password=options.password,
-        connect_seconds=float(named) if named else CONNECT_SECONDS,
+    made = _try_options(scheme, options)
+    if isinstance(made, Exception):
+        # Raised here, where no error of others is at hand to be chained.
+        raise InvalidSetting(_complain(scheme, options, made))
+    connection, connect_seconds = made
+    if not (isfinite(connect_seconds) and 0 < connect_seconds <= LONGEST_CONNECT_SECONDS):
+        raise InvalidSetting(
+            f"the Redis URL's socket_connect_timeout must be more than 0 and at most {LONGEST_CONNECT_SECONDS:g}"
+        )
+    host, port = parts.hosts[0] if parts.hosts else ("", None)
+    return Address(
+        host=host,
+        port=(port or REDIS_PORT) if host else 0,
+        path=parts.path if scheme == "unix" else "",
+        tls=connection.ssl_context.get() if isinstance(connection, SSLConnection) else None,
+        username=parts.username or connection.username,
+        password=parts.password or connection.password,
+        connect_seconds=connect_seconds,
     )
-    if isinstance(options, UnixDomainSocketConnection):
-        return replace(address, path=options.path)
-    assert isinstance(options, Connection), "redis-py has no other kind"
-    return replace(address, host=options.host, port=int(options.port))
 
 
-def _reason(error: Exception) -> str:
-    # A class that does not know a keyword: the keyword was an option of the URL.
-    option = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-    return f"it has an unknown option '{option[1]}'" if option else str(error)
-
-
-def _without_credentials(url: str) -> str:
+def _try_options(scheme: str, options: list[Option]) -> tuple[AbstractConnection, float] | Exception:
+    """Have redis-py make a connection, which is not connected, of these options; return its error if it cannot."""
+    query = urlencode([(option.name, option.value) for option in reversed(options)])
     try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "given"
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        if any(option.name in _OF_THE_URL_ITSELF for option in options):
+            return TypeError()
+        pool = ConnectionPool.from_url(f"{scheme}://{'/socket' if scheme == 'unix' else 'localhost'}?{query}")
+        connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
+        if isinstance(connection, SSLConnection):
+            connection.ssl_context.get()
+        seconds = pool.connection_kwargs.get("socket_connect_timeout", CONNECT_SECONDS)
+    except (ValueError, TypeError, AttributeError, LookupError, OSError, RedisError) as error:
+        return error
+    return connection, float(seconds)
+
+
+def _complain(scheme: str, options: list[Option], error: Exception) -> str:
+    """Say which option is wrong, without a word of the URL."""
+    for option in options:
+        wrong = _try_options(scheme, [option])
+        if isinstance(wrong, Exception):
+            known = option.name in _KNOWN - _OF_THE_URL_ITSELF
+            if not known:
+                return f"option {option.number} of the Redis URL is unknown; there are those of redis-py"
+            why = _why_no_file(wrong) or "it has a value that it cannot have"
+            return f"the Redis URL's option {option.name} cannot be used: {why}"
+    return f"the Redis URL's options cannot be used together: {_why_no_file(error) or 'one needs or excludes another'}"
+
+
+def _why_no_file(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "the file is no certificate or key that can be used"
+    return os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else ""

@@ -20,13 +20,16 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import time
 from typing import cast
 
 from mux.broker.address import Address
 from mux.broker.answer import Done, settle
-from mux.broker.hello import buffer_kills, hello_refused, is_useful
-from mux.broker.loss import Loss, reason_of
+from mux.broker.dial import DIAL_ERRORS, dial
+from mux.broker.hello import buffer_kills, check_hello
+from mux.broker.loss import Loss, reason_of, reason_of_garbage
+from mux.broker.refusal import DEAF, SILENT, SILENT_IN_TLS, UNREACHED, closed_too_soon, command_refused, hello_refused
 from mux.errors import BrokerError, BrokerGarbled, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.version import __version__
 from mux.wire.resp import Announcement, Push, Reply, RespReader, encode_command, encode_publish
@@ -71,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._subscribed: asyncio.Future[None] = loop.create_future()
         self._loss = Loss("closed", "the connection was closed by Redis")
+        self._silence = UNREACHED
 
     @classmethod
     async def open(
@@ -86,19 +90,23 @@ class Connection(asyncio.Protocol):
         """Connect, introduce ourselves, subscribe, and hear ourselves.
 
         Raises:
-            BrokerUnavailable: there is nobody at the address, or not yet.
+            BrokerUnavailable: there is nobody at the address.
+            BrokerBusy: there is, but it takes nothing now.
             BrokerRefused: there is, but not for us; the message says what to do.
         """
         connection = cls(on_messages, on_writable)
         try:
-            async with asyncio.timeout(address.connect_seconds):
+            async with asyncio.timeout(address.connect_seconds - address.spent_seconds):
                 await connection._connect(address)
                 await connection._introduce(address, client_name)
                 await connection._subscribe(address, pattern)
-                await connection._hear(address, probe_channel)
+                await connection._hear(address, pattern, probe_channel)
         except TimeoutError:
             connection.abort()
-            raise BrokerUnavailable(f"Redis at {address} did not answer in {address.connect_seconds:g} s") from None
+            silence = f"Redis at {address} {connection._silence.format(seconds=address.connect_seconds)}"
+            raise BrokerUnavailable(silence) from None
+        except BrokerLost:
+            raise BrokerUnavailable(closed_too_soon(connection._loss, address)) from None
         except BaseException:
             connection.abort()
             raise
@@ -140,34 +148,26 @@ class Connection(asyncio.Protocol):
 
     async def _connect(self, address: Address) -> None:
         try:
-            if address.path:
-                await self._loop.create_unix_connection(lambda: self, address.path)
-            else:
-                await self._loop.create_connection(
-                    lambda: self,
-                    address.host,
-                    address.port,
-                    ssl=address.tls,
-                    server_hostname=address.host if address.tls else None,
-                )
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host that cannot be one
-            raise BrokerUnavailable(f"cannot reach Redis at {address}: {reason_of(error)}") from error
+            await dial(address, lambda: self, on_reached=partial(self._await, SILENT_IN_TLS))
+        except DIAL_ERRORS as error:
+            # Not chained: the error has the address in words of the system's, and nothing else.
+            raise BrokerUnavailable(f"cannot reach Redis at {address}: {reason_of(error)}") from None
+
+    def _await(self, silence: str) -> None:
+        """Note what is waited for now, in the words that are used when it does not come."""
+        self._silence = silence
 
     async def _introduce(self, address: Address, client_name: bytes) -> None:
+        self._await(SILENT)
         words = [b"HELLO", b"3"]
         if address.password is not None:
             words += [b"AUTH", (address.username or "default").encode(), address.password.encode()]
         hello = await self._command(*words, b"SETNAME", client_name)
         if isinstance(hello, BrokerRefused):
             raise hello_refused(hello, address)
-        if not isinstance(hello, dict) or hello.get(b"proto") != 3:
-            raise BrokerRefused(f"Redis at {address} does not speak RESP3; mux needs Redis 6 or later, or Valkey")
+        check_hello(hello, address)
+        assert isinstance(hello, dict)
         self.client_id = int(cast("int", hello.get(b"id", 0)))
-        if not is_useful(hello):
-            role = bytes(hello.get(b"role") or b"no master").decode(errors="replace")
-            raise BrokerRefused(
-                f"Redis at {address} is a {role}: what is published there reaches nobody; name the master"
-            )
         # An error below Redis 7.2, which does not know the command; then it is ignored.
         await self._command(b"CLIENT", b"SETINFO", b"LIB-NAME", b"mux")
         await self._command(b"CLIENT", b"SETINFO", b"LIB-VER", __version__.encode())
@@ -179,12 +179,12 @@ class Connection(asyncio.Protocol):
         try:
             await self._subscribed
         except BrokerRefused as error:
-            name = pattern.decode(errors="replace")
-            raise BrokerRefused(
-                f"Redis at {address} does not let us subscribe ({error}); give the user the channels &{name}"
-            ) from None
+            refused = command_refused("PSUBSCRIBE", error, address, pattern)
+        else:
+            return
+        raise refused
 
-    async def _hear(self, address: Address, probe_channel: bytes) -> None:
+    async def _hear(self, address: Address, pattern: bytes, probe_channel: bytes) -> None:
         """Publish to a channel of ours and hear it: only then does everything work."""
         heard: asyncio.Future[None] = self._loop.create_future()
         pass_on = self._on_messages
@@ -198,7 +198,8 @@ class Connection(asyncio.Protocol):
         sent_at = time()
         answer = await self._command(b"PUBLISH", probe_channel, b"")
         if isinstance(answer, BrokerRefused):
-            raise BrokerRefused(f"Redis at {address} does not let us publish ({answer}); give the user +publish")
+            raise command_refused("PUBLISH", answer, address, pattern)
+        self._await(DEAF)
         lost = asyncio.shield(self.lost)
         await asyncio.wait((heard, lost), return_when=asyncio.FIRST_COMPLETED)
         lost.cancel()
@@ -257,7 +258,7 @@ class Connection(asyncio.Protocol):
                 self.heard += len(messages)
                 self._on_messages(messages)
         except BrokerGarbled as error:
-            self.drop("garbled", f"what came is not Redis' protocol ({error})")
+            self.drop("garbled", reason_of_garbage(error, data))
 
     def pause_writing(self) -> None:
         self._is_full = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mux.broker.address import Address
-from mux.errors import BrokerBusy, BrokerError, BrokerRefused
+from mux.errors import BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Reply
 
 
@@ -17,22 +17,29 @@ def is_useful(hello: Reply) -> bool:
     return isinstance(hello, dict) and (hello.get(b"role") == b"master" or hello.get(b"mode") == b"cluster")
 
 
+def check_hello(hello: Reply, address: Address) -> None:
+    """See from a reply to HELLO that a server is of use.
+
+    Raises:
+        BrokerRefused: it is not, and it is for the operator to name another.
+        BrokerUnavailable: sentinels named it, so they will soon name another.
+    """
+    if not isinstance(hello, dict) or hello.get(b"proto") != 3:
+        raise BrokerRefused(f"Redis at {address} does not speak RESP3; mux needs Redis 6 or later, or Valkey")
+    if hello.get(b"mode") == b"sentinel":
+        raise BrokerRefused(
+            f"Redis at {address} is a sentinel; name it as redis+sentinel:// with the name of the master behind it"
+        )
+    if is_useful(hello):
+        return
+    role = "a replica" if hello.get(b"role") in (b"replica", b"slave") else "no master"
+    sentence = f"Redis at {address} is {role}: what is published there reaches nobody"
+    if address.named_as:
+        raise BrokerUnavailable(f"{sentence}; the sentinels have not agreed on a new master yet")
+    raise BrokerRefused(f"{sentence}; name the master")
+
+
 def buffer_kills(stats: Reply) -> int | None:
     """Read from INFO how many clients were closed because their output buffers were full (Redis 7.2, Valkey)."""
     found = re.search(rb"client_output_buffer_limit_disconnections:(\d+)", stats if isinstance(stats, bytes) else b"")
     return int(found[1]) if found else None
-
-
-def hello_refused(error: BrokerRefused, address: Address) -> BrokerError:
-    """Say what to do about an error reply to HELLO."""
-    if error.is_temporary:
-        return BrokerBusy(f"Redis at {address} takes no clients now: {error}")
-    if error.code in ("WRONGPASS", "NOAUTH", "NOPERM") or "AUTH" in str(error):
-        return BrokerRefused(
-            f"Redis at {address} refused the credentials ({error}); check the user and password in its URL"
-        )
-    if error.code == "NOPROTO" or "unknown command" in str(error):
-        return BrokerRefused(
-            f"Redis at {address} does not speak RESP3 ({error}); mux needs Redis 6 or later, or Valkey"
-        )
-    return BrokerRefused(f"Redis at {address} refused: {error}")

@@ -9,34 +9,37 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import cycle
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Protocol
 
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
-from redis.exceptions import RedisError
+from mux.broker.address import REDIS_PORT, Address, make_address
+from mux.broker.sentinel import SENTINEL_PORT, SentinelMaster
+from mux.broker.url import Option, RedisUrl, join_hosts, split_url
+from mux.errors import InvalidSetting
 
-from mux.broker.address import Address, parse_address
-from mux.errors import BrokerUnavailable, InvalidSetting
-
-SENTINEL_PORT = 26379
-"""Where a Sentinel listens (https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/)."""
-
-REDIS_PORT = 6379
+_OF_SENTINELS = "sentinel_"
+_YES_AND_NO = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 class Location(Protocol):
     """Gives the address for the next try to connect. str() is fit for a log."""
+
+    @property
+    def places(self) -> int:
+        """How many tries it takes until every place where Redis may be has been tried."""
 
     async def locate(self) -> Address:
         """Return where to connect now.
 
         Raises:
             BrokerUnavailable: nobody knows.
+            BrokerRefused: nobody tells us; the operator has to do something.
         """
 
 
 class Single:
     """One server."""
+
+    places = 1
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -46,39 +49,6 @@ class Single:
 
     async def locate(self) -> Address:
         return self._address
-
-
-class SentinelMaster:
-    """The master of a name, as the sentinels know it.
-
-    Args:
-        sentinels: their hosts and ports.
-        name: what the master is called there.
-        template: credentials, TLS and timeout of the master; host and port are filled in.
-    """
-
-    def __init__(self, sentinels: list[tuple[str, int]], name: str, template: Address) -> None:
-        self._sentinels = sentinels
-        self._name = name
-        self._template = template
-
-    def __str__(self) -> str:
-        return f"the master {self._name!r} of {_join(self._sentinels)}"
-
-    async def locate(self) -> Address:
-        seconds = self._template.connect_seconds
-        options = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-        sentinel: Any = Sentinel(self._sentinels, sentinel_kwargs=options)  # type: ignore[no-untyped-call]  # redis-py
-        try:
-            host, port = await sentinel.discover_master(self._name)
-        except (MasterNotFoundError, RedisError, OSError) as error:
-            raise BrokerUnavailable(
-                f"no sentinel of {_join(self._sentinels)} knows the master {self._name!r}"
-            ) from error
-        finally:
-            for client in sentinel.sentinels:
-                await client.aclose()
-        return replace(self._template, host=host, port=port)
 
 
 class ClusterNode:
@@ -95,7 +65,11 @@ class ClusterNode:
         self._template = template
 
     def __str__(self) -> str:
-        return f"the cluster of {_join(self._seeds)}"
+        return f"the cluster of {join_hosts(self._seeds)}"
+
+    @property
+    def places(self) -> int:
+        return len(self._seeds)
 
     async def locate(self) -> Address:
         host, port = next(self._next)
@@ -107,46 +81,47 @@ def parse_location(url: str) -> Location:
 
     `redis://`, `rediss://` and `unix://` are one server. `redis+sentinel://host1,host2:port/master-name`
     is a master by its sentinels, `redis+cluster://host1,host2:port` any node of a cluster; with `rediss+`
-    Redis is reached by TLS. User, password and options are as in a plain URL, and are those of Redis.
+    all of them are reached by TLS. User, password and options are as in a plain URL, and are those of Redis;
+    those of the sentinels begin with sentinel_.
 
     Raises:
-        InvalidSetting: it is none of these.
+        InvalidSetting: it is none of these; nothing of the URL is in the sentence.
     """
-    scheme, plus, kind = url.partition("://")[0].partition("+")
-    if not plus:
-        return Single(parse_address(url))
-    if scheme not in ("redis", "rediss") or kind not in ("sentinel", "cluster"):
-        raise InvalidSetting(
-            f"{scheme}+{kind}:// is no kind of Redis URL; there are redis+sentinel:// and redis+cluster://"
-        )
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise InvalidSetting(f"the {scheme}+{kind}:// URL cannot be used: {error}") from error
-    credentials, _, hosts = parts.netloc.rpartition("@")
-    template = parse_address(
-        f"{scheme}://{credentials}{'@' if credentials else ''}localhost{'?' if parts.query else ''}{parts.query}"
+    parts = split_url(url)
+    if parts.kind == "sentinel":
+        return _parse_sentinel(parts)
+    address = make_address(parts, parts.scheme, parts.options)
+    if parts.kind == "cluster":
+        return ClusterNode([(host, port or REDIS_PORT) for host, port in parts.hosts], address)
+    return Single(address)
+
+
+def _parse_sentinel(parts: RedisUrl) -> SentinelMaster:
+    of_master = [option for option in parts.options if not option.name.startswith(_OF_SENTINELS)]
+    of_sentinels = [
+        replace(option, name=option.name.removeprefix(_OF_SENTINELS))
+        for option in parts.options
+        if option.name.startswith(_OF_SENTINELS)
+    ]
+    has_tls = parts.scheme == "rediss"
+    for option in of_sentinels:
+        if option.name == "ssl":
+            if option.value.lower() not in _YES_AND_NO:
+                raise InvalidSetting("the Redis URL's option sentinel_ssl must be yes or no")
+            has_tls = _YES_AND_NO[option.value.lower()]
+    master = make_address(parts, parts.scheme, of_master)
+    sentinel = make_address(
+        replace(parts, username=None, password=None),
+        "rediss" if has_tls else "redis",
+        [*_but_ssl(of_sentinels), *(_of_tls(of_master) if has_tls else ())],
     )
-    if kind == "cluster":
-        return ClusterNode(_split(hosts, REDIS_PORT), template)
-    name = parts.path.strip("/")
-    if not name:
-        raise InvalidSetting("the master is missing: name it, as redis+sentinel://host1,host2/mymaster")
-    return SentinelMaster(_split(hosts, SENTINEL_PORT), name, template)
+    sentinels = [replace(sentinel, host=host, port=port or SENTINEL_PORT) for host, port in parts.hosts]
+    return SentinelMaster(sentinels, parts.path, master)
 
 
-def _split(hosts: str, default_port: int) -> list[tuple[str, int]]:
-    nodes = []
-    for host in hosts.split(","):
-        try:
-            parts = urlsplit(f"//{host.strip()}")
-            nodes.append((parts.hostname or "", parts.port or default_port))
-        except ValueError as error:
-            raise InvalidSetting(f"{host!r} in the Redis URL is not host or host:port") from error
-        if not parts.hostname:
-            raise InvalidSetting("a host is missing in the Redis URL: name some, as host1,host2:port")
-    return nodes
+def _but_ssl(options: list[Option]) -> list[Option]:
+    return [option for option in options if option.name != "ssl"]
 
 
-def _join(nodes: list[tuple[str, int]]) -> str:
-    return ",".join(f"{host}:{port}" for host, port in nodes)
+def _of_tls(options: list[Option]) -> list[Option]:
+    return [option for option in options if option.name.startswith("ssl_")]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
 from mux.broker.location import parse_location
-from mux.errors import BrokerUnavailable, InvalidSetting
+from mux.broker.sentinel import SentinelMaster
+from mux.errors import InvalidSetting
 
 
 @pytest.mark.parametrize(
@@ -14,8 +17,8 @@ from mux.errors import BrokerUnavailable, InvalidSetting
         ("redis://u:secret@h:1", "redis://h:1"),
         ("unix:///r.sock", "unix:///r.sock"),
         ("redis+sentinel://u:secret@a,b:5/main", "the master 'main' of a:26379,b:5"),
-        ("rediss+sentinel://a/main/3?ssl_cert_reqs=none", "the master 'main/3' of a:26379"),
-        ("redis+cluster://a,b:7,[::1]:8", "the cluster of a:6379,b:7,::1:8"),
+        ("rediss+sentinel://a/main/3?ssl_cert_reqs=none", "the master 'main' of a:26379"),
+        ("redis+cluster://a,b:7,[::1]:8", "the cluster of a:6379,b:7,[::1]:8"),
     ],
 )
 def test_location_is_shown_without_credentials(url: str, shown: str) -> None:
@@ -32,11 +35,31 @@ async def test_nodes_of_a_cluster_take_turns() -> None:
     assert addresses[0].tls is not None
 
 
-async def test_sentinels_that_are_away_are_no_end(free_port: int) -> None:
-    """Nobody knows the master now; it is asked for again."""
-    location = parse_location(f"redis+sentinel://127.0.0.1:{free_port}/main")
-    with pytest.raises(BrokerUnavailable, match="knows the master 'main'"):
-        await location.locate()
+@pytest.mark.parametrize(
+    ("query", "username", "password", "has_tls"),
+    [
+        ("", None, None, True),
+        ("&sentinel_password=pw", None, "pw", True),
+        ("&sentinel_username=u&sentinel_password=p%40w&sentinel_ssl=no", "u", "p@w", False),
+    ],
+)
+def test_sentinels_have_credentials_of_their_own_and_the_tls_of_the_master(
+    query: str, username: str | None, password: str | None, has_tls: bool
+) -> None:
+    """The password of Redis is never given to a sentinel, and what reaches Redis by TLS reaches them so."""
+    location = parse_location(f"rediss+sentinel://user:secret@a/main?ssl_cert_reqs=none{query}")
+    assert isinstance(location, SentinelMaster)
+    (sentinel,) = location._sentinels
+    assert (sentinel.username, sentinel.password, sentinel.tls is not None) == (username, password, has_tls)
+    assert sentinel.tls is None or sentinel.tls.verify_mode is ssl.CERT_NONE
+
+
+def test_sentinels_may_have_tls_alone() -> None:
+    """Sentinels with TLS in front of a Redis without."""
+    location = parse_location("redis+sentinel://a/main?sentinel_ssl=yes")
+    assert isinstance(location, SentinelMaster)
+    assert location._sentinels[0].tls is not None
+    assert location._template.tls is None
 
 
 @pytest.mark.parametrize(
@@ -44,12 +67,13 @@ async def test_sentinels_that_are_away_are_no_end(free_port: int) -> None:
     [
         ("redis+sentinel://a,b", "the master is missing"),
         ("redis+sentinel:///main", "a host is missing"),
+        ("redis+sentinel://a/main?sentinel_ssl=perhaps", "sentinel_ssl must be yes or no"),
+        ("redis+sentinel://a/main?sentinel_colour=red", "option 1 of the Redis URL is unknown"),
+        ("redis+cluster://a?sentinel_password=pw", "option 1 of the Redis URL is unknown"),
         ("redis+cluster://a,,b", "a host is missing"),
         ("redis+cluster://a:b", "not host or host:port"),
-        ("redis+cluster://[a", "cannot be used"),
-        ("redis+magic://a", "no kind of Redis URL"),
-        ("http+cluster://a", "no kind of Redis URL"),
-        ("redis+cluster://u:secret@a?colour=red", "unknown option 'colour'"),
+        ("redis+cluster://[a", "not host or host:port"),
+        ("redis+cluster://u:secret@a?colour=red", "option 1 of the Redis URL is unknown"),
     ],
 )
 def test_bad_url_says_what_is_wrong_and_no_password(url: str, words: str) -> None:

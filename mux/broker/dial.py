@@ -1,0 +1,99 @@
+"""Make a connection to an address: the first of its name's addresses that answers, then TLS.
+
+A name may have several addresses of which some are dead, and a dead one does not say so. So they are tried one
+after the other with a short pause between the starts, and the first that answers is taken (RFC 8305). asyncio has
+this for the loop of the standard library, uvloop has not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from mux.broker.address import Address
+
+STAGGER_SECONDS = 0.25
+"""How long an address is alone in being tried; RFC 8305, section 5, recommends it."""
+
+DIAL_ERRORS = (OSError, ValueError)
+"""What dial() raises when nobody is reached: ValueError, and with it UnicodeError, is a host that cannot be one."""
+
+_Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
+
+
+async def dial(
+    address: Address, make_protocol: Callable[[], _Protocol], *, on_reached: Callable[[], None] = lambda: None
+) -> tuple[asyncio.BaseTransport, _Protocol]:
+    """Connect and return the transport and the protocol.
+
+    Args:
+        address: where to.
+        make_protocol: called once the server is reached, TLS included.
+        on_reached: called before the TLS handshake, if there is one.
+
+    Raises:
+        DIAL_ERRORS: nobody is there, or the TLS handshake failed; reason_of() says why.
+    """
+    loop = asyncio.get_running_loop()
+    if address.path:
+        return await loop.create_unix_connection(make_protocol, address.path)
+    sock = await _reach(loop, address.host, address.port)
+    on_reached()
+    try:
+        return await loop.create_connection(
+            make_protocol,
+            sock=sock,
+            ssl=address.tls,
+            server_hostname=address.host if address.tls else None,
+        )
+    except BaseException:
+        sock.close()
+        raise
+
+
+async def _reach(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+    """Return a socket connected to the first address of a host that answers."""
+    untried = deque(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    tries: set[asyncio.Task[socket.socket]] = set()
+    error: BaseException = OSError("the name has no address")
+    try:
+        while untried or tries:
+            if untried:
+                family, kind, protocol, _, where = untried.popleft()
+                tries.add(asyncio.create_task(_connect(loop, family, kind, protocol, where)))
+            done, _ = await asyncio.wait(
+                tries, timeout=STAGGER_SECONDS if untried else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for one in done:
+                failure = one.exception()
+                tries.discard(one)
+                if failure is None:
+                    return one.result()
+                error = failure
+        raise error
+    finally:
+        await _give_up(tries)
+
+
+async def _connect(loop: asyncio.AbstractEventLoop, family: int, kind: int, protocol: int, where: Any) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    sock.setblocking(False)
+    try:
+        await loop.sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _give_up(tries: set[asyncio.Task[socket.socket]]) -> None:
+    for one in tries:
+        one.cancel()
+    if tries:
+        await asyncio.wait(tries)
+    for one in tries:
+        if not one.cancelled() and one.exception() is None:
+            one.result().close()

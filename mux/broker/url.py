@@ -1,0 +1,165 @@
+"""Take a Redis URL apart.
+
+A URL that is mistyped is mostly a password in the wrong place: a / ? or # that is not percent-encoded, no
+scheme, no @. So:
+
+1. No sentence about a URL that cannot be read has text of the URL in it. An option is named when it is a known
+   one, and counted otherwise. Nor is an error of urllib or redis-py chained, for those quote what they read.
+2. What could be read, but hardly in the way it was meant, is refused: an @ behind the host, hosts and names
+   with characters that such names do not have, a database that is no number. So what is read as a host, port,
+   path or name may be shown.
+
+Pure: no I/O.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import unquote, unquote_plus
+
+from mux.errors import InvalidSetting
+
+_SCHEMES = {
+    "redis": ("redis", ""),
+    "rediss": ("rediss", ""),
+    "unix": ("unix", ""),
+    "redis+sentinel": ("redis", "sentinel"),
+    "rediss+sentinel": ("rediss", "sentinel"),
+    "redis+cluster": ("redis", "cluster"),
+    "rediss+cluster": ("rediss", "cluster"),
+}
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([\w.%-]+))(?::([0-9]{1,5}))?")
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+MAX_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a URL's query; number is its place there, from 1."""
+
+    number: int
+    name: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisUrl:
+    """What a Redis URL says.
+
+    Attributes:
+        scheme: redis, rediss or unix.
+        kind: sentinel, cluster, or nothing for a single server.
+        username: percent-decoded; None when there is none.
+        password: as username.
+        hosts: hosts with their ports, None where none is given; one host unless there is a kind, none for unix.
+        path: of the socket for unix, name of the master for sentinel; else empty.
+        options: those of the query that have a value.
+    """
+
+    scheme: str
+    kind: str
+    username: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+    hosts: list[tuple[str, int | None]]
+    path: str
+    options: list[Option]
+
+
+def split_url(url: str) -> RedisUrl:
+    """Return the parts of a URL.
+
+    Raises:
+        InvalidSetting: it cannot be read; nothing of it is in the sentence.
+    """
+    _check_characters(url)
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator or scheme not in _SCHEMES:
+        raise InvalidSetting(
+            "the Redis URL cannot be read: it must begin with redis://, rediss://, unix://, redis+sentinel:// or "
+            "redis+cluster://, without quotes"
+        )
+    scheme, kind = _SCHEMES[scheme]
+    end = min(place if place >= 0 else len(rest) for place in map(rest.find, "/?#"))
+    authority, tail = rest[:end], rest[end:]
+    if "@" in tail or "#" in tail:
+        raise InvalidSetting(
+            "the Redis URL cannot be read: an @ or # stands behind its host; in a user name or password write "
+            "/ as %2F, ? as %3F, # as %23 and @ as %40"
+        )
+    credentials, _, hosts = authority.rpartition("@")
+    username, _, password = credentials.partition(":")
+    path, _, query = tail.partition("?")
+    return RedisUrl(
+        scheme=scheme,
+        kind=kind,
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        hosts=_split_hosts(hosts, scheme, kind),
+        path=_read_path(path, scheme, kind),
+        options=_split_options(query),
+    )
+
+
+def join_hosts(hosts: list[tuple[str, int]]) -> str:
+    """Return hosts and ports as a URL has them."""
+    return ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in hosts)
+
+
+def _check_characters(url: str) -> None:
+    if not all(char.isprintable() for char in url.strip()):  # surrogates, which stand for what is no UTF-8, are not
+        raise InvalidSetting("the Redis URL cannot be read: it has a character that cannot be printed")
+    if "\0" in unquote(url):
+        raise InvalidSetting("the Redis URL cannot be read: it has a NUL byte")
+
+
+def _split_hosts(hosts: str, scheme: str, kind: str) -> list[tuple[str, int | None]]:
+    if scheme == "unix":
+        if hosts:
+            raise InvalidSetting("the unix:// URL cannot be read: it has no host, as unix:///run/redis.sock")
+        return []
+    if not kind:
+        return [_read_host(hosts)] if hosts else [("localhost", None)]
+    return [_read_host(host.strip()) for host in hosts.split(",")]
+
+
+def _read_host(text: str) -> tuple[str, int | None]:
+    if not text:
+        raise InvalidSetting("the Redis URL cannot be read: a host is missing; name it, as host:6379")
+    found = _HOST.fullmatch(text)
+    if not found or "%" in unquote(found[2] or "") or not (host := unquote(found[1] or found[2])).isprintable():
+        raise InvalidSetting("the Redis URL cannot be read: what stands for a host is not host or host:port")
+    if found[2] and not re.fullmatch(r"[\w.-]+", host):
+        raise InvalidSetting("the Redis URL cannot be read: a host has characters that hosts do not have")
+    port = int(found[3]) if found[3] else None
+    if port is not None and not 1 <= port <= MAX_PORT:
+        raise InvalidSetting(f"the Redis URL cannot be read: its port must be from 1 to {MAX_PORT}")
+    return host, port
+
+
+def _read_path(path: str, scheme: str, kind: str) -> str:
+    if scheme == "unix":
+        if not path.strip("/"):
+            raise InvalidSetting("the unix:// URL cannot be read: the path is missing, as unix:///run/redis.sock")
+        return unquote(path)
+    name, _, database = path[1:].partition("/") if kind == "sentinel" else ("", "", path[1:])
+    if kind == "sentinel" and not name:
+        raise InvalidSetting("the master is missing: name it, as redis+sentinel://host1,host2/mymaster")
+    if name and not _NAME.fullmatch(name):
+        raise InvalidSetting("the Redis URL cannot be read: the name of the master has characters it cannot have")
+    if database and not (database.isascii() and database.isdigit()):
+        raise InvalidSetting("the Redis URL cannot be read: what stands behind its host is no number of a database")
+    return name
+
+
+def _split_options(query: str) -> list[Option]:
+    options = []
+    for number, text in enumerate(query.split("&") if query else (), 1):
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise InvalidSetting(f"the Redis URL cannot be read: its option {number} is not name=value")
+        if value:
+            options.append(Option(number, unquote_plus(name), unquote_plus(value)))
+    return options
