@@ -42,7 +42,7 @@ from mux.memory_limit import memory_limit
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
 from mux.resync import Resync
-from mux.settings import Settings
+from mux.settings import Settings, unknown_variables
 from mux.wire.channel import Namespace, binary_variant, check_channel
 from mux.wire.sse_encoder import GROWTH
 
@@ -83,7 +83,7 @@ class Mux:
     ) -> None:
         if settings is not None and options:
             raise InvalidSetting("give either settings or single options, not both")
-        self.settings = settings = settings or Settings.load(options)
+        self.settings = settings = settings or _load(options)
         _check_app(app)
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
@@ -261,6 +261,13 @@ def _check_app(app: Sanic[Any, Any]) -> None:
         raise InvalidSetting("the app has started, and takes no routes any more; make the Mux where the app is made")
     if any(route.name == f"{app.name}.{FEED_ROUTE}" for route in app.router.routes):
         raise InvalidSetting(f"the app {app.name} has a Mux already; one serves all of its channels")
+
+
+def _load(options: dict[str, object]) -> Settings:
+    """Return the settings of a Mux in somebody's app, and log variables that are misspelt."""
+    for sentence in unknown_variables():
+        logger.warning("%s", sentence)
+    return Settings.load(options, in_app=True)
 
 
 def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any]:

@@ -151,7 +151,7 @@ def main() -> None:
     try:
         status = cli(standalone_mode=False)
     except typer.TyperException as error:
-        _fail(error.format_message(), 2)
+        _fail(_without_addresses(error.format_message()), 2)
     except InvalidSetting as error:
         _fail(str(error), 2)
     except MuxError as error:
@@ -159,6 +159,15 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _without_addresses(sentence: str) -> str:
+    """Take what may have a password in it out of a sentence about the command line: a URL in the wrong place."""
+    words = sys.argv[1:] + [word.partition("=")[2] for word in sys.argv[1:]]
+    for word in words:
+        if "@" in word or "://" in word or "password" in word.lower():
+            sentence = sentence.replace(repr(word), "an address").replace(word, "an address")
+    return sentence
 
 
 def _fail(sentence: str, status: int) -> None:

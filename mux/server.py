@@ -30,7 +30,7 @@ from mux.descriptors import raise_descriptor_limit
 from mux.errors import CannotListen, MuxError
 from mux.logs import configure_logging
 from mux.metrics.board import Board, Place
-from mux.settings import Settings
+from mux.settings import Settings, unknown_variables
 from mux.supervisor import Supervisor
 from mux.version import __version__
 from mux.wire.channel import Namespace
@@ -54,6 +54,8 @@ def serve(settings: Settings) -> None:
         BrokerError: Redis cannot be reached, or does not want us.
     """
     configure_logging(settings.log_level, json=settings.log_json)
+    for sentence in unknown_variables():
+        logger.warning("%s", sentence)
     raise_descriptor_limit()
     with listening_socket(settings.host, settings.port) as sock, _redis(settings) as redis_url:
         settings = replace(settings, redis_url=redis_url)

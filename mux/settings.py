@@ -8,8 +8,10 @@ default.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -48,8 +50,10 @@ def _setting(
     maximum: float | None = None,
     *,
     secret: bool = False,
+    of_command: bool = False,
 ) -> Any:  # like dataclasses.field(), it stands for a value of the field's type
-    return field(default=default, repr=not secret, metadata={"meaning": Meaning(text, unit, minimum, maximum)})
+    meaning = Meaning(text, unit, minimum, maximum)
+    return field(default=default, repr=not secret, metadata={"meaning": meaning, "of_command": of_command})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +64,17 @@ class Settings:
         InvalidSetting: a value is out of range or contradicts another.
     """
 
-    host: str = _setting("127.0.0.1", "Address to listen on.")
-    port: int = _setting(8000, "TCP port to listen on; 0 takes any free one.", minimum=0, maximum=65535)
-    workers: int = _setting(1, "How many processes serve; each has one Redis connection.", minimum=1, maximum=1024)
+    host: str = _setting("127.0.0.1", "Address to listen on.", of_command=True)
+    port: int = _setting(
+        8000, "TCP port to listen on; 0 takes any free one.", minimum=0, maximum=65535, of_command=True
+    )
+    workers: int = _setting(
+        1, "How many processes serve; each has one Redis connection.", minimum=1, maximum=1024, of_command=True
+    )
     redis_url: str | None = _setting(
         None,
         "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL; without one a server is started.",
+        secret=True,
     )
     prefix: str = _setting("feed:", "What the Redis channels of this fleet start with.")
     announce: bool = _setting(True, "Publish into a channel who joins and leaves it.")
@@ -98,7 +107,7 @@ class Settings:
     drain_seconds: float = _setting(
         5.0, "Over how long clients are told to go when the server stops; 0 is at once.", "seconds", 0, 3600
     )
-    log_json: bool = _setting(False, "Log JSON, an object a line.")
+    log_json: bool = _setting(False, "Log JSON, an object a line.", of_command=True)
     max_connections: int = _setting(
         0, "Clients each process takes; 0 takes as many as it may open files, less a few.", minimum=0
     )
@@ -120,8 +129,10 @@ class Settings:
         "What /stats and /channels want as a bearer token; without one they answer this machine alone.",
         secret=True,
     )
-    page: bool = _setting(True, "Serve a page at / that shows channels live in a browser.")
-    log_level: LogLevel = _setting("info", "How much to log: debug, info, warning or error.")  # noqa: RUF009 - immutable
+    page: bool = _setting(True, "Serve a page at / that shows channels live in a browser.", of_command=True)
+    log_level: LogLevel = _setting(  # noqa: RUF009 - immutable
+        "info", "How much to log: debug, info, warning or error.", of_command=True
+    )
 
     def __post_init__(self) -> None:
         types = get_type_hints(type(self))
@@ -138,12 +149,19 @@ class Settings:
             )
 
     @classmethod
-    def load(cls, explicit: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    def load(
+        cls,
+        explicit: Mapping[str, object] | None = None,
+        environ: Mapping[str, str] | None = None,
+        *,
+        in_app: bool = False,
+    ) -> Settings:
         """Return the settings of this environment, with what is given explicitly on top.
 
         Args:
             explicit: fields by name; None leaves a field to the environment.
             environ: in place of the environment variables of the process.
+            in_app: leave the variables unread that only `mux serve` has a use for.
 
         Raises:
             InvalidSetting: a value cannot be, or a name is unknown.
@@ -160,7 +178,7 @@ class Settings:
             variable = environment_variable(spec)
             if given is not None:
                 values[spec.name] = tuple(given) if isinstance(given, list) else given
-            elif environ.get(variable, "").strip():
+            elif _is_given(environ.get(variable, "")) and not (in_app and spec.metadata["of_command"]):
                 values[spec.name] = _parse(variable, environ[variable].strip(), types[spec.name])
         return cls(**values)
 
@@ -168,6 +186,42 @@ class Settings:
 def environment_variable(spec: Field[Any]) -> str:
     """Return the name of the environment variable of a field of Settings."""
     return f"MUX_{spec.name.upper()}"
+
+
+_OF_KUBERNETES = re.compile(
+    # Kubernetes gives every container the addresses of every Service, and Docker's links did: for one called mux these.
+    r"MUX_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+)
+_SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://\S*")
+
+_OF_THE_CLIENTS = frozenset(("MUX_URL", "MUX_TOKEN"))
+"""Variables of `mux publish`, `mux tail` and `mux top`."""
+
+
+def _is_given(text: str) -> bool:
+    """Return False for a variable that is empty, or that Kubernetes has set to the address of a Service."""
+    return bool(text.strip()) and not _SERVICE_ADDRESS.fullmatch(text.strip())
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return a sentence for every variable that looks like one of ours and is none; values are in none of them."""
+    environ = os.environ if environ is None else environ
+    known = [environment_variable(spec) for spec in fields(Settings)]
+    sentences = []
+    for name in sorted(environ):
+        if not name.upper().startswith("MUX_") or name in known or name in _OF_THE_CLIENTS:
+            continue
+        if _OF_KUBERNETES.fullmatch(name):
+            continue
+        near = get_close_matches(name.upper(), known, n=1)
+        sentences.append(f"{name} is no setting of mux" + (f"; {near[0]} is one" if near else ""))
+    return sentences
+
+
+def _shown(value: object) -> str:
+    """Return a value for a sentence, unless it is an address, which may have a password in it."""
+    text = repr(value)
+    return "an address" if "@" in text or "://" in text or "password" in text.lower() else text
 
 
 def _check_type(spec: Field[Any], value: object, kind: object) -> None:
@@ -186,7 +240,9 @@ def _check_type(spec: Field[Any], value: object, kind: object) -> None:
     else:
         is_right, expected = isinstance(value, str) or (value is None and kind == str | None), "a str"
     if not is_right:
-        raise InvalidSetting(f"{spec.name} is {value!r}; it must be {expected}")
+        # A secret has no repr; it is left out of the sentence even when its type is wrong.
+        shown = _shown(value) if spec.repr else f"a {type(value).__name__}"
+        raise InvalidSetting(f"{spec.name} is {shown}; it must be {expected}")
 
 
 def _check_range(spec: Field[Any], value: Any) -> None:
@@ -210,12 +266,12 @@ def _parse(variable: str, text: str, kind: object) -> object:
     if kind is bool:
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
-        raise InvalidSetting(f"{variable} is {text!r}; it must be yes or no")
+        raise InvalidSetting(f"{variable} is {_shown(text)}; it must be yes or no")
     if kind == tuple[str, ...]:
         return tuple(text.replace(",", " ").split())
     if kind is int or kind is float:
         try:
             return int(text) if kind is int else float(text)
         except ValueError:
-            raise InvalidSetting(f"{variable} is {text!r}; it must be a number") from None
+            raise InvalidSetting(f"{variable} is {_shown(text)}; it must be a number") from None
     return text

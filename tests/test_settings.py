@@ -4,9 +4,11 @@ from dataclasses import FrozenInstanceError, fields
 from typing import get_type_hints
 
 import pytest
+from sanic import Sanic
 
+from mux import Mux
 from mux.errors import InvalidSetting
-from mux.settings import Meaning, Settings, environment_variable
+from mux.settings import Meaning, Settings, environment_variable, unknown_variables
 
 DEFAULTS = {
     "host": "127.0.0.1",
@@ -275,3 +277,62 @@ def test_settings_cannot_be_changed() -> None:
 def test_the_table_covers_every_setting() -> None:
     """Whoever adds a setting says here what its default is."""
     assert get_type_hints(Settings).keys() == DEFAULTS.keys()
+
+
+KUBERNETES = {
+    # What a Service called mux, and one called mux-redis, put into the environment of every pod.
+    "MUX_SERVICE_HOST": "10.0.0.7",
+    "MUX_SERVICE_PORT": "8000",
+    "MUX_SERVICE_PORT_HTTP": "8000",
+    "MUX_PORT": "tcp://10.0.0.7:8000",
+    "MUX_PORT_8000_TCP": "tcp://10.0.0.7:8000",
+    "MUX_PORT_8000_TCP_PROTO": "tcp",
+    "MUX_PORT_8000_TCP_PORT": "8000",
+    "MUX_PORT_8000_TCP_ADDR": "10.0.0.7",
+    "MUX_PORT_53_UDP": "udp://10.0.0.7:53",
+    "MUX_REDIS_SERVICE_HOST": "10.0.0.8",
+    "MUX_REDIS_PORT": "tcp://10.0.0.8:6379",
+    "MUX_REDIS_PORT_6379_TCP_ADDR": "10.0.0.8",
+}
+
+
+def test_a_kubernetes_service_called_mux_changes_nothing() -> None:
+    """MUX_PORT=tcp://… once kept everything from starting, apps included that have no port."""
+    assert values(Settings.load({}, KUBERNETES)) == DEFAULTS
+    assert unknown_variables(KUBERNETES) == []
+    with pytest.raises(InvalidSetting, match="MUX_PORT is '8000/tcp'"):
+        Settings.load({}, {"MUX_PORT": "8000/tcp"})
+
+
+def test_an_app_reads_no_variables_of_the_command() -> None:
+    """Whatever is wrong with the address, the workers or the log of a server is nothing to a library."""
+    wrong = {"MUX_HOST": "x y", "MUX_PORT": "many", "MUX_WORKERS": "-1", "MUX_LOG_LEVEL": "loud", "MUX_LOG_JSON": "?"}
+    settings = Settings.load({}, wrong | {"MUX_PAGE": "perhaps", "MUX_PREFIX": "shop:"}, in_app=True)
+    assert values(settings) == DEFAULTS | {"prefix": "shop:"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("MUX_REDISURL", "MUX_REDISURL is no setting of mux; MUX_REDIS_URL is one"),
+        ("MUX_REDIS", "MUX_REDIS is no setting of mux; MUX_REDIS_URL is one"),
+        ("mux_prefix", "mux_prefix is no setting of mux; MUX_PREFIX is one"),
+        ("MUX_WORKER", "MUX_WORKER is no setting of mux; MUX_WORKERS is one"),
+        ("MUX_PROT", "MUX_PROT is no setting of mux; MUX_PORT is one"),
+        ("MUX_QQQQQQQQQ", "MUX_QQQQQQQQQ is no setting of mux"),
+    ],
+)
+def test_a_misspelt_variable_is_told_with_the_nearest_name(variable: str, sentence: str) -> None:
+    """Its value is not repeated, for it may be a secret; variables of the other commands are right."""
+    environ = {variable: "hunter2", "MUX_URL": "x", "MUX_TOKEN": "x", "MUX_PREFIX": "x", "TMUX_PANE": "%1"}
+    assert unknown_variables(environ) == [sentence]
+
+
+def test_a_misspelt_variable_is_logged_by_a_mux_in_an_app(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It once meant that a setting was the default, in silence."""
+    monkeypatch.setenv("MUX_PREFX", "shop:")
+    monkeypatch.setenv("MUX_PORT", "tcp://10.0.0.7:8000")
+    Mux(Sanic("misspelt", configure_logging=False), redis_url="redis://127.0.0.1")
+    assert [record.message for record in caplog.records] == ["MUX_PREFX is no setting of mux; MUX_PREFIX is one"]

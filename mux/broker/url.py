@@ -31,6 +31,7 @@ _SCHEMES = {
 }
 
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|([\w.%-]+))(?::([0-9]{1,5}))?")
+_SOCKET = re.compile(r"[\w/.~+%-]*")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 MAX_PORT = 65535
@@ -141,6 +142,10 @@ def _read_host(text: str) -> tuple[str, int | None]:
 
 def _read_path(path: str, scheme: str, kind: str) -> str:
     if scheme == "unix":
+        if not _SOCKET.fullmatch(path):
+            raise InvalidSetting(
+                "the unix:// URL cannot be read: in its path write everything but letters, digits and /._~+- as %XX"
+            )
         if not path.strip("/"):
             raise InvalidSetting("the unix:// URL cannot be read: the path is missing, as unix:///run/redis.sock")
         return unquote(path)
