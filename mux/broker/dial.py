@@ -8,18 +8,27 @@ this for the loop of the standard library, uvloop has not.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
+import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from mux.broker.address import Address
 
 STAGGER_SECONDS = 0.25
 """How long an address is alone in being tried; RFC 8305, section 5, recommends it."""
 
+MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
+"""The longest path of a unix socket: sockaddr_un has room for it and a NUL byte."""
+
 DIAL_ERRORS = (OSError, ValueError)
 """What dial() raises when nobody is reached: ValueError, and with it UnicodeError, is a host that cannot be one."""
+
+_Resolved: TypeAlias = list[tuple[Any, ...]]
+"""What getaddrinfo() gives: family, kind, protocol, canonical name and address, for each."""
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
@@ -39,6 +48,8 @@ async def dial(
     """
     loop = asyncio.get_running_loop()
     if address.path:
+        if len(os.fsencode(address.path)) > MAX_SOCKET_PATH_BYTES:  # uvloop cuts it off, and may find another socket
+            raise OSError(errno.ENAMETOOLONG, "")
         return await loop.create_unix_connection(make_protocol, address.path)
     sock = await _reach(loop, address.host, address.port)
     on_reached()
@@ -54,9 +65,14 @@ async def dial(
         raise
 
 
+async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> _Resolved:
+    """Return the addresses of a name, in the order in which the system prefers them."""
+    return [*await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
 async def _reach(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
     """Return a socket connected to the first address of a host that answers."""
-    untried = deque(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    untried = deque(await resolve(loop, host, port))
     tries: set[asyncio.Task[socket.socket]] = set()
     error: BaseException = OSError("the name has no address")
     try:

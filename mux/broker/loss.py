@@ -52,6 +52,8 @@ def reason_of(error: BaseException) -> str:
     # asyncio puts the address into the text; the caller names it already.
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
+    if isinstance(error, ConnectionResetError) and not str(error):  # of asyncio, for an end in the TLS handshake
+        return _TLS_REASONS["EOF"]
     if isinstance(error, UnicodeError):
         return "it is no name of a host"
     return str(error) or type(error).__name__

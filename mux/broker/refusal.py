@@ -62,10 +62,14 @@ def command_refused(command: str, error: BrokerRefused, address: Address, patter
 
 def closed_too_soon(loss: Loss, address: Address) -> str:
     """Say that a connection was lost before we were subscribed."""
-    # A port that speaks TLS mostly ends a connection that does not without a word.
-    hint = "; if it speaks TLS, name it as rediss://" if loss.cause in ("closed", "error") else ""
-    hint = "" if address.tls or address.path else hint
-    return f"the connection to Redis at {address} was lost before it was of use: {loss.reason}{hint}"
+    hint = ""
+    if loss.cause in ("closed", "error") and not address.path:
+        # Both ends of TLS mostly drop a connection without a word when they miss something.
+        hint = "if it speaks TLS, name it as rediss://"
+        if address.tls:
+            hint = "it may want a certificate of ours (ssl_certfile, ssl_keyfile)"
+    sentence = f"the connection to Redis at {address} was lost before it was of use: {loss.reason}"
+    return f"{sentence}; {hint}" if hint and "certificate" not in loss.reason else sentence
 
 
 def _repeat(error: BrokerRefused, *, may_quote: bool) -> str:
