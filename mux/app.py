@@ -18,6 +18,8 @@ from typing import Any
 
 import orjson
 from sanic import Sanic
+from sanic.request import Request
+from sanic.response import HTTPResponse
 
 from mux.broker.broker import Broker
 from mux.broker.gap import Gap
@@ -25,7 +27,7 @@ from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.descriptors import descriptor_limit
 from mux.drain import Drain
-from mux.endpoints.feed import FEED_ROUTE, Feed, mount_feed
+from mux.endpoints.feed import FEED_ROUTE, Feed, is_for_feed, mount_feed, own_route
 from mux.endpoints.gate import Gate
 from mux.endpoints.guard import guarded_protocol
 from mux.endpoints.inspect import Inspect
@@ -33,7 +35,7 @@ from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
 from mux.endpoints.takeover import is_under_asgi_server
-from mux.errors import InvalidSetting, MessageTooLarge, NoSockets
+from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge, NoSockets
 from mux.fleet.fleet import Fleet
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
@@ -99,6 +101,7 @@ class Mux:
             Inspect(lambda: self._fleet, lambda: self.hub, Gate(settings.inspect_token)).mount(app)
         if page:
             Page(settings, inspect=ops and settings.inspect).mount(app)
+        app.register_middleware(self._check_host, "request")
         app.before_server_start(self._on_start)
         app.before_server_stop(self._on_stop)
         app.after_server_stop(self._on_stopped)
@@ -168,6 +171,18 @@ class Mux:
             )
         await self.broker.publish(redis_channel, payload)
 
+    def channel_of(self, request: Request) -> str | None:
+        """Return the name of the channel a request is for, the very one that is used; for guards in middleware.
+
+        None means that it joins and publishes nowhere: it is for another route, or mux is about to refuse the name.
+        """
+        if not is_for_feed(request):
+            return None
+        try:
+            return check_channel(request.match_info["channel"]).decode()
+        except InvalidChannel:
+            return None
+
     def on_gap(self, callback: Callable[[Gap], None]) -> Callable[[Gap], None]:
         """Have a function called with every Gap: a time in which messages may have been missed.
 
@@ -233,6 +248,11 @@ class Mux:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self.hub.tick_seconds, self._tick)
         self.hub.tick(loop.time())
+
+    def _check_host(self, request: Request) -> HTTPResponse | None:
+        """Hold the routes beside the feed to the hosts that are served, as the feed does by itself."""
+        is_beside = own_route(request) and not is_for_feed(request)
+        return self._feed.refusal_of_host(request) if is_beside else None
 
     async def _on_start(self, app: Sanic[Any, Any]) -> None:
         if is_under_asgi_server(app):

@@ -46,6 +46,27 @@ class OriginRefused(ClientError):
     counted_as = "origin"
 
 
+class HostRefused(ClientError):
+    """The request came under a name that is not served here."""
+
+    http_status = 421
+    counted_as = "host"
+
+
+class UnsupportedBody(ClientError):
+    """The body is in a coding or a charset in which it would reach clients as something else."""
+
+    http_status = 415
+    counted_as = "content"
+
+
+class ReadOnly(ClientError):
+    """Clients may not publish here."""
+
+    http_status = 403
+    counted_as = "read_only"
+
+
 class TooSlow(ClientError):
     """The request was not complete in time."""
 

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mux.errors import InvalidSetting
 from mux.wire.channel import Namespace
+from mux.wire.host import HostPolicy
 from mux.wire.origin import OriginPolicy
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -82,6 +83,12 @@ class Settings:
     allowed_origin: tuple[str, ...] = _setting(
         (), "Origin whose pages may connect beside those of this host, as https://example.com; * is any; repeatable."
     )
+    allowed_host: tuple[str, ...] = _setting(
+        (),
+        "Host that is served, as feed.example.com or with a port; repeatable, * is any; without one, names that may be "
+        "another site's are refused on loopback.",
+    )
+    client_publish: bool = _setting(True, "Publish what clients send; without it only the backend publishes.")
     max_pending_bytes: int = _setting(1024 * 1024, "A client with more waiting for it is dropped.", "bytes", 65536)
     max_pending_total_bytes: int = _setting(
         0,
@@ -143,6 +150,7 @@ class Settings:
         _check_token(self.inspect_token)
         Namespace(self.prefix)
         OriginPolicy(self.allowed_origin)
+        HostPolicy(self.allowed_host)
         if self.pong_seconds >= self.ping_seconds:
             raise InvalidSetting(
                 f"pong_seconds is {self.pong_seconds:g}; it must be less than ping_seconds, {self.ping_seconds:g}"

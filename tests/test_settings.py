@@ -19,6 +19,8 @@ DEFAULTS = {
     "announce": True,
     "max_message_bytes": 64 * 1024,
     "allowed_origin": (),
+    "allowed_host": (),
+    "client_publish": True,
     "max_pending_bytes": 1024 * 1024,
     "max_pending_total_bytes": 0,
     "max_unwritable_seconds": 10,
@@ -175,7 +177,7 @@ def test_a_list_becomes_a_tuple() -> None:
         (
             "allowed_origin",
             ("example.com",),
-            "the allowed origin 'example.com' is not scheme://host or scheme://host:port",
+            "the allowed origin 'example.com' is not scheme://host or scheme://host:port, nor null or file://",
         ),
     ],
 )

@@ -24,6 +24,10 @@ class Asking(Protocol):
         """Which host it is for, as the nearest proxy that is trusted says, or its Host field."""
 
     @property
+    def version(self) -> str:
+        """Its version of HTTP, as 1.1."""
+
+    @property
     def client_ip(self) -> str:
         """The address it is from, found the same way."""
 

@@ -1,6 +1,6 @@
 """Which requests for the feed are let in, and what they are told if not.
 
-A page, a channel's name, and room: each is looked at before anything is done for a request. A refusal is a
+A host, a page, a channel's name, and room: each is looked at before anything is done for a request. A refusal is a
 ClientError; it is counted by its reason, and answered with its status and its sentence.
 """
 
@@ -9,14 +9,15 @@ from __future__ import annotations
 from sanic.response import HTTPResponse, text
 
 from mux.endpoints.asking import Asking
-from mux.endpoints.takeover import plain_connections
+from mux.endpoints.takeover import own_end, plain_connections
 from mux.errors import ClientError, OriginRefused
 from mux.hub.admission import Admission
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 from mux.settings import Settings
-from mux.wire.channel import Namespace, channel_from_path
+from mux.wire.channel import Namespace, check_channel
 from mux.wire.cors import sharing
+from mux.wire.host import HostPolicy
 from mux.wire.origin import OriginPolicy
 
 RETRY_AFTER = {"Retry-After": "2"}
@@ -29,21 +30,41 @@ class Door:
     Args:
         hub: who is in already, and where refusals are counted.
         admission: whether there is room for one more.
-        settings: prefix and allowed_origin.
+        settings: prefix, allowed_host and allowed_origin.
     """
 
     def __init__(self, hub: Hub, admission: Admission[AnySubscriber], settings: Settings) -> None:
         self._hub = hub
         self._admission = admission
         self._namespace = Namespace(settings.prefix)
+        self._hosts = HostPolicy(settings.allowed_host)
         self._origins = OriginPolicy(settings.allowed_origin)
 
-    def check_origin(self, request: Asking) -> None:
-        """Let the page pass that a request is from, if it is from one.
+    def check_host(self, request: Asking) -> None:
+        """Let a request pass that came under a name that is served.
 
         Raises:
+            HostRefused: it came under another.
+        """
+        headers = request.headers
+        hosts = headers.getall("host", [])
+        if not self._hosts.passes_at_sight(hosts):
+            self._hosts.check(
+                hosts,
+                headers.getall("origin", []),
+                own=own_end(request),
+                version=request.version,
+                names={name.lower() for name in headers},
+            )
+
+    def check_origin(self, request: Asking) -> None:
+        """Let the page pass that a request is from, if it is from one, under a name that is served.
+
+        Raises:
+            HostRefused: as check_host().
             OriginRefused: it is of another host, and not allowed.
         """
+        self.check_host(request)
         origins = request.headers.getall("origin", [])
         if len(origins) > 1:
             raise OriginRefused("a request has at most one Origin")
@@ -51,14 +72,24 @@ class Door:
             self._origins.check(origins[0], request.host)
 
     def channel(self, request: Asking, name: str) -> bytes:
-        """Return the Redis channel that a request may use.
+        """Return the Redis channel that a request may use; name is percent-decoded already.
 
         Raises:
+            HostRefused: as check_host().
             OriginRefused: as check_origin().
             InvalidChannel: no channel has this name.
         """
         self.check_origin(request)
-        return self._namespace.redis_channel(channel_from_path(name))
+        return self._namespace.redis_channel(check_channel(name))
+
+    def check_site(self, request: Asking) -> None:
+        """Let a request join that a page of another site has not sent in secret.
+
+        Raises:
+            OriginRefused: its browser says so, and it has no Origin that could be allowed.
+        """
+        if "origin" not in request.headers:
+            self._origins.check_site(request.headers.getall("sec-fetch-site", []))
 
     def room(self, request: Asking) -> str:
         """Return the address to count a new client by; nothing when addresses are not counted.

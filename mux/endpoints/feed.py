@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
+from urllib.parse import unquote
 
 from sanic import Sanic
 from sanic.http import Http
@@ -29,7 +30,7 @@ from mux.endpoints.event_stream import EventStreamEndpoint
 from mux.endpoints.membership import Membership
 from mux.endpoints.takeover import detach, has_socket, may_take_over
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
-from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, ServerLeaving, TooSlow
+from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, ReadOnly, ServerLeaving, TooSlow
 from mux.hub.admission import Admission
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
@@ -37,18 +38,20 @@ from mux.hub.subscriber import AnySubscriber
 from mux.settings import Settings
 from mux.wire.accept import names
 from mux.wire.channel import binary_variant
-from mux.wire.cors import PREFLIGHT
+from mux.wire.content import is_binary
+from mux.wire.cors import preflight
 from mux.wire.resp import Reply
 from mux.wire.sse_encoder import CODINGS, STREAM, TYPE
 from mux.wire.ws_handshake import accept_usual
 
-BINARY_TYPE = "application/octet-stream"
-"""A POST with this Content-Type is known to be binary (RFC 9110, section 8.3)."""
+READ_ONLY = "this feed is read-only"
+"""What a client is told that publishes where only the backend does."""
 
 FEED_ROUTE = "mux_feed"
-"""The name of the feed's route in Sanic's router; an app has one."""
+"""The name of the feed's route in Sanic's router; an app has one. The names of its POST and OPTIONS begin so."""
 
-ALLOW = {"Allow": "GET, HEAD, OPTIONS, POST"}
+FIRST = 1_000_000
+"""The priority of a middleware that comes before any of the app's."""
 
 
 class Feed:
@@ -57,12 +60,14 @@ class Feed:
     Args:
         hub: who is connected.
         broker: where messages go.
-        settings: prefix, announce, allowed_origin, and what limits a client.
+        settings: prefix, announce, client_publish, allowed_host, allowed_origin, and what limits a client.
         admission: whether there is room for one more.
     """
 
     def __init__(self, hub: Hub, broker: Broker, settings: Settings, admission: Admission[AnySubscriber]) -> None:
+        self._hub = hub
         self._broker = broker
+        self._is_read_only = not settings.client_publish
         self._body_seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
         self._door = Door(hub, admission, settings)
@@ -71,7 +76,7 @@ class Feed:
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,
-            on_message=self._publish_from,
+            on_message=self._publish_from if settings.client_publish else self._refuse_message,
             on_leave=self._leave,
             on_lost=members.lost,
             pace=_pace(settings),
@@ -87,6 +92,14 @@ class Feed:
         self.is_draining = False
         """True when no new client is admitted."""
 
+    def refusal_of_host(self, request: Request) -> HTTPResponse | None:
+        """Return the answer to a request that came under a name that is not served; None when the name is."""
+        try:
+            self._door.check_host(request)
+        except ClientError as error:
+            return self._door.refuse(error)
+        return None
+
     def resume(self) -> None:
         """Read again from the clients that were told to wait; Redis keeps up."""
         paused, self._paused = self._paused, set()
@@ -97,14 +110,15 @@ class Feed:
     def join_at_once(self, request: Asking, channel: str) -> bool:
         """Make a client of the connection of a usual WebSocket handshake; tell whether that is done.
 
-        It is not when there is anything to refuse or unusual: connect() answers that.
+        It is not when there is anything to refuse or unusual: connect() answers that. channel is as in the path,
+        percent-encoded.
         """
         accepted = accept_usual(request.headers.items())
         if accepted is None:
             return False
         try:
-            redis_channel = self._permit(request, channel)
-            address = self._door.room(request)
+            redis_channel = self._permit(request, unquote(channel))
+            address = self._room(request)
         except ClientError:
             return False
         taken = detach(request)
@@ -119,6 +133,11 @@ class Feed:
             raise ServerLeaving("the server is going away")
         return redis_channel
 
+    def _room(self, request: Asking) -> str:
+        """Return the address to count a client by that is about to join."""
+        self._door.check_site(request)
+        return self._door.room(request)
+
     def connect(self, request: Request, channel: str) -> HTTPResponse | None:
         """Let a client in, whose socket is then the feed's, and return None; or return why not."""
         is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
@@ -131,7 +150,7 @@ class Feed:
                 return _upgrade_required()
             if request.method == "HEAD":
                 return HTTPResponse(status=200, headers=dict(STREAM))
-            address = self._door.room(request)
+            address = self._room(request)
         except ServerLeaving as error:
             return self._door.refuse(error) if stream is None else stream.turn_away(error)
         except ClientError as error:
@@ -153,7 +172,7 @@ class Feed:
             self._door.check_origin(request)
         except ClientError as error:
             return self._door.refuse(error)
-        return HTTPResponse(status=204, headers=ALLOW | PREFLIGHT)
+        return HTTPResponse(status=204, headers=preflight(publishes=not self._is_read_only))
 
     def shared(self, request: Request, response: HTTPResponse) -> HTTPResponse:
         """Say on an answer which pages may read it."""
@@ -167,11 +186,14 @@ class Feed:
             return text("a POST publishes its body; to upgrade, use GET\n", 400)
         try:
             redis_channel = self._door.channel(request, channel)
+            if self._is_read_only:
+                raise ReadOnly(READ_ONLY)
+            headers = request.headers
+            if is_binary(headers.getall("content-type", []), headers.getall("content-encoding", [])):
+                redis_channel = binary_variant(redis_channel)
             payload = await self._body(request)
         except ClientError as error:
             return self._door.refuse(error)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == BINARY_TYPE:
-            redis_channel = binary_variant(redis_channel)
         try:
             await self._broker.publish(redis_channel, payload)
         except BrokerRefused as error:
@@ -214,6 +236,10 @@ class Feed:
             client.transport.pause_reading()
             self._paused.add(client)
 
+    def _refuse_message(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
+        self._hub.refused[ReadOnly.counted_as] += 1
+        self._websockets.close(client, CloseCode.POLICY_VIOLATION, READ_ONLY)
+
     def _published(self, client: WebSocketClient, reply: Reply) -> None:
         if isinstance(reply, BrokerRefused):
             self._websockets.close(client, CloseCode.INTERNAL_ERROR, "Redis refused the message")
@@ -230,6 +256,7 @@ def mount_feed(app: Sanic[Any, Any], current: Callable[[], Feed]) -> None:
     """
     # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
     route = "/feed/<channel:path>"
+    app.register_middleware(_decode, "request", priority=FIRST)
 
     @app.route(route, methods=["GET", "HEAD"], name=FEED_ROUTE, strict_slashes=True, ignore_body=True)
     @may_take_over
@@ -252,6 +279,23 @@ def mount_feed(app: Sanic[Any, Any], current: Callable[[], Feed]) -> None:
         return feed.shared(request, feed.preflight(request))
 
 
+def own_route(request: Request) -> str:
+    """Return the name of mux' route that a request is for; nothing when it is for another."""
+    name = "" if request.route is None else request.route.name.rpartition(".")[2]
+    return name if name.startswith("mux_") else ""
+
+
+def is_for_feed(request: Request) -> bool:
+    """Tell whether a request is for a feed."""
+    return own_route(request).startswith(FEED_ROUTE)
+
+
+def _decode(request: Request) -> None:
+    """Let every middleware of the app find in match_info the very name that is used: Sanic does not decode a path."""
+    if is_for_feed(request):
+        request.match_info["channel"] = unquote(request.match_info["channel"])
+
+
 def _has_body(request: Request) -> bool:
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
@@ -268,8 +312,9 @@ def _upgrade_required() -> HTTPResponse:
     return text(
         "this is a feed: connect to it with a WebSocket client, GET it with `Accept: text/event-stream`, "
         "or POST to publish\n",
+        # Without Upgrade, which RFC 9110, section 15.5.22, asks for: nginx passes it on to clients that speak HTTP/2,
+        # also when Connection lists it, and to those the answer is broken then (RFC 9113, section 8.2.2).
         426,
-        {"Upgrade": "websocket", "Connection": "Upgrade"},
     )
 
 

@@ -33,7 +33,7 @@ class Page:
     """The page of one process.
 
     Args:
-        settings: the page names the prefix, and the largest message that may be sent.
+        settings: the page names the prefix, and what may be sent, if anything.
         inspect: whether /stats and /channels are there to be asked.
     """
 
@@ -44,6 +44,7 @@ class Page:
             "{prefix}": settings.prefix,
             "{max_message_bytes}": str(settings.max_message_bytes),
             "{inspect}": "yes" if inspect else "no",
+            "{client_publish}": "yes" if settings.client_publish else "no",
         }.items():
             page = page.replace(name, escape(value), 1)
         self._body = page.encode()

@@ -120,6 +120,12 @@ def plain_connections(request: Asking) -> int:
     return len(protocol.connections)
 
 
+def own_end(request: Asking) -> tuple[str, int] | None:
+    """Return address and port of the end of a request's connection that is ours; None for one that has none."""
+    name = None if request.transport is None else request.transport.get_extra_info("sockname")
+    return (name[0], name[1]) if isinstance(name, tuple) else None
+
+
 def _bound_unsent(transport: Transport) -> None:
     """Have the kernel keep little of what a client does not read, so that what waits is counted where it waits."""
     if _NOTSENT_LOWAT is not None:

@@ -77,7 +77,9 @@ class WebSocketEndpoint:
             answer = self._handshake.answer(request.path, request.headers.items())
             if answer.status_code != 101:
                 self._hub.refused["handshake"] += 1
-                return HTTPResponse(answer.body, answer.status_code, dict(answer.headers.raw_items()))
+                # Upgrade needs Connection to list it, which is Sanic's to say; see also feed._upgrade_required().
+                headers = {name: value for name, value in answer.headers.raw_items() if name != "Upgrade"}
+                return HTTPResponse(answer.body, answer.status_code, headers)
             accepted = answer.serialize()
         taken = detach(request)
         if taken is not None:

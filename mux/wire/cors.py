@@ -4,13 +4,13 @@ A page of another host may send a request, and its browser keeps the answer from
 this page may see it. Who may connect (wire.origin) may see, so both follow from the same list.
 
 Cookies and the like go along only where an origin is listed by its name: `*` says that anybody may read what
-everybody may read.
+everybody may read, and `null` is the name of every page that hides its own.
 """
 
 from __future__ import annotations
 
 from mux.errors import OriginRefused
-from mux.wire.origin import OriginPolicy
+from mux.wire.origin import NULL, OriginPolicy
 
 VARY = {"Vary": "Origin"}
 """Said with every answer, or a cache would give one page the answer to another (Fetch standard, section 3.2.5)."""
@@ -18,12 +18,22 @@ VARY = {"Vary": "Origin"}
 PREFLIGHT_SECONDS = 7200
 """How long a browser need not ask again: the most Chromium keeps it. Every request is looked at all the same."""
 
-PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Content-Type",
-    "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
-}
-"""What a page may send: an event stream is a GET, and a POST may have any type of content."""
+
+def preflight(*, publishes: bool) -> dict[str, str]:
+    """Return what may be sent to a feed, to anybody and to pages.
+
+    An event stream is a GET, for which clients send Cache-Control and Last-Event-ID; a POST may have any type of
+    content; Authorization is for whatever an app looks at before the feed.
+
+    Args:
+        publishes: whether a POST publishes.
+    """
+    return {
+        "Allow": "GET, HEAD, OPTIONS, POST" if publishes else "GET, HEAD, OPTIONS",
+        "Access-Control-Allow-Methods": "GET, POST" if publishes else "GET",
+        "Access-Control-Allow-Headers": "Authorization, Cache-Control, Content-Type, Last-Event-ID",
+        "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
+    }
 
 
 def sharing(policy: OriginPolicy, origin: str | None, host: str) -> dict[str, str]:
@@ -41,5 +51,6 @@ def sharing(policy: OriginPolicy, origin: str | None, host: str) -> dict[str, st
     except OriginRefused:
         return VARY
     if policy.names(origin):
-        return {"Access-Control-Allow-Origin": origin, "Access-Control-Allow-Credentials": "true", **VARY}
+        credentials = {} if origin == NULL else {"Access-Control-Allow-Credentials": "true"}
+        return {"Access-Control-Allow-Origin": origin, **credentials, **VARY}
     return {"Access-Control-Allow-Origin": "*" if policy.is_open else origin, **VARY}

@@ -16,12 +16,20 @@ from mux.errors import InvalidSetting, OriginRefused
 ANY = "*"
 """In the list: any page of any host, and `null` as well."""
 
+NULL = "null"
+"""The Origin of a page that has none to tell: one in a sandbox, a `data:` URL, a file in most browsers."""
+
 # User information, and what somebody may take for a pattern or a list.
 _FORBIDDEN = frozenset("@*, \t")
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")  # RFC 3986, section 3.1; an origin that passes is sent back
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+_NO_HOST = ("", None)
+
+_OTHER_SITES = frozenset(("cross-site", "same-site"))
+"""The second is another host or port of the same registered name, which is another origin as well."""
 
 
 def _authority(scheme: str, netloc: str) -> tuple[str, int | None] | None:
@@ -37,16 +45,25 @@ def _authority(scheme: str, netloc: str) -> tuple[str, int | None] | None:
 
 
 def _split(origin: str) -> tuple[str, tuple[str, int | None]] | None:
+    """Return scheme and authority; None if it is no origin.
+
+    `null`, and the origins of schemes whose pages have no host, as `file://`, have an authority that no host has.
+    """
+    if origin == NULL:
+        return NULL, _NO_HOST
     scheme, separator, netloc = origin.partition("://")
-    authority = _authority(scheme.lower(), netloc) if separator and _SCHEME.fullmatch(scheme) else None
-    return None if authority is None else (scheme.lower(), authority)
+    scheme = scheme.lower()
+    if not separator or not _SCHEME.fullmatch(scheme):
+        return None
+    authority = _authority(scheme, netloc) if netloc or scheme in _DEFAULT_PORTS else _NO_HOST
+    return None if authority is None else (scheme, authority)
 
 
 class OriginPolicy:
     """Decides on the Origin of a request.
 
     Args:
-        allowed: origins as `https://example.com` or `http://localhost:3000`; `*` is any.
+        allowed: origins as `https://example.com`, `http://localhost:3000`, `file://` or `null`; `*` is any.
 
     Raises:
         InvalidSetting: one of them is not an origin.
@@ -64,7 +81,9 @@ class OriginPolicy:
             elif parts is not None:
                 self._allowed.add(parts)
             else:
-                raise InvalidSetting(f"the allowed origin {origin!r} is not scheme://host or scheme://host:port")
+                raise InvalidSetting(
+                    f"the allowed origin {origin!r} is not scheme://host or scheme://host:port, nor null or file://"
+                )
 
     @property
     def is_open(self) -> bool:
@@ -93,3 +112,18 @@ class OriginPolicy:
             if parts in self._allowed or authority == _authority(scheme, host):
                 return
         raise OriginRefused("pages of this origin may not connect here; the server's --allowed-origin lists who may")
+
+    def check_site(self, sites: Iterable[str]) -> None:
+        """Let a request that has no Origin join or not.
+
+        A page can have a browser send one, as that of an image, and its browser says that it is another site's
+        (Fetch Metadata, section 2.3). A page that means to read says its Origin.
+
+        Args:
+            sites: the values of its Sec-Fetch-Site header.
+
+        Raises:
+            OriginRefused: it is from a page of another site.
+        """
+        if not self._any and any(site.strip().lower() in _OTHER_SITES for site in sites):
+            raise OriginRefused("a page of another site connects with its Origin, and this request has none")

@@ -5,7 +5,8 @@ that a connection costs, and nearly every client sends the same few headers; so 
 
 1. What is answered at once, `websockets` would accept as well. Whatever looks in any way unusual goes to
    `websockets`, and nothing is refused but by it.
-2. No extension is offered and no subprotocol chosen, so nothing but the key makes two answers differ.
+2. No extension is agreed on. Of the subprotocols a client offers the first is chosen: mux carries whatever they say,
+   and a browser ends a connection whose server chooses none of its offers.
 3. Only the headers of the handshake are looked at: a cookie in some odd encoding is nobody's business here.
 
 A handshake keeps nothing of a connection: one object answers for all, and what a connection costs later
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha1
 from http import HTTPStatus
 
@@ -25,6 +26,7 @@ from websockets.exceptions import InvalidHandshake
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 _HEADERS = ("connection", "upgrade", "sec-websocket-")
 
@@ -37,9 +39,15 @@ _UPGRADES = frozenset({"websocket", "WebSocket"})
 _NO_OFFER = ""
 _OFFERS = frozenset({_NO_OFFER, "permessage-deflate", "permessage-deflate; client_max_window_bits"})
 _is_key = re.compile("[A-Za-z0-9+/]{22}==").fullmatch  # 16 bytes in base64
+_usual_subprotocols = re.compile(r"([A-Za-z0-9._~-]+)(?:, ?[A-Za-z0-9._~-]+)*").fullmatch
 
 _ACCEPTED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\n"
+    b"Upgrade: websocket\r\n"
+    b"Connection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n"
+    b"%b"  # the chosen subprotocol
+    b"\r\n"
 )
 
 
@@ -59,11 +67,16 @@ def accept_usual(headers: Iterable[tuple[str, str]]) -> bytes | None:
         or take("sec-websocket-version", "") != "13"
         or take("sec-websocket-extensions", _NO_OFFER) not in _OFFERS
         or not _is_key(key := take("sec-websocket-key", ""))
-        or own
     ):
         return None
+    chosen = b""
+    if own:
+        offered = _usual_subprotocols(take("sec-websocket-protocol", ""))
+        if offered is None or own:
+            return None
+        chosen = b"Sec-WebSocket-Protocol: %b\r\n" % offered[1].encode()
     digest = sha1(key.encode() + _GUID, usedforsecurity=False).digest()
-    return _ACCEPTED % b2a_base64(digest, newline=False)
+    return _ACCEPTED % (b2a_base64(digest, newline=False), chosen)
 
 
 class Handshake:
@@ -72,12 +85,23 @@ class Handshake:
     __slots__ = ("_protocol",)
 
     def __init__(self) -> None:
-        self._protocol = ServerProtocol(state=State.OPEN)
+        self._protocol = ServerProtocol(state=State.OPEN, select_subprotocol=_first)
 
     def answer(self, path: str, headers: Iterable[tuple[str, str]]) -> Response:
         """Return the response: 101 for yes; anything else is a refusal, and the connection stays HTTP's."""
         try:
-            own = Headers([item for item in headers if item[0].lower().startswith(_HEADERS)])
+            own = Headers(
+                [item for item in headers if item[0].lower().startswith(_HEADERS) and not _is_no_offer(*item)]
+            )
         except InvalidHandshake as error:
             return self._protocol.reject(HTTPStatus.BAD_REQUEST, f"Failed to open a WebSocket connection: {error!a}.\n")
         return self._protocol.accept(Request(path, own))
+
+
+def _first(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return offered[0] if offered else None
+
+
+def _is_no_offer(name: str, value: str) -> bool:
+    """Tell whether a header names no subprotocol; some clients send it empty when they offer none."""
+    return name.lower() == "sec-websocket-protocol" and not value.strip(", \t")

@@ -427,7 +427,7 @@ async def test_preflight_tells_what_a_page_may_send(redis_url: str, prefix: str,
             f"Access-Control-Allow-Origin: {LISTED}",
             "Access-Control-Allow-Credentials: true",
             "Access-Control-Allow-Methods: GET, POST",
-            "Access-Control-Allow-Headers: Content-Type",
+            "Access-Control-Allow-Headers: Authorization, Cache-Control, Content-Type, Last-Event-ID",
             "Access-Control-Max-Age: 7200",
         }
 

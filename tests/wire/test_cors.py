@@ -18,6 +18,8 @@ LISTED = "https://app.example.com"
         pytest.param(("*",), "null", {"Allow-Origin": "*"}, id="any, and no origin to name"),
         pytest.param(("*", LISTED), LISTED, {"Allow-Origin": LISTED, "Allow-Credentials": "true"}, id="any and listed"),
         pytest.param((LISTED,), "\udcff://\r", {}, id="nonsense"),
+        pytest.param(("null",), "null", {"Allow-Origin": "null"}, id="every page that hides, so without credentials"),
+        pytest.param(("file://",), "file://", {"Allow-Origin": "file://", "Allow-Credentials": "true"}, id="a file"),
     ],
 )
 def test_who_may_connect_may_read(allowed: tuple[str, ...], origin: str | None, expected: dict[str, str]) -> None:

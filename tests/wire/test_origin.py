@@ -123,6 +123,47 @@ def test_a_page_of_the_list_passes_beside_those_of_the_host(origin: str, expecte
     assert passes(policy, origin, "server") is expected
 
 
+@pytest.mark.parametrize(
+    ("listed", "others"),
+    [
+        ("null", ["file://", "NULL", "", "http://", "http://null"]),
+        ("file://", ["null", "file:///", "file://host", "content://", "file:"]),
+        ("FILE://", ["null"]),
+        ("content://", ["file://", "null"]),
+    ],
+)
+def test_a_page_without_a_host_passes_when_it_is_listed(listed: str, others: list[str]) -> None:
+    """A page in a sandbox says `null`, and one from a file `null` or `file://`; each is itself only."""
+    policy = OriginPolicy([listed])
+    assert policy.names(listed)
+    for host in ("server", ""):
+        assert passes(policy, listed.lower(), host)
+        assert not any(passes(policy, other, host) for other in others)
+        assert not passes(OriginPolicy(["https://example.com"]), listed, host)
+
+
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [
+        ("cross-site", False),
+        ("same-site", False),
+        (" Cross-Site ", False),
+        ("same-origin", True),
+        ("none", True),
+        ("", True),
+    ],
+)
+def test_a_page_that_sends_no_origin_is_known_by_its_site(site: str, expected: bool) -> None:
+    """An image may be asked for from anywhere; where any page may connect it is let in."""
+    OriginPolicy(["*"]).check_site([site])
+    try:
+        OriginPolicy(["https://example.com"]).check_site([site])
+    except OriginRefused:
+        assert not expected
+    else:
+        assert expected
+
+
 @pytest.mark.parametrize("origin", ["http://evil.com", "null", "file://", "", "nonsense"])
 def test_a_star_lets_every_page_in(origin: str) -> None:
     """With * on the list nothing is looked at, null included."""
@@ -133,9 +174,13 @@ def test_a_star_lets_every_page_in(origin: str) -> None:
     "entry",
     [
         "",
-        "null",
+        "NULL",
         "example.com",
         "https://",
+        "ws://",
+        "file:",
+        "file:///",
+        "file:///tmp",
         "https://example.com/",
         "https://a:b@example.com",
         "https://example.com:no",

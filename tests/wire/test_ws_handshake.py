@@ -90,13 +90,47 @@ def test_a_header_that_comes_twice_is_refused(twice: str) -> None:
     assert Handshake().answer("/chat", [*REQUEST.items(), (twice, REQUEST[twice])]).status_code == 400
 
 
-def test_no_compression_and_no_subprotocol_is_agreed_on() -> None:
+def test_no_compression_is_agreed_on() -> None:
     """Frames are the same bytes for every client, whatever a client offers."""
-    offers = {"Sec-WebSocket-Extensions": "permessage-deflate", "Sec-WebSocket-Protocol": "chat, superchat"}
-    answer = Handshake().answer("/chat", (REQUEST | offers).items())
+    offer = {"Sec-WebSocket-Extensions": "permessage-deflate"}
+    answer = Handshake().answer("/chat", (REQUEST | offer).items())
     assert answer.status_code == 101
-    assert not offers.keys() & answer.headers.keys()
-    assert not {name.lower() for name in offers} & set(answer.headers)
+    assert "Sec-WebSocket-Extensions" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("offers", "chosen"),
+    [
+        (["chat"], "chat"),
+        (["chat, superchat"], "chat"),
+        (["graphql-ws,chat"], "graphql-ws"),
+        (["access_token, eyJhbGciOi.J9~-_"], "access_token"),
+        (["chat", "superchat"], "chat"),
+        (["!#$%&'*+-.^_`|~9"], "!#$%&'*+-.^_`|~9"),
+        (["chat,"], "chat"),
+        ([""], None),
+        (["", "chat"], "chat"),
+        ([" , "], None),
+    ],
+)
+def test_of_the_subprotocols_that_are_offered_the_first_is_chosen(offers: list[str], chosen: str | None) -> None:
+    """A browser fails when none is; an empty header, as Python's websockets sends for an empty list, offers none."""
+    fields = [*REQUEST.items(), *(("Sec-WebSocket-Protocol", offer) for offer in offers)]
+    answer = Handshake().answer("/chat", fields)
+    assert (answer.status_code, answer.headers.get("Sec-WebSocket-Protocol")) == (101, chosen)
+    head = accept_usual(fields)
+    if head is not None:
+        assert head.endswith(b"\r\nSec-WebSocket-Protocol: %b\r\n\r\n" % str(chosen).encode())
+
+
+@pytest.mark.parametrize("offer", ["a b", "a/b", "chat, (x)", "chat;q=1", "é", "chat, \x01"])
+def test_a_subprotocol_that_cannot_be_is_refused(offer: str) -> None:
+    """With a sentence: an answer must not repeat what is no token."""
+    fields = [*REQUEST.items(), ("Sec-WebSocket-Protocol", offer)]
+    assert accept_usual(fields) is None
+    answer = Handshake().answer("/chat", fields)
+    assert answer.status_code == 400
+    assert b"Sec-WebSocket-Protocol" in answer.body
 
 
 def test_one_handshake_answers_many_requests() -> None:
@@ -134,7 +168,7 @@ def test_a_usual_handshake_is_answered_at_once(fields: Fields) -> None:
         ("Upgrade", "websocket"),
         ("Sec-WebSocket-Key", KEY),
         ("Sec-WebSocket-Version", "13"),
-        ("Sec-WebSocket-Protocol", "chat"),
+        ("Sec-WebSocket-Protocol", ""),
         ("Sec-WebSocket-Extensions", "x-webkit-deflate-frame"),
         ("Upgrade-Insecure-Requests", "1"),
     ],
@@ -159,7 +193,7 @@ _VALUES = {
         "\xe9" * 24,
     ],
     "Sec-WebSocket-Extensions": ["permessage-deflate", "permessage-deflate; client_max_window_bits", ";", "\udcff"],
-    "Sec-WebSocket-Protocol": ["chat", "chat, superchat", ",;", "\x00"],
+    "Sec-WebSocket-Protocol": ["chat", "chat, superchat", "chat,a", "chat,", " ", ",;", "\x00"],
     "Sec-WebSocket-Odd": ["", "\x00"],
 }
 _names = st.sampled_from(sorted(_VALUES))
