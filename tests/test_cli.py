@@ -140,3 +140,12 @@ def test_readme_lists_every_setting() -> None:
         assert f"`--{spec.name.replace('_', '-')}`" in row
         if isinstance(spec.default, int | float | str) and not isinstance(spec.default, bool):
             assert f"{spec.default:g}" in row if isinstance(spec.default, float) else str(spec.default) in row
+
+
+def test_readme_puts_no_secret_on_a_command_line() -> None:
+    """Every user of a machine can read the command lines of all its processes."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    commands = re.findall(r"^    (?:mux|curl|python|docker|sudo|pip) .*$", readme, re.MULTILINE)
+    assert len(commands) > 10
+    for command in commands:
+        assert not re.search(r"secret|token [^#]|Bearer|://[^ /]*@", command.partition(" #")[0]), command

@@ -112,7 +112,7 @@ class SentinelMaster:
                 task.cancel()
             if waiting:
                 await asyncio.wait(waiting)
-        late = BrokerUnavailable("has not answered yet")
+        late = BrokerUnavailable("no answer yet")
         return {
             sentinel: late if task in waiting else task.result()
             for sentinel, task in zip(self._sentinels, tasks, strict=True)
@@ -120,14 +120,14 @@ class SentinelMaster:
 
 
 async def _ask(sentinel: Address, name: str, seconds: float) -> Named | BrokerError:
-    """Return what one sentinel says, or why it does not: half a sentence whose subject is the sentinel."""
+    """Return what one sentinel says, or why it says nothing: words for after its address."""
     try:
         async with asyncio.timeout(seconds):
             return _read(await _talk(sentinel, name), sentinel)
     except TimeoutError:
-        return BrokerUnavailable(f"did not answer in {seconds:g} s")
+        return BrokerUnavailable(f"no answer in {seconds:g} s")
     except DIAL_ERRORS as error:
-        return BrokerUnavailable(f"cannot be reached: {reason_of(error)}")
+        return BrokerUnavailable(f"not reached: {reason_of(error)}")
     except BrokerError as error:
         return error
 
@@ -151,11 +151,11 @@ async def _talk(sentinel: Address, name: str) -> list[Reply]:
         while len(replies) < len(commands):
             data = await reader.read(_READ_BYTES)
             if not data:
-                raise BrokerUnavailable("closed the connection before it answered")
+                raise BrokerUnavailable("the connection was closed without an answer")
             try:
                 replies += resp.feed(data)[1]
             except BrokerGarbled as error:
-                raise BrokerUnavailable(f"is no sentinel: {reason_of_garbage(error, data)}") from None
+                raise BrokerUnavailable(f"no sentinel: {reason_of_garbage(error, data)}") from None
         return replies
     finally:
         transport.abort()
@@ -167,27 +167,27 @@ def _read(replies: list[Reply], sentinel: Address) -> Named:
     if isinstance(where, BrokerRefused):
         raise _refusal(where, auth, sentinel)
     if not (isinstance(where, list) and len(where) == 2 and all(isinstance(word, bytes) for word in where)):
-        raise BrokerUnavailable("does not know this master")
+        raise BrokerUnavailable("this master is not known there")
     known = dict(zip(state[::2], state[1::2], strict=False)) if isinstance(state, list) else {}
     flags, epoch = known.get(b"flags", b""), known.get(b"config-epoch", b"0")
     try:
         return Named(b"_down" not in flags, int(epoch), where[0].decode(), int(where[1]))
     except (ValueError, TypeError):
-        raise BrokerUnavailable("answers what cannot be understood") from None
+        raise BrokerUnavailable("an answer that cannot be understood") from None
 
 
 def _refusal(error: BrokerRefused, auth: Reply, sentinel: Address) -> BrokerError:
     if error.is_temporary:
-        return BrokerUnavailable("takes no questions now")
+        return BrokerUnavailable("no questions are taken now")
     if error.code == "NOAUTH" and not sentinel.password:
-        return BrokerRefused("wants a password; add sentinel_password to the URL")
+        return BrokerRefused("a password is wanted; add sentinel_password to the URL")
     if error.code == "NOAUTH" or (isinstance(auth, BrokerRefused) and auth.code == "WRONGPASS"):
-        return BrokerRefused("refused the credentials; check sentinel_username and sentinel_password in the URL")
+        return BrokerRefused("the credentials are refused; check sentinel_username and sentinel_password in the URL")
     if error.code == "NOPERM":
-        return BrokerRefused("does not let this user ask; give it +sentinel|get-master-addr-by-name +sentinel|master")
+        return BrokerRefused("this user may not ask; give it +sentinel|get-master-addr-by-name +sentinel|master")
     if "unknown command" in str(error):
-        return BrokerRefused("is no sentinel")
-    return BrokerUnavailable("answers with an error")
+        return BrokerRefused("this is no sentinel")
+    return BrokerUnavailable("an error for an answer")
 
 
 def _list(failures: dict[Address, BrokerError]) -> str:
@@ -195,7 +195,7 @@ def _list(failures: dict[Address, BrokerError]) -> str:
     alike: dict[str, list[Address]] = {}
     for sentinel, failure in failures.items():
         alike.setdefault(str(failure), []).append(sentinel)
-    return "; ".join(f"{_join(sentinels)} {how}" for how, sentinels in alike.items())
+    return "; ".join(f"{_join(sentinels)}: {how}" for how, sentinels in alike.items())
 
 
 def _join(sentinels: Iterable[Address]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -186,14 +188,27 @@ async def test_refused_publish_says_so(redis_url: str) -> None:
                 await broker.publish(b"feed:lobby", b"hi")
 
 
-async def test_user_with_the_channels_of_the_pattern_gets_in(redis_url: str) -> None:
-    """The rights a deployment has to give: the pattern's channels, and these commands."""
-    with redis.Redis.from_url(redis_url) as control:
-        rights = ["resetchannels", "&feed:*", "-@all", "+hello", "+auth", "+psubscribe", "+publish", "+ping"]
-        control.execute_command("ACL", "SETUSER", "narrow", "on", ">pw", *rights)
-    async with broker_on(_with_user(redis_url, "narrow")) as (broker, heard):
-        await broker.publish(b"feed:lobby", b"hi")
-        assert await heard.wait_for(1) == [(b"feed:lobby", b"hi")]
+async def test_user_of_the_readme_gets_in(every_redis: str) -> None:
+    """The lines of the README as they stand, on every version of Redis and Valkey that there is."""
+    lines = re.findall(
+        r"^    (ACL SETUSER mux .*)$", (Path(__file__).parents[2] / "README.md").read_text(), re.MULTILINE
+    )
+    newer, older = lines
+    with redis.Redis.from_url(every_redis, decode_responses=True) as control:
+        info = control.info("server")
+        is_new = "valkey_version" in info or tuple(map(int, info["redis_version"].split(".")[:2])) >= (7, 2)
+        for line in (newer, older) if is_new else (older,):
+            control.execute_command("ACL", "DELUSER", "mux")
+            control.acl_log_reset()
+            control.execute_command(*line.split())
+            async with broker_on(f"{every_redis}?username=mux&password=secret") as (broker, heard):
+                await broker.publish(b"feed:lobby", b"hi")
+                assert await heard.wait_for(1) == [(b"feed:lobby", b"hi")]
+                (entry,) = [entry for entry in control.client_list() if entry["name"].startswith("mux-")]
+                assert entry["user"] == "mux"
+            if line == newer:
+                assert control.acl_log() == []
+        control.execute_command("ACL", "DELUSER", "mux")
 
 
 async def test_user_without_the_channels_is_told_which(redis_url: str) -> None:
