@@ -21,15 +21,14 @@ from mux.endpoints.gate import Gate
 from mux.endpoints.ops import NO_STORE
 from mux.errors import ClientError, InvalidQuery
 from mux.fleet.fleet import Fleet
-from mux.fleet.messages import Sort, is_printable
-from mux.fleet.ranking import DEFAULT_PAGE, MAX_PAGE, decode_place
+from mux.fleet.messages import MAX_NAMES, Sort, is_printable
 from mux.hub.hub import Hub
 from mux.wire.channel import MAX_CHANNEL_BYTES
 
-MAX_CURSOR_LENGTH = 1024
-"""A name of 255 characters and some numbers, in base64."""
+DEFAULT_LIMIT = 100
+"""Channels in one answer when nobody says how many."""
 
-PARAMETERS = frozenset(("prefix", "sort", "limit", "after"))
+PARAMETERS = frozenset(("prefix", "sort", "limit"))
 SORTS = ("subscribers", "rate")
 
 
@@ -58,7 +57,7 @@ class Inspect:
         return await self._answer(request, lambda: self._fleet().stats())
 
     async def channels(self, request: Request) -> HTTPResponse:
-        """Answer with a page of the channels."""
+        """Answer with the first channels."""
         return await self._answer(request, lambda: self._fleet().channels(**_query(request)))
 
     async def _answer(self, request: Request, ask: Callable[[], Awaitable[dict[str, object]]]) -> HTTPResponse:
@@ -96,20 +95,16 @@ def _query(request: Request) -> dict[str, Any]:
     given: dict[str, str] = {}
     for name, values in request.get_args(keep_blank_values=True).items():
         if name not in PARAMETERS:
-            raise InvalidQuery(f"unknown parameter {name[:40]!a}; there are prefix, sort, limit and after")
+            raise InvalidQuery(f"unknown parameter {name[:40]!a}; there are prefix, sort and limit")
         if len(values) > 1:
             raise InvalidQuery(f"{name} is given more than once")
         given[name] = values[0]
-    prefix, cursor, limit = given.get("prefix", ""), given.get("after", ""), given.get("limit", str(DEFAULT_PAGE))
+    prefix, limit = given.get("prefix", ""), given.get("limit", str(DEFAULT_LIMIT))
     sort = given.get("sort", "subscribers")
     if sort not in SORTS:
         raise InvalidQuery("sort must be subscribers or rate")
     if len(prefix) > MAX_CHANNEL_BYTES or not is_printable(prefix):
         raise InvalidQuery("prefix must be the beginning of a channel's name: up to 255 printable ASCII characters")
-    if not (limit.isascii() and limit.isdigit() and len(limit) < 5 and 1 <= int(limit) <= MAX_PAGE):
-        raise InvalidQuery(f"limit must be a number from 1 to {MAX_PAGE}")
-    if len(cursor) > MAX_CURSOR_LENGTH or not cursor.isascii():
-        raise InvalidQuery("after must be what the answer before it gave")
-    order = cast("Sort", sort)
-    after = decode_place(cursor, order) if cursor else None
-    return {"prefix": prefix, "sort": order, "limit": int(limit), "after": after}
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 5 and 1 <= int(limit) <= MAX_NAMES):
+        raise InvalidQuery(f"limit must be a number from 1 to {MAX_NAMES}")
+    return {"prefix": prefix, "sort": cast("Sort", sort), "limit": int(limit)}

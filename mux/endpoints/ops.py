@@ -18,7 +18,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, raw, text
 
 from mux.metrics.catalogue import Snapshot
-from mux.metrics.exposition import expose
+from mux.metrics.exposition import Exposition
 
 NO_STORE = {"Cache-Control": "no-store"}
 """What is true now is of no use later (RFC 9111, section 5.2.2.5)."""
@@ -34,7 +34,7 @@ class Ops:
 
     def __init__(self, *, conditions: Callable[[], Mapping[str, bool]], snapshot: Callable[[], Snapshot]) -> None:
         self._conditions = conditions
-        self._snapshot = snapshot
+        self._exposition = Exposition(snapshot)
 
     def mount(self, app: Sanic[Any, Any]) -> None:
         """Add the routes to an app."""
@@ -55,5 +55,5 @@ class Ops:
 
     async def metrics(self, request: Request) -> HTTPResponse:
         """Answer with every metric, in the format that is asked for."""
-        body, content_type = expose(self._snapshot(), request.headers.get("accept", ""))
+        body, content_type = self._exposition.expose(request.headers.get("accept", ""))
         return raw(body, 200, NO_STORE, content_type)

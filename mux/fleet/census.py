@@ -74,12 +74,16 @@ class Census:
         self._hears_since = now
         self._due = now
 
-    def heard(self, process: Process, now: float) -> None:
-        """Take notice of another."""
-        known = self._members.get(process.id)
+    def heard_again(self, id_: str, now: float) -> None:
+        """Take notice that a process is there, if it is known."""
+        known = self._members.get(id_)
         if known is not None:
             known.heard = now
-        elif process.id != self._myself.id and len(self._members) < MAX_PROCESSES:
+
+    def heard(self, process: Process, now: float) -> None:
+        """Take notice of another."""
+        self.heard_again(process.id, now)
+        if process.id not in self._members and process.id != self._myself.id and len(self._members) < MAX_PROCESSES:
             self._members[process.id] = Member(process, now)
 
     def welcome(self, process: Process, now: float) -> None:
@@ -90,9 +94,9 @@ class Census:
             if self._due > now + soon:
                 self._due = max(now + self._dice.uniform(0, soon), self._beaten + REST_SECONDS)
 
-    def left(self, process: Process) -> None:
-        """Forget one that said goodbye."""
-        self._members.pop(process.id, None)
+    def left(self, id_: str) -> None:
+        """Forget a process that said goodbye."""
+        self._members.pop(id_, None)
 
     @property
     def due(self) -> float:

@@ -6,9 +6,11 @@
 
 Rules:
 
-1. Nothing is done inside the dispatch of a batch: what was heard is handled in a later turn of the loop.
+1. Inside the dispatch of a batch a message is looked at for its head and its length, and kept or dropped. It is decoded
+   in a later turn of the loop, a bounded number of messages in each; answers are decoded in a thread.
 2. Nothing of it is the feed's: it is not counted with its messages, nor held while Redis is away.
-3. Whatever is published on the reserved channel costs a bounded amount of work and memory.
+3. Whatever is published on the reserved channel costs a bounded amount of work and memory: there is a budget for each
+   kind of message, in bytes a second, and one for the answers that are given.
 4. The timers are this object's, and end with close().
 """
 
@@ -17,38 +19,41 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine, Sequence
+from collections import deque
+from collections.abc import Coroutine, Mapping, Sequence
 from random import Random
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from mux.broker.broker import Broker
 from mux.errors import ServerLeaving, TooManyInquiries
-from mux.fleet.census import MAX_PROCESSES, Census, Member
+from mux.fleet.census import Census, Member
 from mux.fleet.inquiry import Inquirer
+from mux.fleet.listing import Found, merged, names_to_ask_for
 from mux.fleet.messages import (
     CHANNEL,
-    MAX_NAME_LENGTH,
-    MAX_NAMES,
-    Answer,
-    Ask,
-    Beat,
-    Body,
-    Bye,
+    MAX_LABEL_LENGTH,
+    NOBODY,
+    Kind,
     Message,
     Process,
+    Question,
     Sort,
     Stats,
     Top,
-    decode,
-    encode,
-    is_for,
+    beat_body,
+    is_wanted,
+    question_body,
+    read,
+    read_beat,
+    read_object,
+    read_process,
+    read_question,
+    write,
 )
 from mux.fleet.pulse import Pulse
-from mux.fleet.ranking import SHALLOW_NAMES, Place, encode_place, page
 from mux.fleet.report import RATED, Report, read_report, report, total
-from mux.fleet.respondent import Respondent
-from mux.fleet.search import Search
+from mux.fleet.respondent import MAX_ROUND_BYTES, Respondent
 from mux.fleet.tally import Tally
 from mux.hub.hub import Hub
 from mux.metrics.memory import resident_bytes
@@ -64,7 +69,14 @@ MAX_INQUIRIES = 16
 """Different ones at once; equal ones share theirs."""
 
 MAX_ANSWERS_PER_SECOND = 200
-"""Given to others; a process that is asked more often is taken for missing. Forty terminals look once a second."""
+"""Most questions of others that are answered; a process that is asked more often is taken for missing. Forty terminals
+ask once a second."""
+
+BYTES_PER_SECOND: Mapping[Kind, int] = {"beat": 256 * 1024, "bye": 128 * 1024, "ask": 64 * 1024}
+"""Most bytes of each kind of message that are decoded. A thousand processes that come at the same time say 140 kB."""
+
+MESSAGES_PER_TURN = 100
+"""Messages decoded in one turn of the loop, which takes less than a millisecond."""
 
 TICK_SECONDS = 1.0
 
@@ -89,11 +101,10 @@ class Fleet:
         self._myself: Process
         self._census: Census
         self._inquirer: Inquirer
-        self._search: Search
         self._pulse = Pulse()
         self._tally = Tally(hub.router.__contains__)
         self._respondent = Respondent(
-            hub.router,
+            hub,
             self._tally,
             look=self._look,
             stats=self._own_report,
@@ -102,7 +113,11 @@ class Fleet:
             processes=lambda: len(self._census) + 1,
         )
         self._inquiries: dict[object, asyncio.Task[Any]] = {}
+        self._inbox: deque[Message] = deque()
+        self._reading: asyncio.Handle | None = None
+        self._bytes_left = dict(BYTES_PER_SECOND)
         self._answers_left = MAX_ANSWERS_PER_SECOND
+        self._answer_bytes_left = MAX_ROUND_BYTES
         self._connections = -1
         self._since = 0.0
         self._is_open = False
@@ -114,12 +129,9 @@ class Fleet:
         """Take part from now on. The broker has been started, connected or not."""
         self._broker = broker
         # Not before: an app may be made in one process and served in its children.
-        self._myself = Process(uuid4().hex, socket.gethostname()[:MAX_NAME_LENGTH], os.getpid())
+        self._myself = Process(uuid4().hex, socket.gethostname()[:MAX_LABEL_LENGTH], os.getpid())
         self._census = Census(self._myself, Random())  # noqa: S311 - nothing is kept secret by it
-        self._inquirer = Inquirer(
-            self._myself, self._census, self._respondent, say=self._ask_all, max_processes=MAX_PROCESSES
-        )
-        self._search = Search(self._inquirer, self._census, ANSWER_SECONDS)
+        self._inquirer = Inquirer(self._myself, self._census, self._respondent, say=self._ask_all)
         self._since = asyncio.get_running_loop().time()
         self._is_open = True
         self._tick()
@@ -130,10 +142,11 @@ class Fleet:
             return
         await asyncio.gather(*self._inquiries.values(), return_exceptions=True)
         self._is_open = False
-        self._say(Bye(self._myself))
-        for timer in (self._timer, self._beat_timer):
-            if timer is not None:
-                timer.cancel()
+        self._say("bye")
+        for handle in (self._timer, self._beat_timer, self._reading):
+            if handle is not None:
+                handle.cancel()
+        self._inbox.clear()
         self._observer.look(None)
         self._respondent.close()
 
@@ -145,24 +158,22 @@ class Fleet:
         """
         return await self._share(Stats(), self._stats())
 
-    async def channels(self, *, prefix: str, sort: Sort, limit: int, after: Place | None) -> Report:
-        """Return a page of the channels of all processes, and who did not answer; takes half a second at most.
+    async def channels(self, *, prefix: str, sort: Sort, limit: int) -> Report:
+        """Return the first channels of all processes, and who did not answer; takes half a second at most.
 
         Raises:
-            InvalidQuery: the page is too deep.
             TooManyInquiries: too many inquiries are going on.
         """
-        depth = limit + (0 if after is None else after.seen)
-        top = Top(prefix, sort, SHALLOW_NAMES if depth <= SHALLOW_NAMES // 2 else MAX_NAMES)
-        found = await self._share(top, self._search.find(top))
-        rows, place = page(found.rows, sort=sort, limit=limit, after=after, is_all=found.is_all)
+        top = Top(prefix, sort, names_to_ask_for(limit))
+        found = await self._share(top, self._channels(top))
+        missing = self._missing(found.present)
         return {
             "channels": [
                 {"name": name, "subscribers": subscribers, "messages_per_second": rate}
-                for name, subscribers, rate in rows
+                for name, subscribers, rate in found.rows[:limit]
             ],
-            "after": None if place is None else encode_place(place),
-            "missing": self._missing(found.present),
+            "complete": found.is_complete and len(found.rows) <= limit and not missing,
+            "missing": missing,
         }
 
     async def _share(self, key: object, inquiry: Coroutine[Any, Any, T]) -> T:
@@ -188,14 +199,21 @@ class Fleet:
         found: T = await asyncio.shield(task)
         return found
 
+    async def _channels(self, top: Top) -> Found:
+        answers = await self._inquirer.ask(top, ANSWER_SECONDS)
+        return await asyncio.to_thread(merged, answers, top)
+
     async def _stats(self) -> Report:
         answers = await self._inquirer.ask(Stats(), ANSWER_SECONDS)
-        found: list[Report] = []
-        for process, body in sorted(answers.values(), key=lambda answer: _order(answer[0])):
-            numbers = read_report(body)
-            if numbers is not None:
-                found.append({"id": process.id, "host": process.host, "pid": process.pid, **numbers})
-        return {"processes": found, "total": total(found), "missing": self._missing({str(one["id"]) for one in found})}
+        found = await asyncio.to_thread(_reports, answers)
+        now = asyncio.get_running_loop().time()
+        for process, _ in found:
+            self._census.heard(process, now)
+        reports: list[Report] = [
+            {"id": process.id, "host": process.host, "pid": process.pid, **numbers} for process, numbers in found
+        ]
+        missing = self._missing({process.id for process, _ in found})
+        return {"processes": reports, "total": total(reports), "missing": missing}
 
     def _missing(self, present: set[str]) -> list[Report]:
         now = asyncio.get_running_loop().time()
@@ -209,50 +227,73 @@ class Fleet:
     # What follows hears and speaks.
 
     def _heard(self, publications: Sequence[Publication]) -> None:
-        if self._is_open:
-            asyncio.get_running_loop().call_soon(self._handle_all, publications)
-
-    def _handle_all(self, publications: Sequence[Publication]) -> None:
+        if not self._is_open:
+            return
+        me, rounds = self._myself.id, self._inquirer.rounds
         for payload, _ in publications:
-            if self._is_open and is_for(payload, self._myself.id):
-                message = decode(payload)
-                if message is not None and message.sender.id != self._myself.id:
-                    self._handle(message, len(payload))
+            if is_wanted(payload, me, rounds):
+                message = read(payload)
+                assert message is not None, "is_wanted() has said so"
+                if message.kind == "answer":
+                    self._census.heard_again(message.sender, asyncio.get_running_loop().time())
+                    self._inquirer.take(message.round, message.sender, message.body)
+                elif self._may_be_read(message.kind, len(payload)):
+                    self._inbox.append(message)
+        if self._inbox and self._reading is None:
+            self._reading = asyncio.get_running_loop().call_soon(self._read)
 
-    def _handle(self, message: Message, size: int) -> None:
-        now = asyncio.get_running_loop().time()
-        sender = message.sender
-        if isinstance(message, Bye):
-            self._census.left(sender)
-        elif isinstance(message, Beat) and message.is_new:
-            self._census.welcome(sender, now)
-            self._schedule_beat()
-        else:
-            self._census.heard(sender, now)
-        if isinstance(message, Answer):
-            self._inquirer.take(message, size)
-        elif isinstance(message, Ask) and self._answers_left:
-            self._answers_left -= 1
-            asked = message
-            self._respondent.respond(asked.question, lambda body: self._answer(asked, body))
-
-    def _answer(self, ask: Ask, body: Body | None) -> None:
-        self._say(Answer(self._myself, ask.round, body), ask.sender.id)
-
-    def _ask_all(self, ask: Ask) -> bool:
-        if not self._broker.is_connected:
+    def _may_be_read(self, kind: Kind, size: int) -> bool:
+        """Take a message from the budget of its kind; return False when that is used up."""
+        if size > self._bytes_left[kind] or (kind == "ask" and not self._answers_left):
             return False
-        self._say(ask)
+        self._bytes_left[kind] -= size
+        self._answers_left -= kind == "ask"
         return True
 
-    def _say(self, message: Message, to: str = "*") -> None:
-        self._broker.send_aside(self._redis_channel, encode(message, to))
+    def _read(self) -> None:
+        for _ in range(min(len(self._inbox), MESSAGES_PER_TURN)):
+            self._handle(self._inbox.popleft())
+        self._reading = asyncio.get_running_loop().call_soon(self._read) if self._inbox else None
+
+    def _handle(self, message: Message) -> None:
+        now = asyncio.get_running_loop().time()
+        if message.kind == "bye":
+            self._census.left(message.sender)
+        elif message.kind == "beat":
+            beat = read_beat(message)
+            if beat is not None and beat[1]:
+                self._census.welcome(beat[0], now)
+                self._schedule_beat()
+            elif beat is not None:
+                self._census.heard(beat[0], now)
+        else:
+            self._census.heard_again(message.sender, now)
+            question = read_question(message.body)
+            if question is not None:
+                self._respondent.respond(question, lambda body: self._answer(message, body))
+
+    def _answer(self, ask: Message, body: bytes) -> None:
+        if len(body) <= self._answer_bytes_left:
+            self._answer_bytes_left -= len(body)
+            self._say("answer", body, to=ask.sender, round_=ask.round)
+
+    def _ask_all(self, round_: str, question: Question) -> bool:
+        if not self._broker.is_connected:
+            return False
+        self._say("ask", question_body(question), round_=round_)
+        return True
+
+    def _say(self, kind: Kind, body: bytes = b"", *, to: str = "*", round_: str = NOBODY) -> None:
+        self._broker.send_aside(self._redis_channel, write(kind, self._myself.id, body, to=to, round_=round_))
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
+        self._bytes_left = dict(BYTES_PER_SECOND)
         self._answers_left = MAX_ANSWERS_PER_SECOND
+        # The answers of all processes go through one Redis and to every process.
+        self._answer_bytes_left = MAX_ROUND_BYTES // (len(self._census) + 1)
         self._pulse.sample(now, *self._counters())
         if self._tally.is_wanted(now):
             self._tally.tick(now)
@@ -269,7 +310,7 @@ class Fleet:
         self._census.forget(now)
 
     def _beat(self, *, is_new: bool = False) -> None:
-        self._say(Beat(self._myself, is_new))
+        self._say("beat", beat_body(self._myself, is_new=is_new))
         self._census.beaten(asyncio.get_running_loop().time())
         self._schedule_beat()
 
@@ -297,7 +338,8 @@ class Fleet:
 
     def _own_report(self) -> Report:
         now = asyncio.get_running_loop().time()
-        return report(
+        identity: Report = {"host": self._myself.host, "pid": self._myself.pid}
+        return identity | report(
             self._observer.own_snapshot(),
             version=__version__,
             uptime=now - self._since,
@@ -305,6 +347,17 @@ class Fleet:
             lag=self._observer.longest_lag_seconds,
             memory=resident_bytes(),
         )
+
+
+def _reports(answers: Mapping[str, bytes]) -> list[tuple[Process, Report]]:
+    """Return what processes say of themselves, in the order of host and number; what is no report is left out."""
+    found: list[tuple[Process, Report]] = []
+    for id_, body in answers.items():
+        fields = read_object(body)
+        process, numbers = read_process(id_, fields), read_report(fields)
+        if process is not None and numbers is not None:
+            found.append((process, numbers))
+    return sorted(found, key=lambda one: _order(one[0]))
 
 
 def _order(process: Process) -> tuple[str, int, str]:

@@ -1,40 +1,55 @@
 """Ask all processes, and wait for all who are known to answer, or until the time is up.
 
 The one who asks answers itself without Redis. While Redis is away nobody else is asked: what this process knows is
-told at once, and all others are missing.
+told at once, and all others are missing. From each process one answer is taken, also from one that is not known yet.
+No answer is decoded here: it is bytes, of which a bounded number is kept, and strangers have a bound of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import SystemRandom
 
 from mux.fleet.census import Census
-from mux.fleet.messages import Answer, Ask, Body, Process, Question
-from mux.fleet.respondent import MAX_ROUND_BYTES, Respondent
+from mux.fleet.messages import Process, Question
+from mux.fleet.respondent import MAX_ROUND_BYTES, NO_ANSWER, Respondent
 
 MAX_ANSWERS_BYTES = 2 * MAX_ROUND_BYTES
-"""Of answers to one question, what is kept; what comes after that is forged, or of a fleet that grows just now."""
+"""Most bytes of answers to one question that are kept; an honest fleet that grows just now stays below it."""
+
+MAX_STRANGERS_BYTES = MAX_ROUND_BYTES // 4
+"""Most bytes of answers that are kept of processes that are not known."""
+
+PLACE_BYTES = 256
+"""What an answer takes beside its bytes; so a thousand strangers are heard when what they say is short."""
 
 
 @dataclass(slots=True, eq=False)
 class _Round:
-    """One question that is out."""
+    """One question that waits for its answers."""
 
     expected: set[str]
     done: asyncio.Future[None]
-    bodies: dict[str, tuple[Process, Body]] = field(default_factory=dict)
-    limit: int = 0
-    room: int = MAX_ANSWERS_BYTES
+    room: int
+    strangers_room: int
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    """The ids of those that were expected and have answered."""
 
-    def take(self, process: Process, body: Body | None, size: int) -> None:
-        """Take an answer while there is room; of those nobody expected, no more than there may be processes."""
-        is_welcome = process.id in self.expected or len(self.bodies) < self.limit
-        if body is not None and is_welcome and size <= self.room and process.id not in self.bodies:
-            self.room -= size
-            self.bodies[process.id] = (process, body)
-        self.expected.discard(process.id)
+    def take(self, sender: str, body: bytes) -> None:
+        """Take an answer from a process that has not answered yet, while there is room."""
+        size = len(body)
+        if sender in self.expected:
+            self.expected.discard(sender)
+            self.known.add(sender)
+            if body != NO_ANSWER and size <= self.room:
+                self.room -= size
+                self.bodies[sender] = body
+        elif sender not in self.known and sender not in self.bodies and size + PLACE_BYTES <= self.strangers_room:
+            self.strangers_room -= size + PLACE_BYTES
+            self.bodies[sender] = body
         if not self.expected and not self.done.done():
             self.done.set_result(None)
 
@@ -43,61 +58,48 @@ class Inquirer:
     """Asks, and collects answers.
 
     Args:
-        myself: who asks.
-        census: who is known.
+        myself: the process that asks.
+        census: the others.
         respondent: answers for this process.
-        say: publishes a message to all; returns False when there is no connection.
-        max_processes: how many answers are taken.
+        say: publishes a question of a round to all; returns False when there is no connection.
     """
 
     def __init__(
-        self,
-        myself: Process,
-        census: Census,
-        respondent: Respondent,
-        *,
-        say: Callable[[Ask], bool],
-        max_processes: int,
+        self, myself: Process, census: Census, respondent: Respondent, *, say: Callable[[str, Question], bool]
     ) -> None:
         self._myself = myself
         self._census = census
         self._respondent = respondent
         self._say = say
-        self._max_processes = max_processes
-        self._rounds: dict[int, _Round] = {}
-        self._last_round = 0
+        self._dice = SystemRandom()
+        self._rounds: dict[str, _Round] = {}
 
-    async def ask(
-        self, question: Question, seconds: float, among: set[str] | None = None
-    ) -> dict[str, tuple[Process, Body]]:
-        """Return the answers by process, this one's included.
+    @property
+    def rounds(self) -> Mapping[str, object]:
+        """The questions that wait for answers, by their rounds; not a copy."""
+        return self._rounds
 
-        Args:
-            question: what to ask.
-            seconds: how long to wait at most.
-            among: the ids of those to wait for, this one included; None waits for all who are known.
-        """
+    async def ask(self, question: Question, seconds: float) -> dict[str, bytes]:
+        """Return the answers by the id of their process, this one's included; waits for some seconds at most."""
         others = {member.process.id for member in self._census.members}
         me = self._myself.id
-        self._last_round = number = self._last_round + 1
-        round_ = _Round(
-            expected=({me} | others) & among if among is not None else {me} | others,
-            done=asyncio.get_running_loop().create_future(),
-            limit=self._max_processes,
-        )
+        # Drawn, so that a stranger who has not heard the question cannot answer it.
+        number = f"{self._dice.getrandbits(64):016x}"
+        done = asyncio.get_running_loop().create_future()
+        round_ = _Round(expected={me} | others, done=done, room=MAX_ANSWERS_BYTES, strangers_room=MAX_STRANGERS_BYTES)
         self._rounds[number] = round_
         try:
-            if not self._say(Ask(self._myself, number, question)):
+            if not self._say(number, question):
                 round_.expected -= others
-            self._respondent.respond(question, lambda body: round_.take(self._myself, body, 0))
+            self._respondent.respond(question, lambda body: round_.take(me, body))
             await asyncio.wait((round_.done,), timeout=seconds)
         finally:
             del self._rounds[number]
-            round_.done.cancel()
+            done.cancel()
         return round_.bodies
 
-    def take(self, answer: Answer, size: int) -> None:
-        """Take an answer of so many bytes from another process; a late one, or an unasked one, is dropped."""
-        round_ = self._rounds.get(answer.round)
-        if round_ is not None and answer.sender.id != self._myself.id:
-            round_.take(answer.sender, answer.body, size)
+    def take(self, number: str, sender: str, body: bytes) -> None:
+        """Take an answer from another process; a late one, or an unasked one, is dropped."""
+        round_ = self._rounds.get(number)
+        if round_ is not None and sender != self._myself.id:
+            round_.take(sender, body)

@@ -1,17 +1,20 @@
 """What processes say to each other.
 
-All of it goes through one reserved channel that every process hears. A message is a head that says for whom it
-is, so that a process passes over the answers to others without reading them, and a JSON object:
+All of it goes through one reserved channel that every process hears. A message is a head of fixed form and JSON:
 
-    mux/1 * {"kind":"beat","from":{"id":…,"host":…,"pid":…},"new":true}     to all: I am here
-    mux/1 * {"kind":"bye","from":…}                                         to all: I am leaving
-    mux/1 * {"kind":"ask","from":…,"round":7,"what":"stats"}                to all: answer me
-    mux/1 <id> {"kind":"answer","from":…,"round":7,"body":…}                to one: my answer
+    mux/2 * beat - <id> {"host":…,"pid":…,"new":true}     to all: I am here
+    mux/2 * bye - <id>                                    to all: I am leaving
+    mux/2 * ask <round> <id> {"what":"stats"}             to all: answer me
+    mux/2 <id> answer <round> <id> {…}                    to one: my answer
+
+The last id is the sender's. The head tells whether a message concerns a process at all, so what does not is passed
+over without being decoded: an answer for another process, an answer nobody has asked for, and whatever is longer than
+a message of its kind can be.
 
 Rules:
 
-1. Whoever may PUBLISH can send anything here. decode() never raises and returns only what has the right shape
-   and is within bounds; the rest is not for us, nor is what another version of this protocol says.
+1. Whoever may PUBLISH can send anything here. Nothing in this module raises for what it reads; it returns only what
+   has the right shape and is within bounds.
 2. Nothing a message says makes its reader do more than a fixed amount of work, or keep more than is bounded here.
 
 Pure: bytes in, values out.
@@ -19,6 +22,7 @@ Pure: bytes in, values out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -28,33 +32,40 @@ import orjson
 from mux.wire.channel import MAX_CHANNEL_BYTES
 
 CHANNEL = b"$fleet"
-"""Where they say it, under the prefix of the fleet."""
+"""The channel of these messages, under the prefix of the fleet."""
 
-VERSION = b"mux/1 "
-"""A process that speaks another version is not heard."""
+MAX_NOTICE_BYTES = 2048
+"""Longest beat, goodbye or question: a name of 255 characters in UTF-8, and some numbers."""
 
-MAX_BYTES = 512 * 1024
-"""A longer message is not read. What is sent is at most half of it, so that nobody is near it by honest means."""
+MAX_ANSWER_BYTES = 64 * 1024
+"""Longest body of an answer; decoding so much takes two milliseconds at most."""
 
-MAX_NAME_LENGTH = 255
-"""Of a host, as DNS has it, of a version and of a reason."""
+MAX_LABEL_LENGTH = 255
+"""Longest name of a host, as DNS has it, longest version and longest reason."""
 
-MAX_NAMES = 4096
-"""Of channels, in one message."""
+MAX_NAMES = 1000
+"""Most channel names in one answer."""
 
-MAX_ROUND = 2**53
-"""What JSON readers of every language can count to."""
+MAX_SUBSCRIBERS = 2**32
+"""Most subscribers that one process can say a channel has; the sum over all processes is far from 2**53."""
 
-_TO_ALL = VERSION + b"* "
+MAX_RATE = 1e12
+"""Most messages per second that are believed."""
+
+NOBODY = "-"
+"""The round of a message that belongs to none."""
+
+_HEAD = re.compile(rb"mux/2 (\*|[0-9a-f]{32}) (beat|bye|ask|answer) (-|[0-9a-f]{16}) ([0-9a-f]{32}) ")
 
 Sort: TypeAlias = Literal["subscribers", "rate"]
-Body: TypeAlias = Mapping[str, object]
-"""What an answer says: JSON, of which only the reader of that kind of answer knows the shape."""
+Kind: TypeAlias = Literal["beat", "bye", "ask", "answer"]
+Row: TypeAlias = tuple[str, int, float]
+"""A channel: its name, its subscribers, messages per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Who a process is."""
+    """A process of the fleet."""
 
     id: str
     """32 hexadecimal digits, drawn when the process started."""
@@ -63,154 +74,126 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """A process is there; it has just come when is_new is True, and wants to know who else is."""
+class Message:
+    """A message whose head has been read; its body is bytes that nobody has looked at."""
 
-    sender: Process
-    is_new: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Bye:
-    """A process leaves."""
-
-    sender: Process
+    to: str
+    """The id of the process it is for, or * for all."""
+    kind: Kind
+    round: str
+    sender: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Asks for the numbers of a process."""
+    """The question for the numbers of a process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """Asks for the first channels of a process."""
+    """The question for the first channels of a process."""
 
     prefix: str
     sort: Sort
     count: int
-    """How many, 1 to MAX_NAMES."""
+    """How many channels, 1 to MAX_NAMES."""
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """Asks for the numbers of certain channels."""
+class Listing:
+    """The channels that one process has named."""
 
-    names: tuple[str, ...]
-
-
-Question: TypeAlias = Stats | Top | Count
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A question, and what the answer is to be marked with."""
-
-    sender: Process
-    round: int
-    question: Question
+    rows: Sequence[Row]
+    is_complete: bool
+    """True when it has no other channels than these."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer; body is None from a process that does not want to."""
-
-    sender: Process
-    round: int
-    body: Body | None
+Question: TypeAlias = Stats | Top
 
 
-Message: TypeAlias = Beat | Bye | Ask | Answer
-
-
-def is_for(payload: bytes, receiver: str) -> bool:
-    """Tell whether a message is for all, or for this one; all else costs no more than this."""
-    return payload.startswith((_TO_ALL, VERSION + receiver.encode() + b" "))
-
-
-def encode(message: Message, to: str = "*") -> bytes:
-    """Return a message as it is published.
+def is_wanted(payload: bytes, receiver: str, rounds: Mapping[str, object]) -> bool:
+    """Tell by its head and its length whether a message is for all, or an answer to what this process has asked.
 
     Args:
-        message: what to say.
-        to: the id of the process it is for, or * for all.
+        payload: as it was published.
+        receiver: the id of this process.
+        rounds: the questions that wait for answers, by their rounds.
     """
-    sender = message.sender
-    fields: dict[str, object] = {
-        "kind": type(message).__name__.lower(),
-        "from": {"id": sender.id, "host": sender.host, "pid": sender.pid},
-    }
-    if isinstance(message, Beat):
-        fields["new"] = message.is_new
-    elif isinstance(message, Ask):
-        fields |= {"round": message.round, "what": type(message.question).__name__.lower()}
-        fields |= _question_fields(message.question)
-    elif isinstance(message, Answer):
-        fields |= {"round": message.round, "body": message.body}
-    return VERSION + to.encode() + b" " + orjson.dumps(fields)
+    head = _HEAD.match(payload)
+    if head is None or head[4] == receiver.encode():
+        return False
+    if head[2] == b"answer":
+        is_ours = head[1] == receiver.encode() and head[3].decode() in rounds
+        return is_ours and len(payload) - head.end() <= MAX_ANSWER_BYTES
+    return head[1] == b"*" and len(payload) <= MAX_NOTICE_BYTES
 
 
-def _question_fields(question: Question) -> dict[str, object]:
-    if isinstance(question, Top):
-        return {"prefix": question.prefix, "sort": question.sort, "count": question.count}
-    return {"names": question.names} if isinstance(question, Count) else {}
-
-
-def decode(payload: bytes) -> Message | None:
-    """Return what a message says; None if it is none, of another version, or out of bounds."""
-    if not payload.startswith(VERSION) or len(payload) > MAX_BYTES:
+def read(payload: bytes) -> Message | None:
+    """Return a message with its head read, or None when it has no head."""
+    head = _HEAD.match(payload)
+    if head is None:
         return None
-    try:
-        fields = orjson.loads(payload.split(b" ", 2)[2])
-    except (orjson.JSONDecodeError, IndexError):
-        return None
-    if not isinstance(fields, dict):
-        return None
-    sender = _process(fields.get("from"))
-    return None if sender is None else _message(sender, fields)
+    to, kind, round_, sender = (part.decode() for part in head.groups())
+    return Message(to, kind, round_, sender, payload[head.end() :])  # type: ignore[arg-type]  # the expression lists the kinds
 
 
-def _message(sender: Process, fields: Mapping[str, object]) -> Message | None:
+def write(kind: Kind, sender: str, body: bytes = b"", *, to: str = "*", round_: str = NOBODY) -> bytes:
+    """Return a message as it is published."""
+    return f"mux/2 {to} {kind} {round_} {sender} ".encode() + body
+
+
+def beat_body(process: Process, *, is_new: bool) -> bytes:
+    """Return the body of a beat; is_new says that the process has just come, and wants to know who else is there."""
+    return orjson.dumps({"host": process.host, "pid": process.pid, "new": is_new})
+
+
+def read_beat(message: Message) -> tuple[Process, bool] | None:
+    """Return the process that a beat is from, and whether it has just come; None for what is no beat."""
+    fields = read_object(message.body)
+    process, is_new = read_process(message.sender, fields), fields.get("new")
+    return (process, is_new) if process is not None and isinstance(is_new, bool) else None
+
+
+def read_process(id_: str, fields: Mapping[str, object]) -> Process | None:
+    """Return the process of an id, with the host and the number it says that it has; None if these cannot be."""
     match fields:
-        case {"kind": "beat", "new": bool(is_new)}:
-            return Beat(sender, is_new)
-        case {"kind": "bye"}:
-            return Bye(sender)
-        case {"kind": "ask", "round": round_}:
-            question = _question(fields)
-            return (
-                None if question is None or not _is_whole(round_, MAX_ROUND) else Ask(sender, _whole(round_), question)
-            )
-        case {"kind": "answer", "round": round_, "body": None | dict() as body}:
-            return Answer(sender, _whole(round_), body) if _is_whole(round_, MAX_ROUND) else None
+        case {"host": str(host), "pid": pid} if is_label(host) and is_whole(pid, 2**32):
+            return Process(id_, host, whole(pid))
     return None
 
 
-def _process(fields: object) -> Process | None:
-    match fields:
-        case {"id": str(id_), "host": str(host), "pid": pid}:
-            if len(id_) == 32 and set(id_) <= _HEXADECIMAL and is_label(host) and _is_whole(pid, 2**32):
-                return Process(id_, host, _whole(pid))
-    return None
+def question_body(question: Question) -> bytes:
+    """Return the body of a question."""
+    if isinstance(question, Stats):
+        return b'{"what":"stats"}'
+    return orjson.dumps({"what": "top", "prefix": question.prefix, "sort": question.sort, "count": question.count})
 
 
-def _question(fields: Mapping[str, object]) -> Question | None:
-    match fields:
+def read_question(body: bytes) -> Question | None:
+    """Return what a question asks for; None for what is no question."""
+    match _decoded(body):
         case {"what": "stats"}:
             return Stats()
         case {"what": "top", "prefix": str(prefix), "sort": "subscribers" | "rate" as sort, "count": count}:
-            is_right = (
-                len(prefix) <= MAX_CHANNEL_BYTES and is_printable(prefix) and _is_whole(count, MAX_NAMES) and count
-            )
-            return Top(prefix, sort, _whole(count)) if is_right else None
-        case {"what": "count", "names": list(names)}:
-            return Count(tuple(names)) if len(names) <= MAX_NAMES and all(map(is_name, names)) else None
+            if len(prefix) <= MAX_CHANNEL_BYTES and is_printable(prefix) and is_whole(count, MAX_NAMES) and count:
+                return Top(prefix, sort, whole(count))
     return None
 
 
-def is_name(name: object) -> bool:
-    """Tell whether something may be the name of a channel."""
-    return isinstance(name, str) and 0 < len(name) <= MAX_CHANNEL_BYTES and is_printable(name)
+def read_listing(body: bytes) -> Listing | None:
+    """Return the channels in an answer to Top, each name once; None for what is no such answer."""
+    match _decoded(body):
+        case {"channels": list(rows), "complete": bool(is_complete)} if len(rows) <= MAX_NAMES:
+            named = {row[0]: row for row in map(_row, rows) if row is not None}
+            return Listing(list(named.values()), is_complete)
+    return None
+
+
+def read_object(body: bytes) -> Mapping[str, object]:
+    """Return a JSON object; an empty one for what is none."""
+    found = _decoded(body)
+    return found if isinstance(found, dict) else {}
 
 
 def is_printable(name: str) -> bool:
@@ -219,36 +202,36 @@ def is_printable(name: str) -> bool:
 
 
 def is_label(text: object) -> bool:
-    """Tell whether something may be a host, a version or a reason: people read it, and it does not steer what shows it.
+    """Tell whether something may be a host, a version or a reason: people read it, and no terminal obeys it.
 
-    What is not printable is what a terminal may obey, and what turns the text beside it around.
+    A character that is not printable may steer a terminal, or turn the text beside it around.
     """
-    return isinstance(text, str) and len(text) <= MAX_NAME_LENGTH and text.isprintable()
+    return isinstance(text, str) and len(text) <= MAX_LABEL_LENGTH and text.isprintable()
 
 
-def counted(body: Body, key: str = "channels") -> Sequence[tuple[str, int, float]]:
-    """Return the channels in an answer to Top or Count: name, subscribers, messages per second; none if garbled."""
-    rows = body.get(key)
-    if not isinstance(rows, list) or len(rows) > MAX_NAMES:
-        return ()
-    return [row for row in map(_row, rows) if row is not None]
-
-
-def _row(row: object) -> tuple[str, int, float] | None:
-    match row:
-        case [name, subscribers, int() | float() as rate]:
-            if is_name(name) and _is_whole(subscribers, MAX_ROUND) and 0 <= rate < 1e12 and not isinstance(rate, bool):
-                return str(name), _whole(subscribers), float(rate)
-    return None
-
-
-def _is_whole(number: object, maximum: int) -> bool:
+def is_whole(number: object, maximum: int) -> bool:
+    """Tell whether something is a whole number from 0 to a maximum."""
     return isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= maximum
 
 
-def _whole(number: object) -> int:
-    assert isinstance(number, int), "_is_whole() has said so"
+def whole(number: object) -> int:
+    """Return a number that is_whole() has found to be one."""
+    assert isinstance(number, int), "is_whole() has said so"
     return number
 
 
-_HEXADECIMAL = frozenset("0123456789abcdef")
+def _decoded(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _row(row: object) -> Row | None:
+    match row:
+        case [str(name), subscribers, int() | float() as rate]:
+            is_name = 0 < len(name) <= MAX_CHANNEL_BYTES and is_printable(name)
+            is_rate = 0 <= rate < MAX_RATE and not isinstance(rate, bool)
+            if is_name and is_rate and is_whole(subscribers, MAX_SUBSCRIBERS) and subscribers:
+                return name, whole(subscribers), float(rate)
+    return None

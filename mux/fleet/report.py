@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mux.fleet.messages import Body, is_label
+from mux.fleet.messages import is_label
 from mux.metrics.catalogue import Snapshot
 
 Report = dict[str, object]
@@ -54,7 +54,7 @@ def report(
     return numbers | {"gap_seconds": round(gap_seconds, 3), "loop_lag_seconds": round(lag, 6), "memory_bytes": memory}
 
 
-def read_report(body: Body) -> Report | None:
+def read_report(body: Mapping[str, object]) -> Report | None:
     """Return what another process says of itself, or None if that cannot be."""
     version = body.get("version")
     if not is_label(version):

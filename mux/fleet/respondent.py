@@ -1,12 +1,13 @@
 """What one process answers when it is asked.
 
-Numbers are answered at once. Channels are looked for a slice at a time, in turns of the event loop, and what was
-found is given to all who ask the same meanwhile, and to those who ask soon after: a question takes a tenth of the
-process' time at most, however often it is asked.
+Numbers are answered at once, and remembered for a moment. Channels are looked for a slice at a time, in turns of the
+event loop, one question after the other. What was found is given to all who ask the same meanwhile, and to those who
+ask soon after. All questions together take about a tenth of the process' time: when they have taken more, a question
+that needs a search is not answered, and its asker counts this process as missing.
 
 Every answer is bounded, and the bound shrinks as the fleet grows, for all processes hear all answers.
 
-What is begun here is a callback at a time, and ends with close().
+What is begun here is one callback at a time, and ends with close().
 """
 
 from __future__ import annotations
@@ -16,25 +17,36 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TypeAlias
 
-from mux.fleet.messages import MAX_BYTES, Body, Count, Question, Stats, Top
-from mux.fleet.ranking import BYTES_PER_ROW
+import orjson
+
+from mux.fleet.messages import MAX_ANSWER_BYTES, Question, Row, Top
 from mux.fleet.report import Report
 from mux.fleet.scan import Scan
 from mux.fleet.tally import Tally
-from mux.hub.router import Router
+from mux.hub.hub import Hub
 
-MAX_ANSWER_BYTES = MAX_BYTES // 2
 MAX_ROUND_BYTES = 4 * 1024 * 1024
-"""All answers to one question together. Redis closes a subscriber that has more than 32 MiB waiting."""
+"""Most bytes of all answers to one question. Redis closes a subscriber that has more than 32 MiB waiting."""
 
-MAX_SCANS = 4
-"""Different searches at once; one more is not answered."""
+MAX_SEARCHES = 4
+"""Most searches that are going on or wait; one more is not answered."""
 
-REST = 9
-"""What was found is good for so many times as long as it took to find."""
+CACHE_FACTOR = 9
+"""What a search has found is good for so many times as long as it took, and so long it counts against the others."""
 
-Reply: TypeAlias = Callable[[Body | None], None]
-"""Takes the answer; None when there will be none."""
+MAX_DEBT_SECONDS = 1.0
+"""No search is begun while those before it count for longer than that."""
+
+STATS_SECONDS = 0.005
+"""How long the numbers of the process are good for: questions that come at the same time are answered by one look."""
+
+BYTES_PER_ROW = 40
+"""Most JSON of a channel beside its name."""
+
+Reply: TypeAlias = Callable[[bytes], None]
+"""Takes the answer as JSON; NO_ANSWER when there will be none."""
+
+NO_ANSWER = b"null"
 
 
 def max_answer_bytes(processes: int) -> int:
@@ -46,8 +58,8 @@ class Respondent:
     """Knows what one process has.
 
     Args:
-        router: its channels.
-        tally: how busy they are.
+        hub: its clients and their channels.
+        tally: how busy these are.
         look: called when the tally is to be shown messages from now on.
         stats: returns the numbers of the process.
         prefix: what all its channels begin with in Redis.
@@ -57,7 +69,7 @@ class Respondent:
 
     def __init__(
         self,
-        router: Router,
+        hub: Hub,
         tally: Tally,
         *,
         look: Callable[[], None],
@@ -66,7 +78,7 @@ class Respondent:
         gives_names: bool,
         processes: Callable[[], int],
     ) -> None:
-        self._router = router
+        self._hub = hub
         self._tally = tally
         self._look = look
         self._stats = stats
@@ -74,84 +86,94 @@ class Respondent:
         self._gives_names = gives_names
         self._processes = processes
         self._searches: dict[Top, list[Reply]] = {}
-        self._found: dict[Top, tuple[float, Body]] = {}
-        self._handles: dict[Top, asyncio.Handle] = {}
+        self._found: dict[Top, tuple[float, bytes]] = {}
+        self._report: tuple[float, bytes] = (float("-inf"), b"")
+        self._handle: asyncio.Handle | None = None
+        self._indebted_until = 0.0
 
     def respond(self, question: Question, reply: Reply) -> None:
         """Answer a question, now or in some turns of the loop."""
-        if isinstance(question, Stats):
-            reply(self._stats())
-        elif not self._gives_names:
-            reply(None)
-        elif isinstance(question, Count):
-            names = [self._prefix + name.encode() for name in question.names]
-            reply(self._rows([name for name in names if name in self._router], is_complete=True))
-        else:
-            self._search(question, reply)
+        if isinstance(question, Top):
+            if self._gives_names:
+                self._search(question, reply)
+            else:
+                reply(NO_ANSWER)
+            return
+        now = asyncio.get_running_loop().time()
+        if now >= self._report[0]:
+            self._report = now + STATS_SECONDS, orjson.dumps(self._stats())
+        reply(self._report[1])
 
     def close(self) -> None:
         """Stop searching."""
-        for handle in self._handles.values():
-            handle.cancel()
-        self._handles.clear()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
         self._searches.clear()
 
     def _search(self, question: Top, reply: Reply) -> None:
         loop = asyncio.get_running_loop()
+        now = loop.time()
         self._look()
         waiting = self._searches.get(question)
-        good_until, body = self._found.get(question, (0.0, None))
+        good_until, body = self._found.get(question, (0.0, b""))
         if waiting is not None:
             waiting.append(reply)
-        elif body is not None and loop.time() < good_until:
+        elif now < good_until:
             reply(body)
-        elif len(self._searches) >= MAX_SCANS:
-            reply(None)
+        elif len(self._searches) >= MAX_SEARCHES or self._indebted_until - now > MAX_DEBT_SECONDS:
+            reply(NO_ANSWER)
         else:
             self._searches[question] = [reply]
-            # By rate, nothing can be sorted until there are rates; else both are found at the same time.
-            wait = self._tally.ready_in(loop.time()) if question.sort == "rate" else 0.0
-            self._handles[question] = loop.call_later(wait, self._begin, question)
+            if self._handle is None:
+                self._handle = loop.call_later(self._tally.ready_in(now), self._begin)
 
-    def _begin(self, question: Top) -> None:
-        rates = self._tally.rates(asyncio.get_running_loop().time()) if question.sort == "rate" else None
-        prefix = self._prefix + question.prefix.encode()
-        scan = Scan(self._router, prefix=prefix, count=question.count, rates=rates)
+    def _begin(self) -> None:
+        question = next(iter(self._searches))
+        scan = Scan(
+            self._hub.router,
+            self._hub.spoke,
+            prefix=self._prefix + question.prefix.encode(),
+            count=question.count,
+            rates=self._tally.rates(asyncio.get_running_loop().time()) if question.sort == "rate" else None,
+        )
         self._step(question, scan, 0.0)
 
     def _step(self, question: Top, scan: Scan, spent: float) -> None:
-        loop = asyncio.get_running_loop()
         began = perf_counter()
-        more = scan.step()
+        has_more = scan.step()
         spent += perf_counter() - began
-        if more:
-            self._handles[question] = loop.call_soon(self._step, question, scan, spent)
-        else:
-            wait = self._tally.ready_in(loop.time())
-            self._handles[question] = loop.call_later(wait, self._finish, question, scan, spent)
+        step = self._step if has_more else self._finish
+        self._handle = asyncio.get_running_loop().call_soon(step, question, scan, spent)
 
     def _finish(self, question: Top, scan: Scan, spent: float) -> None:
-        del self._handles[question]
+        loop = asyncio.get_running_loop()
         began = perf_counter()
-        # Looked up now: who has left while we searched has no subscribers.
-        body = self._rows([name for name in scan.result() if name in self._router], is_complete=scan.is_complete)
+        body = self._listing(scan)
         spent += perf_counter() - began
-        now = asyncio.get_running_loop().time()
+        now = loop.time()
         self._found = {kept: found for kept, found in self._found.items() if found[0] > now}
-        if len(self._found) < MAX_SCANS:
-            self._found[question] = (now + REST * spent, body)
-        for reply in self._searches.pop(question):
+        self._found[question] = (now + CACHE_FACTOR * spent, body)
+        self._indebted_until = max(now, self._indebted_until) + CACHE_FACTOR * spent
+        replies = self._searches.pop(question)
+        self._handle = loop.call_soon(self._begin) if self._searches else None
+        for reply in replies:
             reply(body)
 
-    def _rows(self, names: list[bytes], *, is_complete: bool) -> Body:
+    def _listing(self, scan: Scan) -> bytes:
         self._look()
-        router, rate, now = self._router, self._tally.rate, asyncio.get_running_loop().time()
+        rates = self._tally.rates(asyncio.get_running_loop().time())
+        names, is_complete = scan.result(), scan.is_complete
         room = max_answer_bytes(self._processes())
-        rows: list[tuple[str, int, float]] = []
+        rows: list[Row] = []
         for name in names:
+            # Looked up now: a channel that everybody left while we searched has no subscribers.
+            subscribers = self._hub.router.count(name)
             room -= len(name) + BYTES_PER_ROW
             if room < 0:
-                return {"channels": rows, "complete": False}
-            text = name[len(self._prefix) :].decode("ascii", "replace")
-            rows.append((text, len(router.subscribers(name)), round(rate(name, now), 3)))
-        return {"channels": rows, "complete": is_complete}
+                is_complete = False
+                break
+            if subscribers:
+                text = name[len(self._prefix) :].decode("ascii", "replace")
+                rows.append((text, subscribers, round(rates.get(name, 0.0), 3)))
+        return orjson.dumps({"channels": rows, "complete": is_complete})

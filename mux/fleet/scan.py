@@ -1,37 +1,40 @@
 """Find the first channels of one process, a slice at a time.
 
-There may be a million of them, and clients are served meanwhile. So the dict is neither copied nor locked: a slice
-of it is looked at in each turn of the event loop, and only the best are kept.
+There may be a million channels, and clients are served meanwhile, so a slice is looked at in each turn of the event
+loop and only the best are kept. No iterator survives its turn: a dict that changes under one can end the process.
+Nor is the table of channels copied, which would take too long. A scan goes over the connections instead, for each
+knows its channels: connections hang on spokes of a wheel and stay where they hang, a spoke is a small part of them,
+and a copy of one spoke is taken at a time.
 
-The scan goes from the newest channel to the oldest. A dict keeps the order of insertion and adds at the end, so
-what has not been looked at yet are always the first so many entries of it, whatever was opened or closed since:
-a channel that is there throughout cannot be missed. One may be looked at twice, and is kept once.
+So a channel is found when somebody listens to it from the beginning of the scan to its end. It is found once for
+each of its subscribers, and kept once.
 
 Pure: whoever owns the event loop calls step().
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Mapping
 from math import inf
 
-from mux.hub.router import Listened, Router
+from mux.hub.router import Router
+from mux.hub.slot import members
+from mux.hub.subscriber import AnySubscriber
 
-SLICE_CHANNELS = 4096
-"""Looking at so many takes a millisecond or less."""
+SLICE_CHANNELS = 1024
+"""Channels in one slice; to look at so many takes a millisecond or less."""
 
-SKIPPED_PER_CHANNEL = 128
-"""While channels come and go, every slice begins by skipping to its place. It is larger by a channel for so many
-skipped, so that there are fewer of them."""
+COPIED_PER_CHANNEL = 16
+"""To copy so many connections takes as long as to look at one channel."""
 
 
 class Scan:
-    """The first channels of a router by subscribers, or by rate; ties by name.
+    """The first channels of a process by subscribers, or by rate; ties by name.
 
     Args:
-        router: whose channels.
-        prefix: what their names in Redis begin with.
+        router: knows how many subscribers a channel has.
+        spoke: returns a copy of one spoke of connections by its number, None when there is none.
+        prefix: what the names of the channels begin with in Redis.
         count: how many to keep.
         rates: messages per second by channel, to sort by; None sorts by subscribers.
     """
@@ -39,86 +42,73 @@ class Scan:
     def __init__(
         self,
         router: Router,
+        spoke: Callable[[int], list[AnySubscriber] | None],
         *,
         prefix: bytes,
         count: int,
         rates: Mapping[bytes, float] | None = None,
     ) -> None:
         self._router = router
+        self._spoke = spoke
         self._prefix = prefix
         self._count = count
         self._rates = rates
-        self._unseen = len(router)
-        self._newest: Iterator[Listened] | None = router.newest_channels()
-        self._may_repeat = False
-        self._kept: list[tuple[float, bytes]] = []
-        self._last: tuple[float, bytes] | None = None
+        self._spokes_begun = 0
+        self._has_spokes = True
+        self._waiting: list[AnySubscriber] = []
+        self._kept: dict[bytes, float] = {}
+        self._worst = (inf, b"")
 
     @property
     def is_complete(self) -> bool:
-        """True when nothing was left out but for the prefix."""
-        return self._last is None
+        """True, after result(), when nothing was left out but for the prefix."""
+        return self._worst[0] == inf
 
     def step(self) -> bool:
-        """Look at the next slice; return False when there is none."""
-        if self._unseen <= 0:
-            return False
-        self._unseen -= self._keep_on() or self._keep_from_anew()
+        """Look at the next slice; return False when it was the last."""
+        names = self._next_names()
+        self._keep(names)
         if len(self._kept) >= 2 * self._count:
             self._trim()
-        return True
+        return self._has_spokes
 
     def result(self) -> list[bytes]:
         """Return the names, in order, when step() has returned False."""
         self._trim()
-        return [name for _, name in self._kept]
+        return list(self._kept)
 
-    def _keep_on(self) -> int:
-        """Look at a slice where the last one ended; return how many places it has, 0 when that is lost."""
-        if self._newest is not None:
-            try:
-                self._keep(islice(self._newest, SLICE_CHANNELS))
-            except RuntimeError:
-                # Channels have come or gone. An islice that has raised once ends silently ever after.
-                self._newest = None
-            else:
-                return SLICE_CHANNELS
-        return 0
+    def _next_names(self) -> list[bytes]:
+        """Return the channels of some more connections, about as many as a slice has."""
+        names: list[bytes] = []
+        copied = 0
+        while len(names) + copied // COPIED_PER_CHANNEL < SLICE_CHANNELS:
+            if self._waiting:
+                channels = self._waiting.pop().channels
+                if type(channels) is bytes:
+                    names.append(channels)
+                else:
+                    names.extend(members(channels))
+                continue
+            spoke = self._spoke(self._spokes_begun)
+            if spoke is None:
+                self._has_spokes = False
+                break
+            self._spokes_begun += 1
+            self._waiting = spoke
+            copied += len(spoke) + COPIED_PER_CHANNEL
+        return names
 
-    def _keep_from_anew(self) -> int:
-        """Look at a slice after skipping to it from the nearer end; return how many places it has."""
-        router = self._router
-        self._may_repeat = True
-        self._unseen = unseen = min(self._unseen, len(router))
-        seen = len(router) - unseen
-        if seen < unseen:
-            size = SLICE_CHANNELS + seen // SKIPPED_PER_CHANNEL
-            self._newest = router.newest_channels(seen)
-            self._keep(islice(self._newest, size))
-        else:
-            size = SLICE_CHANNELS + unseen // SKIPPED_PER_CHANNEL
-            self._keep(islice(router.oldest_channels(max(0, unseen - size)), min(size, unseen)))
-        return size
-
-    def _keep(self, channels: Iterator[Listened]) -> None:
-        kept, prefix, rates = self._kept, self._prefix, self._rates
-        last_value, last_name = self._last or (inf, b"")
-        # Unpacked at once, the pairs are one object that the dict uses again and again.
-        for name, slot in channels:
-            if rates is not None:
-                value = -rates.get(name, 0.0)
-            else:
-                value = -len(slot) if type(slot) is set else -1
-            is_better = value < last_value or (value == last_value and name < last_name)
-            if is_better and name.startswith(prefix):
-                kept.append((value, name))
+    def _keep(self, names: list[bytes]) -> None:
+        kept, prefix, rates, count = self._kept, self._prefix, self._rates, self._router.count
+        worst, worst_name = self._worst
+        for name in names:
+            value = -count(name) if rates is None else -rates.get(name, 0.0)
+            if (value < worst or (value == worst and name < worst_name)) and name.startswith(prefix):
+                kept[name] = value
 
     def _trim(self) -> None:
-        kept = self._kept
-        if self._may_repeat:
-            kept = list(dict.fromkeys(kept))  # which keeps the order: what is nearly sorted is sorted soon
-        kept.sort()
-        if len(kept) > self._count:
-            del kept[self._count :]
-            self._last = kept[-1]
-        self._kept = kept
+        best = sorted((value, name) for name, value in self._kept.items())
+        if len(best) > self._count:
+            del best[self._count :]
+            self._worst = best[-1]
+        self._kept = {name: value for value, name in best}

@@ -1,9 +1,9 @@
 """How many messages each channel gets, counted only while somebody looks.
 
-A question about channels starts the count, for ten seconds; until then, and after, a message costs nothing. The
-count is one call for a batch, into C. It is bounded: what nobody here listens to is thrown out when the table is
-full, and of the rest the busiest half stays. So a flood of names costs time in proportion, and no memory; and a
-rate may be too low when more than thousands of channels are busy at once, but never for the busiest.
+A question about channels starts the count, for ten seconds; until then, and after, a message costs nothing. Only
+channels that have a subscriber here are counted, so whatever strangers publish elsewhere, under names of any length
+and number, is not kept. When too many channels are busy at once, the busiest half stays; so a rate may be too low, but
+never that of the busiest.
 
 Two windows: one that is being counted and the one before. A rate is the mean over both.
 
@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import filterfalse
 from operator import itemgetter
 
-from mux.wire.channel import BINARY_MARK, binary_variant
+from mux.wire.channel import BINARY_MARK
 from mux.wire.resp import Push
 
 LEASE_SECONDS = 10.0
@@ -28,10 +29,11 @@ WINDOW_SECONDS = 2.5
 SHORTEST_SECONDS = 0.2
 """A rate over less than that says little."""
 
-MAX_CHANNELS = 16_384
-"""In one window; pruning so many takes two milliseconds."""
+MAX_CHANNELS = 4096
+"""Most channels in one window; pruning so many takes a millisecond."""
 
 _channel = itemgetter(2)
+_number = itemgetter(1)
 
 
 class Tally:
@@ -50,11 +52,15 @@ class Tally:
         self._until = float("-inf")
 
     def count(self, messages: list[Push]) -> None:
-        """Count a batch."""
-        current = self._current
-        current.update(map(_channel, messages))
+        """Count a batch; a message that is known to be binary counts for its channel."""
+        current, is_heard = self._current, self._is_heard
+        names = list(map(_channel, messages))
+        current.update(filter(is_heard, names))
+        for name in filterfalse(is_heard, names):
+            if name[-1] == BINARY_MARK and is_heard(name[:-1]):
+                current[name[:-1]] += 1
         if len(current) > MAX_CHANNELS:
-            self._prune()
+            self._current = Counter(dict(sorted(current.items(), key=_number, reverse=True)[: MAX_CHANNELS // 2]))
 
     def __len__(self) -> int:
         """How many names are kept."""
@@ -87,31 +93,6 @@ class Tally:
         self._until = float("-inf")
 
     def rates(self, now: float) -> dict[bytes, float]:
-        """Return messages per second, of every channel that got any; what is known to be binary counts as well."""
-        seconds = self._seconds(now)
-        rates: dict[bytes, float] = {}
-        for window in (self._before, self._current):
-            for name, number in window.items():
-                channel = name[:-1] if name[-1] == BINARY_MARK else name
-                rates[channel] = rates.get(channel, 0.0) + number / seconds
-        return rates
-
-    def rate(self, channel: bytes, now: float) -> float:
-        """Return messages per second of one channel."""
-        binary = binary_variant(channel)
-        windows = (self._before, self._current)
-        return sum(window.get(name, 0) for window in windows for name in (channel, binary)) / self._seconds(now)
-
-    def _seconds(self, now: float) -> float:
-        return max(now - self._since, SHORTEST_SECONDS)
-
-    def _prune(self) -> None:
-        heard = [
-            (name, number)
-            for name, number in self._current.items()
-            if self._is_heard(name[:-1] if name[-1] == BINARY_MARK else name)
-        ]
-        if len(heard) > MAX_CHANNELS // 2:
-            heard.sort(key=itemgetter(1), reverse=True)
-            del heard[MAX_CHANNELS // 2 :]
-        self._current = Counter(dict(heard))
+        """Return messages per second, of every channel that got any."""
+        seconds = max(now - self._since, SHORTEST_SECONDS)
+        return {name: number / seconds for name, number in (self._before + self._current).items()}

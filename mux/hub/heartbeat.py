@@ -55,6 +55,10 @@ class Heartbeat:
     def __iter__(self) -> Iterator[AnySubscriber]:
         return chain.from_iterable(self._wheel)
 
+    def spoke(self, number: int) -> list[AnySubscriber] | None:
+        """Return a copy of one spoke; None when there is none. A connection stays on its spoke."""
+        return list(self._wheel[number]) if number < len(self._wheel) else None
+
     def add(self, subscriber: AnySubscriber) -> None:
         """Watch a connection; its first ping comes within one interval."""
         subscriber.spoke = self._next

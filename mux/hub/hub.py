@@ -145,6 +145,14 @@ class Hub:
         """Return the connections that are not closing."""
         return list(self._heartbeat)
 
+    def spoke(self, number: int) -> list[AnySubscriber] | None:
+        """Return some of the connections that are not closing; None when there is no spoke of this number.
+
+        Every such connection is on one spoke, and stays there. So whoever looks at all of them, a spoke at a time,
+        misses none that is there throughout.
+        """
+        return self._heartbeat.spoke(number)
+
     def closing_connections(self) -> list[AnySubscriber]:
         """Return the connections that are closing."""
         return list(self._closing)

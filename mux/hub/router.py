@@ -16,9 +16,8 @@ Pure: no I/O, no clock, no asyncio.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TypeAlias, cast
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import cast
 
 from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
@@ -26,9 +25,6 @@ from mux.hub.subscriber import AnySubscriber
 from mux.wire.channel import BINARY_MARK
 from mux.wire.publication import Encoder, Publication
 from mux.wire.resp import Push
-
-Listened: TypeAlias = tuple[bytes, Slot[AnySubscriber]]
-"""A channel, and who listens to it."""
 
 
 class Router:
@@ -86,32 +82,20 @@ class Router:
     def listen(self, channel: bytes, hear: Callable[[Sequence[Publication]], None]) -> None:
         """Have a function called with what is published on a channel that no client can name.
 
-        To be called before the first client joins: so the ears are where iterations need not look.
         It is called inside dispatch(), so it may only take the publications; and is given them whatever their
         size. They count nowhere: neither they nor the channel are the feed's.
         """
-        assert not len(self), "there are no clients yet"
         self._ears.add(channel)
         self._subscribers[channel] = cast("AnySubscriber", _Ear(self, hear))  # it has what _fan_out() uses
-
-    def newest_channels(self, skip: int = 0) -> Iterator[Listened]:
-        """Iterate over channels and who listens to each, from the newest on.
-
-        Args:
-            skip: how many of the newest to leave out; each takes 20 ns.
-
-        Raises:
-            RuntimeError: of the iterator, when a channel has been opened or closed since it was made.
-        """
-        return islice(reversed(self._subscribers.items()), skip, len(self))
-
-    def oldest_channels(self, skip: int = 0) -> Iterator[Listened]:
-        """Do the same from the oldest on."""
-        return islice(self._subscribers.items(), len(self._ears) + skip, None)
 
     def subscribers(self, channel: bytes) -> Collection[AnySubscriber]:
         """Return who listens to a channel; not a copy."""
         return members(self._subscribers.get(channel))
+
+    def count(self, channel: bytes) -> int:
+        """Return how many listen to a channel."""
+        slot = self._subscribers.get(channel)
+        return len(slot) if isinstance(slot, set) else int(slot is not None)
 
     def dispatch(self, messages: Iterable[Push]) -> None:
         """Deliver one batch from Redis: per channel in order, one write to each subscriber.

@@ -2,7 +2,7 @@
 
 Nothing is counted here. The numbers are plain integers that whoever does the work adds to, and they are
 looked at when somebody asks. A snapshot of them is JSON, so that the processes of a server can put theirs
-together: all values of a kind add up, whichever process they are of.
+together: values add up, whichever process they are of, but for those of which the highest says more than the sum.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Metric:
         read: returns the value now.
         label: the name of the label, when the value is by label.
         unit: what a histogram's numbers are to be multiplied with, to be in the unit of the name.
+        is_highest: of several processes the highest number is told, instead of the sum.
     """
 
     kind: Literal["counter", "gauge", "histogram"]
@@ -53,6 +54,7 @@ class Metric:
     read: Callable[[Sources], Value]
     label: str = ""
     unit: float = 1
+    is_highest: bool = False
 
 
 METRICS = (
@@ -78,8 +80,9 @@ METRICS = (
     Metric(
         "gauge",
         "mux_probe_round_trip_seconds",
-        "How long Redis took for the last answer to a probe, summed over processes.",
+        "How long Redis took for the last answer to a probe; of several processes the longest.",
         lambda of: of.broker.round_trip_seconds,
+        is_highest=True,
     ),
     Metric("counter", "mux_delivered", "Messages handed to sockets of clients.", lambda of: of.hub.router.delivered),
     Metric("counter", "mux_published", "Messages that Redis has taken from us.", lambda of: of.broker.published),
@@ -128,6 +131,9 @@ METRICS = (
 )
 
 
+_HIGHEST = frozenset(metric.name for metric in METRICS if metric.is_highest)
+
+
 def take_snapshot(sources: Sources) -> Snapshot:
     """Return what every metric is now."""
     return {metric.name: metric.read(sources) for metric in METRICS}
@@ -139,14 +145,16 @@ def without_gauges(snapshot: Snapshot) -> Snapshot:
 
 
 def add(one: Snapshot, other: Snapshot) -> Snapshot:
-    """Return the sum of two snapshots; what only one has is taken from there."""
+    """Return two snapshots put together; what only one has is taken from there."""
     return {
-        name: _add(one[name], other[name]) if name in one and name in other else (one | other)[name]
+        name: _add(one[name], other[name], is_highest=name in _HIGHEST)
+        if name in one and name in other
+        else (one | other)[name]
         for name in one | other
     }
 
 
-def _add(one: Value, other: Value) -> Value:
+def _add(one: Value, other: Value, *, is_highest: bool) -> Value:
     if isinstance(one, Mapping):
         assert isinstance(other, Mapping), "a metric has one kind of value"
         return {label: one.get(label, 0) + other.get(label, 0) for label in one | other}
@@ -154,7 +162,7 @@ def _add(one: Value, other: Value) -> Value:
         assert isinstance(other, list), "a metric has one kind of value"
         return [a + b for a, b in zip(one, other, strict=True)]
     assert isinstance(other, int | float), "a metric has one kind of value"
-    return one + other
+    return max(one, other) if is_highest else one + other
 
 
 def _histogram(histogram: Histogram) -> list[int]:

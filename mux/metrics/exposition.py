@@ -1,9 +1,14 @@
-"""Snapshots in the formats of Prometheus."""
+"""Snapshots in the formats of Prometheus.
+
+To write one takes milliseconds, and whoever has the token may ask a thousand times in one read.
+So what was written is remembered for a moment.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
+from time import monotonic
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -32,12 +37,45 @@ class _Of(Collector):
             yield _family(metric, self._snapshot[metric.name])
 
 
+REMEMBERED_SECONDS = 0.1
+"""How long what was written is given again."""
+
+
+class Exposition:
+    """The numbers as Prometheus reads them.
+
+    Args:
+        snapshot: returns every metric.
+        clock: returns seconds, and does not go back.
+    """
+
+    def __init__(self, snapshot: Callable[[], Snapshot], clock: Callable[[], float] = monotonic) -> None:
+        self._snapshot = snapshot
+        self._clock = clock
+        self._written: dict[str, bytes] = {}
+        self._good_until = float("-inf")
+
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        """Return the numbers, a tenth of a second old at most, and their content type.
+
+        Args:
+            accept: the Accept header of the request; text or OpenMetrics.
+        """
+        if self._clock() >= self._good_until:
+            self._written.clear()
+            self._good_until = self._clock() + REMEMBERED_SECONDS
+        _, content_type = choose_encoder(accept)
+        if content_type not in self._written:
+            self._written[content_type], _ = expose(self._snapshot(), accept)
+        return self._written[content_type], content_type
+
+
 def expose(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     """Return a snapshot as Prometheus reads it, and the content type of that.
 
     Args:
         snapshot: has every metric.
-        accept: the Accept header of who asks; text or OpenMetrics.
+        accept: the Accept header of the request; text or OpenMetrics.
     """
     registry = CollectorRegistry()
     registry.register(_Of(snapshot))

@@ -36,6 +36,8 @@ def test_who_is_heard_is_known(census: Census) -> None:
     census.heard(OTHER, 101.0)
     census.heard(OTHER, 102.0)
     census.heard(ME, 102.0)
+    census.heard_again(OTHER.id, 102.0)
+    census.heard_again("c" * 32, 102.0)
     census.welcome(ME, 102.0)
     assert known(census) == [OTHER]
     assert [member.heard for member in census.members] == [102.0]
@@ -44,8 +46,8 @@ def test_who_is_heard_is_known(census: Census) -> None:
 def test_who_says_goodbye_is_forgotten_at_once(census: Census) -> None:
     """And is not missing from then on; a stranger may say it as well."""
     census.heard(OTHER, 101.0)
-    census.left(OTHER)
-    census.left(OTHER)
+    census.left(OTHER.id)
+    census.left(OTHER.id)
     assert not len(census)
 
 
@@ -93,6 +95,6 @@ def test_a_crowd_of_forged_processes_is_bounded(census: Census) -> None:
     for number in range(MAX_PROCESSES + 10):
         census.heard(Process(f"{number:032x}", "box", number), 101.0)
     assert len(census) == MAX_PROCESSES
-    census.left(Process(f"{0:032x}", "box", 0))
+    census.left(f"{0:032x}")
     census.heard(OTHER, 102.0)
     assert OTHER in known(census)

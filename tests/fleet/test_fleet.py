@@ -16,13 +16,27 @@ import redis
 from mux.errors import ServerLeaving, TooManyInquiries
 from mux.fleet import census as census_module
 from mux.fleet import fleet as fleet_module
-from mux.fleet.fleet import MAX_ANSWERS_PER_SECOND, MAX_INQUIRIES
-from mux.fleet.messages import Answer, Ask, Beat, Process, Question, Stats, Top, encode
-from mux.fleet.respondent import Reply
+from mux.fleet import listing as listing_module
+from mux.fleet.fleet import BYTES_PER_SECOND, MAX_ANSWERS_PER_SECOND, MAX_INQUIRIES, MESSAGES_PER_TURN, Fleet
+from mux.fleet.messages import MAX_ANSWER_BYTES, Process, Question, Stats, Top, beat_body, question_body, write
+from mux.fleet.respondent import MAX_ROUND_BYTES, Reply
+from mux.wire.publication import Publication
 from tests.hub.fakes import FakeClient
 from tests.servers import PATIENCE_SECONDS, ServerProcess, Serving, mux_serve, receive, serving, until
 
-STRANGER = Process("f" * 32, "elsewhere", 9)
+STRANGER = "f" * 32
+ROUND = "0" * 16
+
+
+def ask(question: Question, round_: str = ROUND) -> bytes:
+    """Return a stranger's question."""
+    return write("ask", STRANGER, question_body(question), round_=round_)
+
+
+def beat(number: int) -> bytes:
+    """Return the first beat of a process that is not there."""
+    forged = Process(f"{number:032x}", "forged", number)
+    return write("beat", forged.id, beat_body(forged, is_new=True))
 
 
 async def get(port: int, path: str) -> dict[str, Any]:
@@ -68,6 +82,8 @@ def fill(feed: Serving, prefix: str, channels: dict[str, int]) -> None:
     for name, subscribers in channels.items():
         for client in clients[:subscribers]:
             feed.mux.hub.router.join(client, f"{prefix}{name}".encode())
+    for client in clients:
+        feed.mux.hub._heartbeat.add(client)
 
 
 async def test_any_process_tells_the_channels_of_all(three: list[Serving], prefix: str) -> None:
@@ -77,38 +93,23 @@ async def test_any_process_tells_the_channels_of_all(three: list[Serving], prefi
     for feed in three:
         found = await answer(feed.port, "/channels", processes=3)
         assert rows(found) == [("lobby", 5), ("a", 1), ("b", 1), ("c", 1)]
-        assert found["after"] is None
+        assert found["complete"] is True
     assert rows(await answer(three[2].port, "/channels?prefix=lo", processes=3)) == [("lobby", 5)]
 
 
-async def test_pages_cover_all_processes_once(three: list[Serving], prefix: str) -> None:
-    """Every channel is on one page, in order, whichever process has it and whichever is asked."""
-    for number, feed in enumerate(three):
-        fill(feed, prefix, {f"own{number}/{index}": 1 + index % 3 for index in range(20)} | {"shared": 2})
-    seen: list[tuple[str, int]] = []
-    after = ""
-    for number in range(20):
-        found = await answer(three[number % 3].port, f"/channels?limit=7&after={after}", processes=3)
-        seen += rows(found)
-        if found["after"] is None:
-            break
-        after = found["after"]
-    assert seen == sorted(seen, key=lambda row: (-row[1], row[0]))
-    assert len(set(seen)) == len(seen) == 61
-    assert seen[0] == ("shared", 6)
-
-
-async def test_a_channel_that_is_nowhere_among_the_first_but_in_one_process_is_summed_exactly(
+async def test_an_answer_says_when_it_is_not_complete(
     three: list[Serving], prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Processes name two channels each; who has not named one that another did is asked for it."""
-    monkeypatch.setattr(fleet_module, "SHALLOW_NAMES", 2)
+    """When there are more than were asked for, or when a process had more than it named."""
     fill(three[0], prefix, {"spread": 3, "x": 4, "y": 1})
-    for feed in three[1:]:
-        fill(feed, prefix, {f"own/{feed.port}": 5, f"more/{feed.port}": 4, "spread": 3})
-    top = Top("", "subscribers", 2)
-    found = await three[0].mux._fleet._search.find(top)
-    assert (found.rows[0][:2], found.is_all, len(found.present)) == (("spread", 9), False, 3)
+    fill(three[1], prefix, {"spread": 3, "own": 5, "more": 4})
+    found = await answer(three[2].port, "/channels?limit=5", processes=3)
+    assert (rows(found)[0], found["complete"]) == (("spread", 6), True)
+    found = await answer(three[2].port, "/channels?limit=4", processes=3)
+    assert (len(found["channels"]), found["complete"]) == (4, False)
+    monkeypatch.setattr(listing_module, "FEW_NAMES", 2)
+    found = await answer(three[2].port, "/channels?limit=1", processes=3)
+    assert (rows(found), found["complete"]) == ([("own", 5)], False)
 
 
 async def test_rates_are_the_highest_of_any_process(three: list[Serving], prefix: str, publisher: redis.Redis) -> None:
@@ -185,6 +186,84 @@ async def test_small_messages_do_not_silence_the_fleet(redis_url: str, prefix: s
         assert found["total"]["processes"] == 2
 
 
+def heard(fleet: Fleet, *payloads: bytes) -> list[Publication]:
+    """Have a fleet hear what was published in one batch."""
+    publications: list[Publication] = [(payload, False) for payload in payloads]
+    fleet._heard(publications)
+    return publications
+
+
+@pytest.fixture
+async def fleet(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fleet]:
+    """Return a fleet of one process, whose budgets are for an hour."""
+    monkeypatch.setattr(fleet_module, "TICK_SECONDS", 3600.0)
+    async with serving(redis_url=redis_url, prefix=prefix, ops=True) as feed:
+        yield feed.mux._fleet
+
+
+async def test_two_hundred_questions_a_second_are_answered(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no more: the others are dropped before they are decoded."""
+    said: list[bytes] = []
+    monkeypatch.setattr(fleet._broker, "send_aside", lambda channel, payload: said.append(payload))
+    heard(fleet, *[ask(Stats())] * (2 * MAX_ANSWERS_PER_SECOND))
+    assert len(fleet._inbox) == MAX_ANSWERS_PER_SECOND
+    await until(lambda: not fleet._inbox)
+    assert len(said) == MAX_ANSWERS_PER_SECOND
+    heard(fleet, ask(Stats()))
+    assert fleet._reading is None
+    fleet._tick()
+    heard(fleet, ask(Stats()))
+    await until(lambda: len(said) > MAX_ANSWERS_PER_SECOND)
+
+
+async def test_what_is_given_in_answers_has_a_budget_of_bytes(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every process hears every answer, and Redis closes all of them when too much waits for them."""
+    said: list[bytes] = []
+    monkeypatch.setattr(fleet._broker, "send_aside", lambda channel, payload: said.append(payload))
+    monkeypatch.setattr(fleet._respondent, "respond", lambda question, reply: reply(b"x" * MAX_ANSWER_BYTES))
+    heard(fleet, *[ask(Top("", "rate", 1))] * MAX_ANSWERS_PER_SECOND)
+    await until(lambda: not fleet._inbox)
+    assert len(said) == MAX_ROUND_BYTES // MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize(
+    ("payload", "kept"),
+    [
+        (write("bye", STRANGER, b" " * 512 * 1024), 0),
+        (write("beat", STRANGER, b'"' + b"x" * 512 * 1024 + b'"'), 0),
+        (ask(Stats()) + b" " * 37_000, 0),
+        (write("answer", STRANGER, b"{}" * 30_000, to="{me}", round_=ROUND), 0),
+        (write("answer", STRANGER, b"{}" * 30_000, to="*", round_=ROUND), 0),
+        (b"mux/1 * " + b"x" * 100, 0),
+        (beat(7), BYTES_PER_SECOND["beat"] // len(beat(7))),
+        (write("bye", STRANGER), BYTES_PER_SECOND["bye"] // len(write("bye", STRANGER))),
+        (write("beat", STRANGER, b"[" * 1900), BYTES_PER_SECOND["beat"] // len(write("beat", STRANGER, b"[" * 1900))),
+    ],
+    ids=["long bye", "long beat", "long ask", "unasked answer", "answer to all", "garbage", "beats", "byes", "deep"],
+)
+async def test_a_flood_of_one_kind_is_bounded_before_it_is_decoded(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, payload: bytes, kept: int
+) -> None:
+    """By its head, its length and a budget; what is left is read a bounded number of messages in each turn."""
+    turns: list[int] = []
+    read = fleet._read
+
+    def counted() -> None:
+        before = len(fleet._inbox)
+        read()
+        turns.append(before - len(fleet._inbox))
+
+    monkeypatch.setattr(fleet, "_read", counted)
+    payload = payload.replace(b"{me}", fleet._myself.id.encode())
+    for _ in range(3):
+        heard(fleet, *[payload] * 2000)
+    assert len(fleet._inbox) == kept
+    await until(lambda: not fleet._inbox)
+    assert sum(turns) == kept
+    assert max(turns, default=0) <= MESSAGES_PER_TURN
+    assert (await fleet.stats())["total"]["processes"] == 1  # type: ignore[index]
+
+
 async def test_hostile_publishes_do_no_harm(three: list[Serving], prefix: str, publisher: redis.Redis) -> None:
     """Garbage, forged processes, answers nobody asked for, floods of questions: the next answer is right."""
     channel = f"{prefix}$fleet"
@@ -194,15 +273,15 @@ async def test_hostile_publishes_do_no_harm(three: list[Serving], prefix: str, p
             pipe.publish(channel, payload)
             pipe.publish(channel + "\0", payload)
         for number in range(2 * MAX_ANSWERS_PER_SECOND):
-            pipe.publish(channel, encode(Ask(STRANGER, number, Stats())))
-            pipe.publish(channel, encode(Ask(STRANGER, number, Top(f"{number % 9}", "rate", 4096))))
+            pipe.publish(channel, ask(Stats()))
+            pipe.publish(channel, ask(Top(f"{number % 9}", "rate", 1000)))
         for feed in three:
-            me = feed.mux._fleet._myself
+            me = feed.mux._fleet._myself.id
             for number in range(5):
-                pipe.publish(channel, encode(Answer(STRANGER, number, {"channels": "x"}), me.id))
-                pipe.publish(channel, encode(Answer(me, number, {}), me.id))
+                pipe.publish(channel, write("answer", STRANGER, b'{"channels":"x"}', to=me, round_=f"{number:016x}"))
+                pipe.publish(channel, write("answer", me, b"{}", to=me, round_=f"{number:016x}"))
         for number in range(2000):
-            pipe.publish(channel, encode(Beat(Process(f"{number:032x}", "forged", number), is_new=True)))
+            pipe.publish(channel, beat(number))
         pipe.execute()
     await until(lambda: all(len(feed.mux._fleet._census) > 900 for feed in three))
     found = await get(three[0].port, "/stats")
@@ -216,7 +295,7 @@ async def test_equal_questions_share_an_inquiry_and_too_many_are_refused(three: 
     fleet = three[0].mux._fleet
     same = await asyncio.gather(*(fleet.stats() for _ in range(100)))
     assert all(found is same[0] for found in same)
-    different = [fleet.channels(prefix=str(number), sort="rate", limit=1, after=None) for number in range(30)]
+    different = [fleet.channels(prefix=str(number), sort="rate", limit=1) for number in range(30)]
     found = await asyncio.gather(*different, return_exceptions=True)
     refused = [one for one in found if isinstance(one, TooManyInquiries)]
     assert len(refused) == 30 - MAX_INQUIRIES
@@ -227,7 +306,7 @@ async def test_a_process_that_ends_finishes_what_it_was_asked(redis_url: str, pr
     """Whoever asked has an answer, nothing is left running, and closing twice is once."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed:
         fleet = feed.mux._fleet
-        asked = asyncio.ensure_future(fleet.channels(prefix="", sort="rate", limit=1, after=None))
+        asked = asyncio.ensure_future(fleet.channels(prefix="", sort="rate", limit=1))
         await until(lambda: fleet._inquiries)
         await fleet.aclose()
         assert not fleet._inquiries
@@ -241,9 +320,7 @@ async def test_who_asks_and_goes_away_takes_nothing_from_others(redis_url: str, 
     """They wait for the same."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed:
         fleet = feed.mux._fleet
-        gone, stays = (
-            asyncio.ensure_future(fleet.channels(prefix="", sort="rate", limit=1, after=None)) for _ in range(2)
-        )
+        gone, stays = (asyncio.ensure_future(fleet.channels(prefix="", sort="rate", limit=1)) for _ in range(2))
         await until(lambda: fleet._inquiries)
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -251,14 +328,16 @@ async def test_who_asks_and_goes_away_takes_nothing_from_others(redis_url: str, 
         assert (await stays)["channels"] == []
 
 
-async def test_two_hundred_thousand_channels_are_answered_in_bounds(three: list[Serving], prefix: str) -> None:
-    """A page is a page; the busiest are right; the loop goes on between slices."""
-    fill(three[0], prefix, {f"room/{number}": 1 for number in range(200_000)} | {"first": 3, "second": 2})
-    fill(three[1], prefix, {"second": 2, "room/77777": 1})
+async def test_fifty_thousand_channels_are_answered_in_bounds(three: list[Serving], prefix: str) -> None:
+    """An answer is cut and says so; the busiest are right; the loop goes on between slices."""
+    for part in range(50):
+        fill(three[0], prefix, {f"room/{number}": 1 for number in range(1000 * part, 1000 * part + 1000)})
+    fill(three[0], prefix, {"first": 3, "second": 2})
+    fill(three[1], prefix, {"second": 2, "room/777": 1})
     found = await answer(three[2].port, "/channels?limit=1000", processes=3)
-    assert rows(found)[:4] == [("second", 4), ("first", 3), ("room/77777", 2), ("room/0", 1)]
+    assert rows(found)[:3] == [("second", 4), ("first", 3), ("room/0", 1)]
     assert len(found["channels"]) == 1000
-    assert found["after"] is not None
+    assert found["complete"] is False
 
 
 @pytest.fixture
@@ -316,24 +395,17 @@ async def test_four_processes(
         await answer(here.port, "/stats", processes=4)
 
 
-async def test_who_answers_the_first_question_and_not_the_second_is_missing(
-    three: list[Serving], prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its part of the numbers is not known; a forged report is no report."""
-    monkeypatch.setattr(fleet_module, "SHALLOW_NAMES", 2)
-    fill(three[0], prefix, {"spread": 3, "x": 4, "y": 1})
-    fill(three[1], prefix, {"own": 5, "more": 4, "spread": 3})
-    respond = three[1].mux._fleet._respondent.respond
+async def test_a_forged_answer_is_no_answer(three: list[Serving], prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process it was given for is missing, and /channels and /stats are answered with 200 all the same."""
+    fill(three[0], prefix, {"a": 1})
+    forged = b'{"version":7,"channels":[["a",9007199254740992,1]],"complete":1}'
 
-    def evade(question: Question, reply: Reply) -> None:
-        if isinstance(question, Top):
-            respond(question, reply)
-        else:
-            reply({"version": 7})
+    def forge(question: Question, reply: Reply) -> None:
+        reply(forged)
 
-    monkeypatch.setattr(three[1].mux._fleet._respondent, "respond", evade)
-    found = await get(three[0].port, "/channels?limit=1")
+    monkeypatch.setattr(three[1].mux._fleet._respondent, "respond", forge)
     silent = three[1].mux._fleet._myself.id
-    assert [one["id"] for one in found["missing"]] == [silent]
+    found = await get(three[0].port, "/channels?limit=1")
+    assert ([one["id"] for one in found["missing"]], rows(found), found["complete"]) == ([silent], [("a", 1)], False)
     stats = await get(three[0].port, "/stats")
     assert [one["id"] for one in stats["missing"]] == [silent]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tracemalloc
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +17,8 @@ def batch(*channels: bytes) -> list[Push]:
 
 
 def heard(channel: bytes) -> bool:
-    """Channels have subscribers but for those that say so."""
-    return not channel.startswith(b"feed:unheard")
+    """Channels have subscribers but for those that say so; no name of a channel ends with NUL."""
+    return not channel.startswith(b"feed:unheard") and not channel.endswith(b"\0")
 
 
 def test_messages_per_second() -> None:
@@ -24,8 +27,6 @@ def test_messages_per_second() -> None:
     tally.extend(10.0)
     tally.count(batch(b"feed:a", b"feed:a", b"feed:b", b"feed:a\0"))
     assert tally.rates(12.0) == {b"feed:a": 1.5, b"feed:b": 0.5}
-    assert tally.rate(b"feed:a", 12.0) == 1.5
-    assert tally.rate(b"feed:c", 12.0) == 0
 
 
 def test_rates_are_told_after_a_moment() -> None:
@@ -45,9 +46,9 @@ def test_windows_follow_each_other() -> None:
     tally.count(batch(b"feed:a"))
     tally.tick(10.0 + WINDOW_SECONDS / 2)
     tally.tick(10.0 + WINDOW_SECONDS)
-    assert tally.rate(b"feed:a", 10.0 + 2 * WINDOW_SECONDS) == 1 / (2 * WINDOW_SECONDS)
+    assert tally.rates(10.0 + 2 * WINDOW_SECONDS) == {b"feed:a": 1 / (2 * WINDOW_SECONDS)}
     tally.tick(10.0 + 2 * WINDOW_SECONDS)
-    assert tally.rate(b"feed:a", 10.0 + 2 * WINDOW_SECONDS) == 0
+    assert tally.rates(10.0 + 2 * WINDOW_SECONDS) == {}
 
 
 def test_counting_ends_when_nobody_has_asked_for_ten_seconds() -> None:
@@ -64,14 +65,21 @@ def test_counting_ends_when_nobody_has_asked_for_ten_seconds() -> None:
     assert tally.ready_in(50.0) == pytest.approx(SHORTEST_SECONDS)
 
 
-def test_a_flood_of_unheard_names_keeps_nothing() -> None:
-    """Random names are thrown out; the channel that is heard keeps its number."""
+def test_names_that_nobody_here_listens_to_are_not_kept() -> None:
+    """However many they are and however long, binary or not: names of 500 KB filled 1.2 GB while somebody looked."""
     tally = Tally(heard)
     tally.extend(0.0)
-    for number in range(10):
-        tally.count(batch(b"feed:a", *(b"feed:unheard/%d/%d" % (number, other) for other in range(5000))))
-        assert len(tally) <= MAX_CHANNELS
-    assert tally.rate(b"feed:a", 1.0) == 10
+    tracemalloc.start()
+    try:
+        for number in range(10):
+            long_names = [b"feed:unheard/%d/" % other + b"x" * 50_000 + b"\0" * (other % 2) for other in range(20)]
+            tally.count(batch(b"feed:a", *long_names, *(b"feed:unheard/%d" % other for other in range(number, 5000))))
+        del long_names
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(tally), tally.rates(1.0)) == (1, {b"feed:a": 10})
+    assert kept < 20_000
 
 
 def test_a_flood_of_heard_names_keeps_the_busiest() -> None:
@@ -80,14 +88,16 @@ def test_a_flood_of_heard_names_keeps_the_busiest() -> None:
     tally.extend(0.0)
     tally.count(batch(*[b"feed:busy"] * 5, *(b"feed:%d" % number for number in range(2 * MAX_CHANNELS))))
     assert len(tally) == MAX_CHANNELS // 2
-    assert tally.rate(b"feed:busy", 1.0) == 5
+    assert tally.rates(1.0)[b"feed:busy"] == 5
 
 
 @given(st.lists(st.sampled_from([b"feed:a", b"feed:b", b"feed:b\0", b"feed:unheard"]), max_size=50))
-def test_a_single_rate_is_that_of_all_rates(channels: list[bytes]) -> None:
-    """Both ways to ask give the same."""
+def test_every_message_that_is_heard_is_counted_once(channels: list[bytes]) -> None:
+    """Over both windows, against a naive count."""
     tally = Tally(heard)
     tally.extend(0.0)
     tally.count(batch(*channels))
-    rates = tally.rates(2.0)
-    assert all(tally.rate(name, 2.0) == rates.get(name, 0) for name in (b"feed:a", b"feed:b", b"feed:unheard"))
+    tally.tick(WINDOW_SECONDS)
+    tally.count(batch(*channels))
+    naive = Counter(name.rstrip(b"\0") for name in channels if name != b"feed:unheard")
+    assert tally.rates(5.0) == {name: 2 * number / 5.0 for name, number in naive.items()}

@@ -281,18 +281,3 @@ def test_an_ear_hears_whatever_the_size_and_counts_nowhere() -> None:
     assert client.written == [b"hi\n"]
     assert (router.received, router.unheard, router.oversized, router.delivered) == (2, 0, 1, 1)
     assert len(router) == 1
-
-
-def test_channels_are_iterated_from_either_end_without_ears(router: Router) -> None:
-    """Each with who listens; changes end the iteration."""
-    router.listen(b"$ear", lambda publications: None)
-    alice = listener(router, b"a", b"b", b"c")
-    assert list(router.newest_channels(1)) == [(b"b", alice.subscriber), (b"a", alice.subscriber)]
-    assert [channel for channel, _ in router.oldest_channels(1)] == [b"b", b"c"]
-    assert b"a" in router
-    assert b"d" not in router
-    channels = router.newest_channels()
-    next(channels)
-    router.join(alice.subscriber, b"d")
-    with pytest.raises(RuntimeError):
-        next(channels)

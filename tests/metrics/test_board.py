@@ -27,6 +27,17 @@ def test_the_total_is_the_sum_of_all_rows() -> None:
     )
 
 
+def test_of_round_trips_the_longest_is_told() -> None:
+    """Their sum over processes says nothing: four of 10 ms are no 40 ms."""
+    board = Board(3)
+    for row, seconds in enumerate((0.01, 0.03, 0.02)):
+        Place(board, row).write(numbers(probe_round_trip_seconds=seconds, subscribed=1))
+    total = board.total()
+    assert (total["mux_probe_round_trip_seconds"], total["mux_subscribed"]) == (0.03, 3)
+    board.bury(1)
+    assert board.total()["mux_probe_round_trip_seconds"] == 0.02
+
+
 def test_the_last_write_counts() -> None:
     """A row is replaced, however often."""
     board = Board(1)

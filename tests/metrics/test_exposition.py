@@ -3,7 +3,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from mux.metrics.catalogue import METRICS, Snapshot
-from mux.metrics.exposition import expose
+from mux.metrics.exposition import REMEMBERED_SECONDS, Exposition, expose
 
 SNAPSHOT: Snapshot = {
     metric.name: [3, 2, 1, 700] if metric.kind == "histogram" else {"b": 2, "a": 1} if metric.label else 7
@@ -51,3 +51,22 @@ def test_openmetrics_is_given_to_who_asks_for_it() -> None:
     body, content_type = expose(SNAPSHOT, "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+
+
+def test_what_was_written_is_remembered_for_a_moment() -> None:
+    """256 KiB of pipelined requests held the loop for five seconds; each format is written once in that time."""
+    times, snapshots = [100.0], []
+
+    def snapshot() -> Snapshot:
+        snapshots.append(1)
+        return SNAPSHOT | {"mux_connections": len(snapshots)}
+
+    exposition = Exposition(snapshot, lambda: times[0])
+    openmetrics = "application/openmetrics-text; version=1.0.0"
+    for accept in ("", openmetrics, "nonsense") * 50:
+        body, content_type = exposition.expose(accept)
+        assert content_type.startswith(accept[:28] if accept == openmetrics else "text/plain")
+    assert len(snapshots) == 2
+    times[0] += REMEMBERED_SECONDS
+    body, _ = exposition.expose("")
+    assert b"mux_connections 3.0" in body
