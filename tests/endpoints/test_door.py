@@ -15,6 +15,7 @@ from sanic.response import HTTPResponse, text
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from mux.hub.slot import members
 from mux.server import listening_socket
 from tests.endpoints.test_event_stream_clients import documented_block
 from tests.endpoints.test_feed import UPGRADE, http
@@ -265,8 +266,9 @@ async def test_a_guard_sees_the_very_name_that_is_used(guarded: Serving, name: s
 async def test_a_name_that_passes_a_guard_is_another_channel(guarded: Serving, name: str) -> None:
     """Decoded once and never again: nothing of a guarded channel is heard there."""
     async with guarded.connect(name) as spy:
-        (channel,) = guarded.mux.hub.router.newest_channels()
-        assert not channel[0].partition(b":")[2].startswith(b"user:")
+        (client,) = guarded.mux.hub.open_connections()
+        (channel,) = members(client.channels)
+        assert not channel.partition(b":")[2].startswith(b"user:")
         await guarded.mux.publish("user:2", "private")
         await spy.send("end")
         assert await receive(spy, 1) == ["end"]
