@@ -211,22 +211,6 @@ async def test_user_of_the_readme_gets_in(every_redis: str) -> None:
         control.execute_command("ACL", "DELUSER", "mux")
 
 
-async def test_user_without_the_channels_is_told_which(redis_url: str) -> None:
-    """PSUBSCRIBE's error has no place in the order of replies; it is found all the same."""
-    with redis.Redis.from_url(redis_url) as control:
-        control.execute_command("ACL", "SETUSER", "deaf", "on", ">pw", "resetchannels", "+@all")
-    with pytest.raises(BrokerRefused, match=r"&feed:\*"):
-        await probe(parse_location(_with_user(redis_url, "deaf")), b"feed:*", b"feed:" + PROBE)
-
-
-async def test_user_who_may_not_publish_is_told(redis_url: str) -> None:
-    """Who cannot publish cannot be heard, and that is found at the start."""
-    with redis.Redis.from_url(redis_url) as control:
-        control.execute_command("ACL", "SETUSER", "dumb", "on", ">pw", "&feed:*", "+@all", "-publish")
-    with pytest.raises(BrokerRefused, match=r"\+publish"):
-        await probe(parse_location(_with_user(redis_url, "dumb")), b"feed:*", b"feed:" + PROBE)
-
-
 async def test_wrong_password_is_told(redis_url: str) -> None:
     """The sentence names the URL, not the password."""
     with pytest.raises(BrokerRefused, match="refused the credentials") as refused:
