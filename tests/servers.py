@@ -9,8 +9,10 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from mux import Mux
 from mux.server import listening_socket
+from tests.warm import WARM, become_mux
 
 PATIENCE_SECONDS = 30.0
 """How long a test waits for what must happen; only a failing test waits so long."""
@@ -115,16 +118,21 @@ class ServerProcess:
 
 
 def run_mux(*arguments: str, env: dict[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "mux", *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        env={**os.environ, **(env or {})},
-        check=False,
-    )
+    """Run a command to its end; its process is forked from one that has imported mux already, which takes a second."""
+    with tempfile.TemporaryDirectory(prefix="mux-run-") as name:
+        streams = [Path(name, stream) for stream in ("stdin", "stdout", "stderr")]
+        for stream in streams:
+            stream.write_text(stdin if stream.name == "stdin" else "")
+        process = WARM.Process(target=become_mux, args=(arguments, env or {}, streams))
+        process.start()
+        process.join(PATIENCE_SECONDS)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        said = [stream.read_text() for stream in streams[1:]]
+    assert process.exitcode is not None
+    assert process.exitcode != -signal.SIGKILL, f"it did not end: {said}"
+    return subprocess.CompletedProcess(arguments, process.exitcode, *said)
 
 
 @contextmanager
