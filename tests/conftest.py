@@ -10,12 +10,30 @@ from pathlib import Path
 
 import pytest
 import redis
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from mux.broker.embedded import embedded_server, find_server
 from mux.server import listening_socket
 from tests.servers import UVLOOP, Serving, serving
 
 _numbers = itertools.count()
+
+TOGETHER = ("tests/browser/", "tests/chaos/test_scenarios.py", "tests/test_floods.py")
+"""Tests that share a browser, a rig of servers, or a server: several processes would start several of them."""
+
+
+class _Scheduling(LoadScopeScheduling):
+    """Gives a process that has nothing to do the next test, or all of those that stay together, which come first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Tell `pytest -n` which process runs what."""
+    return _Scheduling(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -217,7 +217,10 @@ SHOP = """
 import sys
 from sanic import Sanic
 from sanic.worker.manager import WorkerManager
+import mux.drain
 from mux import Mux
+
+mux.drain.GOODBYE_SECONDS = 0.5
 
 wait = WorkerManager.wait_for_ack
 
