@@ -71,7 +71,7 @@ class Door:
         if origins:  # request.host reads the headers of proxies, which costs
             self._origins.check(origins[0], request.host)
 
-    def channel(self, request: Asking, name: str) -> bytes:
+    def channel(self, request: Asking, name: str | bytes) -> bytes:
         """Return the Redis channel that a request may use; name is percent-decoded already.
 
         Raises:

@@ -37,7 +37,7 @@ from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 from mux.settings import Settings
 from mux.wire.accept import names
-from mux.wire.channel import binary_variant
+from mux.wire.channel import binary_variant, channel_from_path
 from mux.wire.content import is_binary
 from mux.wire.cors import preflight
 from mux.wire.resp import Reply
@@ -117,7 +117,7 @@ class Feed:
         if accepted is None:
             return False
         try:
-            redis_channel = self._permit(request, unquote(channel))
+            redis_channel = self._permit(request, channel_from_path(channel))
             address = self._room(request)
         except ClientError:
             return False
@@ -126,7 +126,7 @@ class Feed:
             self._websockets.open(taken, accepted, partial(self._members.join, redis_channel, address))
         return True
 
-    def _permit(self, request: Asking, channel: str) -> bytes:
+    def _permit(self, request: Asking, channel: str | bytes) -> bytes:
         """Return the Redis channel that a request may join as far as it is not a matter of room."""
         redis_channel = self._door.channel(request, channel)
         if self.is_draining:

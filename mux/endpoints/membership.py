@@ -1,7 +1,8 @@
 """Coming and going: a client joins its channel, leaves it, and is gone; the others are told if they are to be.
 
 It is the same for every kind of client. An announcement is a message like any other: it goes to Redis and comes back
-in its place among the rest, to the client it is about as well.
+in its place among the rest, to the client it is about as well. What tells it from the same words of a client is the
+Redis channel it travels in, which no client can name.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from mux.broker.broker import Broker
 from mux.hub.admission import Admission
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
+from mux.wire.channel import marked
+from mux.wire.publication import JOINED, LEFT, Kind
 
 ANNOUNCEMENT_BYTES = 64
 """An announcement is no larger, and is delivered however small messages have to be."""
@@ -41,19 +44,19 @@ class Membership:
         self._hub.router.join(client, redis_channel)
         if self._is_announced:
             client.identity = uuid4()
-        self._tell((redis_channel,), client, "joined")
+        self._tell((redis_channel,), client, JOINED)
 
     def left(self, client: AnySubscriber, channels: Iterable[bytes]) -> None:
         """Tell that a client has left channels."""
-        self._tell(channels, client, "left")
+        self._tell(channels, client, LEFT)
 
     def lost(self, client: AnySubscriber) -> None:
         """Forget a client that is gone."""
         self._admission.left(client)
 
-    def _tell(self, channels: Iterable[bytes], client: AnySubscriber, what: str) -> None:
+    def _tell(self, channels: Iterable[bytes], client: AnySubscriber, kind: Kind) -> None:
         if client.identity is not None:
-            message = f"Client {client.identity} has {what}".encode()
+            message = f"Client {client.identity} has {'joined' if kind == JOINED else 'left'}".encode()
             for redis_channel in channels:
                 # Nobody sent it, so nobody is told when it is lost.
-                self._broker.send(redis_channel, message, ignore)
+                self._broker.send(marked(redis_channel, kind), message, ignore)

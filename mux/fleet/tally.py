@@ -17,7 +17,7 @@ from collections.abc import Callable
 from itertools import filterfalse
 from operator import itemgetter
 
-from mux.wire.channel import BINARY_MARK
+from mux.wire.channel import LAST_MARK
 from mux.wire.resp import Push
 
 LEASE_SECONDS = 10.0
@@ -52,12 +52,12 @@ class Tally:
         self._until = float("-inf")
 
     def count(self, messages: list[Push]) -> None:
-        """Count a batch; a message that is known to be binary counts for its channel."""
+        """Count a batch; a message of a kind that is known counts for its channel as well."""
         current, is_heard = self._current, self._is_heard
         names = list(map(_channel, messages))
         current.update(filter(is_heard, names))
         for name in filterfalse(is_heard, names):
-            if name[-1] == BINARY_MARK and is_heard(name[:-1]):
+            if name[-1] <= LAST_MARK and is_heard(name[:-1]):
                 current[name[:-1]] += 1
         if len(current) > MAX_CHANNELS:
             self._current = Counter(dict(sorted(current.items(), key=_number, reverse=True)[: MAX_CHANNELS // 2]))

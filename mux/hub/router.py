@@ -22,8 +22,8 @@ from typing import cast
 from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
 from mux.hub.subscriber import AnySubscriber
-from mux.wire.channel import BINARY_MARK
-from mux.wire.publication import Encoder, Publication
+from mux.wire.channel import LAST_MARK
+from mux.wire.publication import BINARY, GUESS, Encoder, Publication
 from mux.wire.resp import Push
 
 
@@ -109,21 +109,21 @@ class Router:
         try:
             for _, _, channel, payload in messages:
                 received += 1
-                binary = False
+                kind = GUESS
                 if channel not in table:
                     # Only a miss is looked at twice, so that what is plainly named costs nothing more.
-                    if channel[-1] != BINARY_MARK or (channel := channel[:-1]) not in table:
+                    if (mark := channel[-1]) > LAST_MARK or (channel := channel[:-1]) not in table:
                         unheard += 1
                         continue
-                    binary = True
+                    kind = BINARY + mark
                 if len(payload) > max_bytes and channel not in self._ears:
                     self.oversized += 1
                     continue
                 batch = batches.get(channel)
                 if batch is None:
-                    batches[channel] = [(payload, binary)]
+                    batches[channel] = [(payload, kind)]
                 else:
-                    batch.append((payload, binary))
+                    batch.append((payload, kind))
         except ValueError as error:  # costs nothing as long as nothing is raised
             raise BrokerGarbled(f"a message that cannot be: {error}") from error
         self.received += received

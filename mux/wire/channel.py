@@ -4,10 +4,12 @@ A channel `lobby` lives in the Redis channel `feed:lobby`, where `feed:` is the 
 fleets on one Redis apart. Anybody may PUBLISH there; what they send is text if it is valid UTF-8
 and binary if it is not.
 
-That guess is wrong for a binary message that happens to be valid UTF-8, so what is *known* to be
-binary goes to `feed:lobby` plus one NUL byte. Names are printable ASCII, so the marked name is never
-another channel's; the pattern `feed:*` matches both; and because both travel on one connection, the
-order between them is kept.
+That guess is wrong for a binary message that happens to be valid UTF-8, and it says nothing of who speaks.
+So what is *known* of a message is said by one byte after the name: NUL for binary, 0x01 for a client that
+has joined, 0x02 for one that has left. Names are printable ASCII, so a marked name is never another
+channel's, and no client can name it; the pattern `feed:*` matches all of them; and because they travel on
+one connection, the order between them is kept. A mark that is not known here is of a later version: such a
+message is nobody's.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 from urllib.parse import unquote_to_bytes
 
 from mux.errors import InvalidChannel, InvalidSetting
+from mux.wire.publication import BINARY, LEFT, Kind
 
 MAX_CHANNEL_BYTES = 255
 """Longest channel name (design.md, section 7; Centrifugo's default as well)."""
@@ -25,10 +28,9 @@ MAX_PREFIX_BYTES = 64
 RESERVED = b"$"
 """Names that start with this belong to mux itself."""
 
-BINARY_MARK = 0
-"""Last byte of the Redis channel of a message that is known to be binary."""
+LAST_MARK = LEFT - BINARY
+"""A kind is marked by how far it is from BINARY; a Redis channel whose last byte is greater than this is not marked."""
 
-_MARK = bytes((BINARY_MARK,))
 _ALLOWED = frozenset(range(0x21, 0x7F))
 _GLOB = b"*?[]^\\"
 
@@ -66,9 +68,14 @@ def channel_from_path(segment: str) -> bytes:
     return check_channel(unquote_to_bytes(segment.encode("utf-8", "surrogatepass")))
 
 
+def marked(redis_channel: bytes, kind: Kind) -> bytes:
+    """Return the Redis channel that carries the messages of redis_channel of a kind that is known."""
+    return b"%b%c" % (redis_channel, kind - BINARY)
+
+
 def binary_variant(redis_channel: bytes) -> bytes:
     """Return the Redis channel that carries the messages of redis_channel known to be binary."""
-    return redis_channel + _MARK
+    return marked(redis_channel, BINARY)
 
 
 class Namespace:

@@ -1,16 +1,31 @@
 """What travels from Redis to the encoders.
 
-A publication is a plain pair, because one is made per message on the hot path. A later position in a
-channel's history would be a third item.
+A publication is a plain pair, because one is made per message on the hot path, and kinds are plain numbers, of which
+the usual one is false. A later position in a channel's history would be a third item.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-Publication: TypeAlias = tuple[bytes, bool]
-"""(payload, known to be binary). Where the second is False, is_text() decides."""
+Kind: TypeAlias = int
+"""What is known of a message beside its payload: one of the four that follow."""
+
+GUESS: Final = 0
+"""Nothing is known: is_text() decides."""
+
+BINARY: Final = 1
+"""It was sent as binary."""
+
+JOINED: Final = 2
+"""It is mux' own: a client has joined the channel."""
+
+LEFT: Final = 3
+"""It is mux' own: a client has left the channel."""
+
+Publication: TypeAlias = tuple[bytes, Kind]
+"""(payload, kind). A payload that is not text is binary, whatever kind is said with it."""
 
 Encoder: TypeAlias = Callable[[Sequence[Publication]], bytes]
 """Turns the publications of one channel in one batch into the bytes one kind of client reads."""

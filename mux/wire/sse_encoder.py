@@ -10,8 +10,9 @@ What a client reads:
 
 1. Text is one event whose data is the text, but for one thing: the stream knows lines and not how they ended, so
    CRLF and CR arrive as LF.
-2. Binary is an event named `binary` whose data is base64. The name comes after the data, where the standard
-   allows it as well, so that every event starts with the same bytes, and a batch is one join.
+2. Binary is an event named `binary` whose data is base64, and an announcement one named `joined` or `left`, so that
+   a page that expects JSON in every message is not given a sentence. The name comes after the data, where the
+   standard allows it as well, so that every event starts with the same bytes, and a batch is one join.
 3. Whatever is said of the connection itself is a comment, or the time to wait before coming back. No empty line
    follows it, for some clients make an event without data of it then; a client acts on a line as soon as it is whole.
 
@@ -24,7 +25,7 @@ from binascii import b2a_base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from mux.wire.publication import Encoder, Publication, is_text
+from mux.wire.publication import BINARY, JOINED, LEFT, Encoder, Kind, Publication, is_text
 
 GROWTH = 8
 """How many times as long a payload of some length may get: a text of nothing but line ends has 7 bytes for each, and
@@ -35,13 +36,14 @@ _LF, _CR = 0x0A, 0x0D
 _FIRST = b"data: "  # with a space: a client takes one away, and one that belongs to the text stays
 _LAST = b"\n\n"
 _NEXT = _LAST + _FIRST
+_NAMES = {JOINED: b"\nevent: joined", LEFT: b"\nevent: left"}
 
 
 def encode(publications: Sequence[Publication]) -> bytes:
     """Return the events of a batch, in order, as one chunk; of an empty batch nothing, for an empty chunk is the last.
 
-    A publication known to be binary becomes a binary event, and so does one that is not valid UTF-8; everything
-    else becomes text.
+    A publication known to be binary becomes a binary event, and so does one that is not valid UTF-8; announcements
+    have events of their own; everything else becomes text.
     """
     contents = _contents(publications)
     if not contents:
@@ -119,14 +121,14 @@ def _contents(publications: Sequence[Publication]) -> list[bytes]:
     return [
         # One line of ASCII is done. A byte is looked for several times faster than a string of one byte.
         payload
-        if not binary and payload.isascii() and _LF not in payload and _CR not in payload
-        else _content(payload, binary)
-        for payload, binary in publications
+        if not kind and payload.isascii() and _LF not in payload and _CR not in payload
+        else _content(payload, kind)
+        for payload, kind in publications
     ]
 
 
-def _content(payload: bytes, binary: bool) -> bytes:
-    if binary or not is_text(payload):
+def _content(payload: bytes, kind: Kind) -> bytes:
+    if kind == BINARY or not is_text(payload):
         return b2a_base64(payload, newline=False) + b"\nevent: binary"
     lines = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return lines.replace(b"\n", b"\ndata: ")
+    return lines.replace(b"\n", b"\ndata: ") + _NAMES.get(kind, b"")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mux.wire.publication import Publication, is_text
+from mux.wire.publication import BINARY, Publication, is_text
 
 _FIN_TEXT = 0x81
 _FIN_BINARY = 0x82
@@ -32,13 +32,13 @@ def encode(publications: Sequence[Publication]) -> bytes:
     """Return the frames of a batch, in order, as one buffer.
 
     A publication known to be binary becomes a binary frame, and so does one that is not valid UTF-8;
-    everything else becomes a text frame.
+    everything else becomes a text frame, announcements too.
     """
     parts: list[bytes] = []
     append = parts.append
-    for payload, binary in publications:
+    for payload, kind in publications:
         size = len(payload)
-        if binary or not (payload.isascii() or is_text(payload)):
+        if (kind and kind == BINARY) or not (payload.isascii() or is_text(payload)):
             append(_BINARY_HEADERS[size] if size < 126 else _long_header(_FIN_BINARY, size))
         else:
             append(_TEXT_HEADERS[size] if size < 126 else _long_header(_FIN_TEXT, size))

@@ -354,6 +354,28 @@ async def test_announcements_are_quiet(redis_url: str, prefix: str, visitor: Vis
         async with site.connect():
             await expect(panel(page).locator(".row.news")).to_have_count(2)
         await expect(panel(page).locator(".row.news").last).to_contain_text("has left")
+        async with blind_proxy(site.port) as proxy:
+            visitor.expect("WebSocket connection to")
+            other = await visitor.open(proxy.port)
+            async with site.connect():
+                await expect(panel(other).locator(".row.news")).to_have_count(2)
+            await expect(panel(other).locator(".row.news").last).to_contain_text("has left")
+            await other.close()
+
+
+async def test_where_only_the_backend_publishes_there_is_no_field(
+    redis_url: str, prefix: str, visitor: Visitor
+) -> None:
+    """The page shows what comes, and offers nothing that would be refused."""
+    options: dict[str, Any] = {"page": True, "client_publish": False}
+    async with serving(redis_url=redis_url, prefix=prefix, **options) as site, visitor:
+        page = await visitor.open(site.port)
+        await expect(panel(page).get_by_role("textbox")).to_have_count(0)
+        await site.mux.publish("lobby", "from the backend")
+        await expect(bodies(page)).to_have_text(["from the backend"])
+        await panel(page).get_by_role("button", name="Code").click()
+        await expect(page.get_by_text("feed.send")).to_have_count(0)
+        await expect(page.get_by_role("button", name="Copy curl, to publish")).to_have_count(0)
 
 
 @asynccontextmanager

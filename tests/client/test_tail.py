@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.client.pseudo_terminal import PseudoTerminal, mux, terminal
-from tests.servers import Serving, until
+from tests.servers import Serving, serving, until
 
 
 @pytest.fixture
@@ -56,6 +56,17 @@ async def test_one_channel_over_sse_looks_as_over_websocket(feed: Serving, url: 
         assert await asyncio.to_thread(shown.ended) == 1
         assert re.search(r"mux: the server closed the connection: 1001", shown.text)
         assert b"\x1b[3" not in shown.said
+
+
+@pytest.mark.parametrize("options", [[], ["--sse"]], ids=["WebSocket", "--sse"])
+async def test_announcements_are_shown(redis_url: str, prefix: str, options: list[str]) -> None:
+    """Its own as well, by either way."""
+    async with serving(redis_url=redis_url, prefix=prefix, announce=True) as feed:
+        with terminal(*mux("tail", "lobby", "--url", f"http://127.0.0.1:{feed.port}", *options)) as shown:
+            await shows(shown, "has joined")
+            async with feed.connect():
+                pass
+            await shows(shown, "has left")
 
 
 async def test_the_end_of_one_channel_is_named(url: str) -> None:

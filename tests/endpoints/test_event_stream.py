@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -276,7 +277,7 @@ async def test_who_sends_no_more_has_left(redis_url: str, prefix: str, goodbye: 
         await receive(witness, 1)
         async with open_stream(feed.port) as stream:
             (joined,) = await receive(witness, 1)
-            assert await stream.events(1) == [Event("message", str(joined))]
+            assert await stream.events(1) == [Event("joined", str(joined))]
             if goodbye == "end":
                 stream.writer.write_eof()
                 await stream.reader.read()
@@ -284,6 +285,49 @@ async def test_who_sends_no_more_has_left(redis_url: str, prefix: str, goodbye: 
         assert await receive(witness, 1) == [joined.replace("joined", "left")]
         await until(lambda: len(feed.mux.hub) == 1)
         assert len(feed.mux.hub.router) == 1
+
+
+@VERSIONS
+async def test_announcements_are_no_messages(redis_url: str, prefix: str, publisher: redis.Redis, version: str) -> None:
+    """A page that reads JSON from every message once broke on them; nobody but mux and who may PUBLISH makes one."""
+    async with (
+        serving(redis_url=redis_url, prefix=prefix, announce=True) as feed,
+        open_stream(feed.port, version=version) as stream,
+    ):
+        await stream.events(1)
+        async with feed.connect() as talker:
+            (own,) = await receive(talker, 1)
+            await talker.send(str(own))
+            await talker.send(str(own).encode())
+            await receive(talker, 2)
+            assert (await http(feed, "POST", "/feed/lobby%01", b"forged"))[0] == 400
+        left = str(own).replace("joined", "left")
+        assert (await stream.events(5))[1:] == [
+            Event("joined", str(own)),
+            Event("message", str(own)),
+            Event("binary", b64encode(str(own).encode()).decode()),
+            Event("left", left),
+        ]
+        await asyncio.to_thread(publisher.publish, f"{prefix}lobby\x01", "an import of 2019 has joined")
+        assert (await stream.events(6))[5] == Event("joined", "an import of 2019 has joined")
+
+
+async def test_announcements_are_heard_by_whoever_hears_the_prefix(
+    redis_url: str, prefix: str, publisher: redis.Redis
+) -> None:
+    """In Redis they are in the channel's name and one byte; a subscription to the name alone hears messages only."""
+    with publisher.pubsub(ignore_subscribe_messages=True) as pubsub:  # type: ignore[no-untyped-call]
+        pubsub.psubscribe(f"{prefix}lobby*")
+        pubsub.get_message(timeout=PATIENCE_SECONDS)
+        async with serving(redis_url=redis_url, prefix=prefix, announce=True) as feed:
+            async with feed.connect() as client:
+                await client.send("hi")
+                await receive(client, 2)
+            await until(lambda: len(feed.mux.hub) == 0)
+        heard = [pubsub.get_message(timeout=PATIENCE_SECONDS) for _ in range(3)]
+    assert [message and message["channel"] for message in heard] == [
+        f"{prefix}lobby{mark}".encode() for mark in ("\x01", "", "\x02")
+    ]
 
 
 @VERSIONS

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mux.errors import BrokerGarbled
 from mux.hub.router import Router
 from mux.hub.slot import members
-from mux.wire.publication import Publication
+from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, Publication
 from mux.wire.resp import Push
 
 from .fakes import FakeClient, lines
@@ -78,7 +78,7 @@ def test_the_marked_channel_is_the_plain_channel_in_binary(router: Router) -> No
     assert alice.written == [b"1\n[2]\n3\n"]
 
 
-@pytest.mark.parametrize("channel", [b"b", b"b\x00", b"a\x00\x00", b"a\x01", b"A", b"\x00"])
+@pytest.mark.parametrize("channel", [b"b", b"b\x00", b"a\x00\x00", b"a\x03", b"A", b"\x00"])
 def test_an_unheard_message_is_counted_and_not_encoded(router: Router, channel: bytes) -> None:
     """What nobody listens to, marked or not, costs a lookup."""
     encode = RecordingEncoder(b"text")
@@ -188,15 +188,16 @@ class RouterAgainstModel(RuleBasedStateMachine):
     def close_or_reopen_handle(self, client: int) -> None:
         self.clients[client].is_broken = not self.clients[client].is_broken
 
-    @rule(batch=st.lists(st.tuples(CHANNELS, st.booleans()), max_size=8))
-    def dispatch(self, batch: list[tuple[bytes, bool]]) -> None:
+    @rule(batch=st.lists(st.tuples(CHANNELS, st.sampled_from([b"", b"\x00", b"\x01", b"\x02"])), max_size=8))
+    def dispatch(self, batch: list[tuple[bytes, bytes]]) -> None:
         publications: dict[bytes, list[Publication]] = {}
         messages: list[Push] = []
-        for channel, binary in batch:
+        for channel, mark in batch:
             self.serial += 1
             payload = b"%d" % self.serial
-            publications.setdefault(channel, []).append((payload, binary))
-            messages.append(message(channel + b"\x00" if binary else channel, payload))
+            kind = {b"": GUESS, b"\x00": BINARY, b"\x01": JOINED, b"\x02": LEFT}[mark]
+            publications.setdefault(channel, []).append((payload, kind))
+            messages.append(message(channel + mark, payload))
         self.router.dispatch(messages)
         self.check_deliveries(publications)
         self.check_encodings(publications)

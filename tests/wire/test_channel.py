@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux.errors import InvalidChannel, InvalidSetting
-from mux.wire.channel import Namespace, binary_variant, channel_from_path, check_channel
+from mux.wire.channel import LAST_MARK, Namespace, binary_variant, channel_from_path, check_channel, marked
+from mux.wire.publication import BINARY, JOINED, LEFT, Kind
 
 PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -99,12 +100,14 @@ def test_the_redis_channel_is_the_prefix_and_the_name() -> None:
     assert Namespace("feed:").redis_channel(b"lobby") == b"feed:lobby"
 
 
-def test_the_binary_variant_ends_in_a_byte_no_name_may_have() -> None:
-    """The marked name is never the name of another channel."""
-    marked = binary_variant(b"feed:lobby")
-    assert marked == b"feed:lobby\x00"
+@pytest.mark.parametrize(("kind", "mark"), [(BINARY, b"\x00"), (JOINED, b"\x01"), (LEFT, b"\x02")])
+def test_what_is_known_of_a_message_is_a_byte_that_no_name_may_have(kind: Kind, mark: bytes) -> None:
+    """The marked name is never the name of another channel, and no client can name it."""
+    name = b"feed:lobby" + mark
+    assert marked(b"feed:lobby", kind) == name
+    assert mark[0] <= LAST_MARK
     with pytest.raises(InvalidChannel):
-        check_channel(marked)
+        check_channel(name)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.wire.publication import Publication, is_text
+from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, Kind, Publication, is_text
 from mux.wire.sse_encoder import CHUNKED, GROWTH, PLAIN, chunk, come_back, comment, encode, encode_plain
 from tests.event_streams import Event, parse, unchunked
 
@@ -13,15 +13,17 @@ payloads = (
     | st.text(max_size=100).map(str.encode)
     | st.text(st.sampled_from(" \r\n:adtevnrx\ufeff\x00\x85\u2028"), max_size=30).map(str.encode)
 )
-batches = st.lists(st.tuples(payloads, st.booleans()), max_size=10)
+kinds = st.sampled_from([GUESS, BINARY, JOINED, LEFT])
+batches = st.lists(st.tuples(payloads, kinds), max_size=10)
 
 
 def expected(publication: Publication) -> Event:
     """Return what a client gets of a publication."""
-    payload, binary = publication
-    if binary or not is_text(payload):
+    payload, kind = publication
+    if kind == BINARY or not is_text(payload):
         return Event("binary", b64encode(payload).decode())
-    return Event("message", payload.decode().replace("\r\n", "\n").replace("\r", "\n"))
+    name = {JOINED: "joined", LEFT: "left"}.get(kind, "message")
+    return Event(name, payload.decode().replace("\r\n", "\n").replace("\r", "\n"))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,15 @@ def test_a_payload_is_one_event(payload: bytes, events: bytes) -> None:
 def test_what_is_known_to_be_binary_stays_binary() -> None:
     """Valid UTF-8 or not: a client sent it as binary."""
     assert encode_plain([(b"hi", True), (b"", True)]) == b"data: aGk=\nevent: binary\n\ndata: \nevent: binary\n\n"
+
+
+def test_announcements_have_events_of_their_own() -> None:
+    """A page that parses every message as JSON once broke on them; what is no text is binary whatever is said of it."""
+    batch = [(b"Client 7 has joined", JOINED), (b"{}", GUESS), (b"Client 7 has left", LEFT), (b"\xff", LEFT)]
+    assert encode_plain(batch) == (
+        b"data: Client 7 has joined\nevent: joined\n\ndata: {}\n\ndata: Client 7 has left\nevent: left\n\n"
+        b"data: /w==\nevent: binary\n\n"
+    )
 
 
 def test_a_batch_is_one_chunk_in_order() -> None:
@@ -126,8 +137,8 @@ def test_batches_do_not_run_into_one_another(one: list[Publication], other: list
     assert encode_plain(one) + encode_plain(other) == encode_plain(one + other)
 
 
-@given(payloads, st.booleans())
-def test_nothing_grows_beyond_what_is_said(payload: bytes, binary: bool) -> None:
+@given(payloads, kinds)
+def test_nothing_grows_beyond_what_is_said(payload: bytes, kind: Kind) -> None:
     """A message that may be sent fits into what may wait for a client."""
-    assert len(encode([(payload, binary)])) <= max(256, GROWTH * len(payload))
-    assert len(encode([(b"\n" * len(payload), binary)])) <= max(256, GROWTH * len(payload))
+    assert len(encode([(payload, kind)])) <= max(256, GROWTH * len(payload))
+    assert len(encode([(b"\n" * len(payload), kind)])) <= max(256, GROWTH * len(payload))

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
-from mux.wire.publication import Publication
+from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, Kind, Publication
 from mux.wire.ws_encoder import PING, encode
 
 
@@ -74,12 +74,15 @@ def test_a_client_reads_the_ping_as_one() -> None:
     assert received(b"\x81\x01a" + PING) == [(Opcode.TEXT, b"a", True), (Opcode.PING, b"", True)]
 
 
-@given(st.lists(st.tuples(st.binary(max_size=300) | st.text(max_size=100).map(str.encode), st.booleans()), max_size=10))
-def test_a_client_reads_what_was_published(batch: list[Publication]) -> None:
-    """Payloads, their order and text or binary come through the `websockets` client unchanged."""
+payloads = st.binary(max_size=300) | st.text(max_size=100).map(str.encode)
 
-    def expected(payload: bytes, binary: bool) -> Opcode:
-        return Opcode.BINARY if binary or "\ufffd" in payload.decode(errors="replace") else Opcode.TEXT
+
+@given(st.lists(st.tuples(payloads, st.sampled_from([GUESS, BINARY, JOINED, LEFT])), max_size=10))
+def test_a_client_reads_what_was_published(batch: list[Publication]) -> None:
+    """Payloads, their order and text or binary come through the `websockets` client; announcements are text."""
+
+    def expected(payload: bytes, kind: Kind) -> Opcode:
+        return Opcode.BINARY if kind == BINARY or "\ufffd" in payload.decode(errors="replace") else Opcode.TEXT
 
     batch = [(payload, binary) for payload, binary in batch if "\ufffd".encode() not in payload]
     assert received(encode(batch)) == [(expected(*publication), publication[0], True) for publication in batch]
