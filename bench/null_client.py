@@ -16,6 +16,7 @@ class _NullTransport:
     __slots__ = ()
 
     def write(self, data: bytes) -> None: ...
+    def set_write_buffer_limits(self, high: int, low: int) -> None: ...
 
 
 def new_hub() -> Hub:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.servers import PATIENCE_SECONDS, ServerProcess, handshake, mux_serve, receive, until
+from tests.servers import PATIENCE_SECONDS, ServerProcess, Serving, handshake, mux_serve, receive, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -43,7 +44,7 @@ def descriptors(server: ServerProcess) -> int:
     return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
 
 
-def open_socket(server: ServerProcess, channel: str) -> socket.socket:
+def open_socket(server: ServerProcess | Serving, channel: str) -> socket.socket:
     """Open a WebSocket by hand."""
     client = socket.create_connection(("127.0.0.1", server.port), PATIENCE_SECONDS)
     client.sendall(handshake(server.port, channel))
@@ -134,6 +135,47 @@ async def test_a_flood_of_frames_is_bounded(server: ServerProcess, frames: bytes
         async with others_are_served(server):
             await asyncio.to_thread(flood)
         assert resident_kib(server) < before + GROWTH_KIB
+
+
+HOLD_SECONDS = 0.03
+"""How much longer than when it has next to nothing to do a turn of the loop may take; by one read it was 0.1 s once."""
+
+
+async def longest_turn(working: asyncio.Future[None]) -> float:
+    """Return how long the longest turn of this loop took until the work was done, in CPU time of this thread."""
+    longest = 0.0
+    gc.disable()  # whatever other tests have left behind is no part of a turn
+    try:
+        while not working.done():
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - began)
+    finally:
+        gc.enable()
+    await working
+    return longest
+
+
+@pytest.mark.parametrize("frames", [pytest.param(frames, id=name) for name, frames in FLOODS.items()])
+async def test_a_flood_holds_no_turn_of_the_loop(feed: Serving, frames: bytes) -> None:
+    """Each read is as much as a read can be, and somebody else hears an echo while it is handled."""
+
+    def speak(data: bytes) -> None:
+        with open_socket(feed, "flood") as client:
+            client.sendall(data + b"\x81\x84" + KEY + b"last")
+            client.settimeout(0.2)
+            with suppress(TimeoutError, ConnectionError):
+                while client.recv(1 << 20):
+                    pass
+
+    await asyncio.to_thread(speak, b"")
+    idle = await longest_turn(asyncio.ensure_future(asyncio.to_thread(speak, frames[:7])))
+    flood = asyncio.ensure_future(asyncio.to_thread(speak, (frames * (1 + FLOOD_BYTES // len(frames)))[:FLOOD_BYTES]))
+    async with feed.connect("quiet") as client:
+        await client.send("hi")
+        longest = await longest_turn(flood)
+        assert await receive(client, 1) == ["hi"]
+    assert longest < idle + HOLD_SECONDS
 
 
 async def test_half_handshakes_do_not_stay(server: ServerProcess) -> None:

@@ -72,14 +72,14 @@ class Feed:
         self._max_message_bytes = settings.max_message_bytes
         self._door = Door(hub, admission, settings)
         self._members = members = Membership(hub, broker, admission, is_announced=settings.announce)
-        self._paused: set[WebSocketClient] = set()
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,
             on_message=self._publish_from if settings.client_publish else self._refuse_message,
-            on_leave=self._leave,
+            on_leave=members.left,
             on_lost=members.lost,
             pace=_pace(settings),
+            has_room=lambda: broker.is_writable,
         )
         # Who does not read is to be evicted by the hub, which says so, before the kernel gives up on it.
         silent_seconds = settings.pong_seconds + max(settings.ping_seconds, settings.max_unwritable_seconds)
@@ -101,11 +101,8 @@ class Feed:
         return None
 
     def resume(self) -> None:
-        """Read again from the clients that were told to wait; Redis keeps up."""
-        paused, self._paused = self._paused, set()
-        for client in paused:
-            if not client.transport.is_closing():
-                client.transport.resume_reading()
+        """Go on with what the clients sent that were told to wait; Redis keeps up."""
+        self._websockets.resume()
 
     def join_at_once(self, request: Asking, channel: str) -> bool:
         """Make a client of the connection of a usual WebSocket handshake; tell whether that is done.
@@ -218,23 +215,12 @@ class Feed:
             raise TooSlow(f"the body was not complete after {self._body_seconds:g} s") from None
         return bytes(body)
 
-    def _leave(self, client: WebSocketClient, channels: list[bytes]) -> None:
-        if client in self._paused:
-            # It has a goodbye to say, or to hear.
-            self._paused.discard(client)
-            if not client.transport.is_closing():
-                client.transport.resume_reading()
-        self._members.left(client, channels)
-
     def _publish_from(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
         redis_channel = client.channels
         assert isinstance(redis_channel, bytes), "a feed client has one channel"
         if binary:
             redis_channel = binary_variant(redis_channel)
         self._broker.send(redis_channel, payload, partial(self._published, client))
-        if not self._broker.is_writable:
-            client.transport.pause_reading()
-            self._paused.add(client)
 
     def _refuse_message(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
         self._hub.refused[ReadOnly.counted_as] += 1

@@ -3,11 +3,18 @@
 The opening handshake, pongs, the closing handshake and the end of the connection are the same for a
 feed and for any later protocol on top of WebSocket. What a whole message means, and what is to be done
 when a client has left, is told by whoever makes a WebSocketEndpoint.
+
+What a client sends is looked at in slices (endpoints.turns), for one read can be 40,000 frames. While there is more:
+
+1. It is not read from, so that what is kept of it is bounded by what one read brought.
+2. Its order stays: a message after the one before, and the closing handshake after all of them.
+3. A goodbye that is not urgent waits until all it sent has been handled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import TypeAlias
 
@@ -16,6 +23,7 @@ from sanic.response import HTTPResponse
 from websockets.frames import CloseCode
 
 from mux.endpoints.takeover import Taken, attach, detach
+from mux.endpoints.turns import BYTES_PER_SLICE, Turns
 from mux.errors import MessageTooLarge
 from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
@@ -32,6 +40,9 @@ REASONS: dict[int, str] = {
 }
 """What a connection that the parser has failed is counted as, by close code."""
 
+MAY_WAIT = frozenset((CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART))
+"""Close codes of goodbyes that are not urgent: nothing is wrong with the client, nor with what it sent."""
+
 
 class WebSocketEndpoint:
     """The endpoint of WebSocket clients (hub.subscriber.Endpoint).
@@ -43,6 +54,7 @@ class WebSocketEndpoint:
         on_leave: takes a client and the channels it has just left; called once for each that had any.
         on_lost: takes a client that is gone; called once for each.
         pace: how fast a client may speak.
+        has_room: tells whether on_message may be called; while it may not, clients that have messages wait.
     """
 
     def __init__(
@@ -54,6 +66,7 @@ class WebSocketEndpoint:
         on_leave: Callable[[WebSocketClient, list[bytes]], None],
         on_lost: Callable[[WebSocketClient], None],
         pace: Pace[WebSocketClient],
+        has_room: Callable[[], bool],
     ) -> None:
         self._hub = hub
         self._handshake = Handshake()
@@ -62,6 +75,9 @@ class WebSocketEndpoint:
         self._on_leave = on_leave
         self._on_lost = on_lost
         self._pace = pace
+        self._has_room = has_room
+        self._turns: Turns[WebSocketClient] = Turns(self._serve, has_room)
+        self._afterwards: dict[WebSocketClient, Callable[[], None]] = {}
 
     ping = PING
     is_answered = True
@@ -98,31 +114,26 @@ class WebSocketEndpoint:
         if taken.early:
             client.data_received(taken.early)
         if taken.has_ended:
-            taken.transport.close()
+            self._when_handled(client, taken.transport.close)
 
     def received(self, client: WebSocketClient, data: bytes) -> None:
-        """Handle what a client sent."""
-        parser = self._parser(client)
-        messages = parser.receive(data)
-        excess = None
-        if self._pace.is_limited:
-            allowed, excess = self._pace.count(client, len(messages), parser.control_frames(), monotonic())
-            del messages[allowed:]
-        for payload, binary in messages:
-            if client.channels is None:
-                break  # it was closed over the message before
-            self._on_message(client, payload, binary)
-        if excess is not None and client.channels is not None:
-            self._hub.refused[excess] += 1
-            parser.close(CloseCode.POLICY_VIOLATION, f"too many {excess.replace('_', ' ')}")
-        self._flush(client, parser)
-        # Who sends no message needs no parser: it only answers pings.
-        if not messages and parser.is_at_rest:
-            client.parser = None
+        """Handle what a client sent, now or in its turn."""
+        self._parser(client).feed(data)
+        self._turns.came(client, len(data))
+
+    def resume(self) -> None:
+        """Go on with the clients whose messages wait: has_room() is true again."""
+        self._turns.resume()
 
     def close(self, client: WebSocketClient, code: int, reason: str) -> None:
-        """Start the closing handshake, unless it has begun. The client leaves its channels now."""
+        """Start the closing handshake, unless it has begun.
+
+        The client leaves its channels now, or if the code is one that may wait when all it sent has been handled.
+        """
         if client.transport.is_closing():
+            return
+        if code in MAY_WAIT and client in self._turns and client.channels is not None and self._has_room():
+            self._afterwards.setdefault(client, partial(self.close, client, code, reason))
             return
         parser = self._parser(client)
         parser.close(code, reason)
@@ -131,6 +142,8 @@ class WebSocketEndpoint:
     def lost(self, client: WebSocketClient) -> None:
         """Forget a client whose connection is gone."""
         self._leave(client)
+        self._turns.done(client)
+        self._afterwards.pop(client, None)
         self._pace.forget(client)
         self._on_lost(client)
         self._hub.disconnected(client)
@@ -139,6 +152,76 @@ class WebSocketEndpoint:
         if client.parser is None:
             client.parser = WebSocketParser(max_message_bytes=self._max_message_bytes)
         return client.parser
+
+    def _serve(self, client: WebSocketClient, frames: int) -> int:
+        """Look at so many frames of a client, handle them, and return how many it were."""
+        parser = self._parser(client)
+        if client.transport.is_closing():  # it has been evicted
+            return 0
+        # What was found before there was no more room comes first.
+        looked_at = len(parser.messages) or parser.look(frames, BYTES_PER_SLICE)
+        has_spoken = bool(parser.messages)
+        if has_spoken:
+            self._hand_over(client, parser)
+        if not parser.messages:
+            if self._pace.is_limited:
+                self._count(client, parser, 0, parser.control_frames())
+            self._flush(client, parser)
+        if not client.transport.is_closing():
+            self._settle(client, parser, has_spoken=has_spoken)
+        return looked_at
+
+    def _hand_over(self, client: WebSocketClient, parser: WebSocketParser) -> None:
+        """Give away the messages that were found, as many as there is room for."""
+        messages, handled = parser.messages, 0
+        for payload, binary in messages:
+            if client.channels is None:
+                handled = len(messages)  # it was closed over the message before
+                break
+            if not self._has_room():
+                break
+            if self._pace.is_limited and not self._count(client, parser, 1, 0):
+                handled = len(messages)
+                break
+            handled += 1
+            self._on_message(client, payload, binary)
+        del messages[:handled]
+
+    def _count(self, client: WebSocketClient, parser: WebSocketParser, messages: int, control_frames: int) -> bool:
+        """Count what a client sent; begin to close it, and return False, when that is too much."""
+        _, excess = self._pace.count(client, messages, control_frames, monotonic())
+        if excess is None or client.channels is None:
+            return True
+        self._hub.refused[excess] += 1
+        parser.close(CloseCode.POLICY_VIOLATION, f"too many {excess.replace('_', ' ')}")
+        return False
+
+    def _settle(self, client: WebSocketClient, parser: WebSocketParser, *, has_spoken: bool) -> None:
+        """Read on from a client when all it sent has been handled; else do not, and let it wait."""
+        if has_spoken:  # the next message has all of its time
+            self._hub.keep(client, 0)
+        if parser.messages or parser.has_more:
+            if client not in self._turns:
+                client.transport.pause_reading()
+            self._turns.wait(client, publishes=client.channels is not None)
+            self._hub.keep(client, parser.kept_bytes)
+            return
+        if not parser.is_at_rest:
+            self._hub.keep(client, parser.kept_bytes, is_late_soon=parser.is_open)
+        else:
+            self._hub.keep(client, 0)
+            if not has_spoken:  # it only answers pings, and needs no parser
+                client.parser = None
+        if self._turns.done(client):
+            client.transport.resume_reading()
+            self._afterwards.pop(client, _nothing)()
+
+    def _when_handled(self, client: WebSocketClient, then: Callable[[], None]) -> None:
+        """Call a function when all a client sent has been handled."""
+        if client in self._turns:
+            self._afterwards[client] = then
+        else:
+            then()
 
     def _flush(self, client: WebSocketClient, parser: WebSocketParser) -> None:
         data, is_last = parser.outgoing()
@@ -155,5 +238,11 @@ class WebSocketEndpoint:
 
     def _leave(self, client: WebSocketClient) -> None:
         channels = self._hub.router.leave_all(client)
+        if client in self._turns:
+            self._turns.wait(client, publishes=False)
         if channels:
             self._on_leave(client, channels)
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -10,9 +10,12 @@ It leaves three things to its user, and they are here:
 3. After a failure nothing more is delivered, whatever came in the same segment; what came whole
    before it, or before a close frame, is.
 
-Nearly all frames are short messages, pings and pongs that came whole. These are taken apart here, at a tenth of
-the cost, so that a flood of them does not keep the event loop from everybody else; whatever is long, cut,
-in fragments or wrong goes through `websockets`.
+Nearly all frames are short messages, pings and pongs. These are taken apart here, at a tenth of the cost; whatever
+is long, in fragments or wrong goes through `websockets`, a whole frame at a time, or as much of it as shows that it
+is wrong.
+
+One read can bring 40,000 frames, and nobody else is served while they are looked at. So what is fed is looked at only
+as far as the caller says, and what is left is kept for the next time.
 
 A parser weighs as much as all the rest of an idle connection, and most clients of a feed only listen.
 So a parser tells when it is at rest, between two frames and with nothing in hand: then it can be thrown
@@ -23,6 +26,7 @@ from __future__ import annotations
 
 import codecs
 import logging
+import sys
 from typing import TypeAlias
 
 from websockets.exceptions import PayloadTooBig
@@ -44,8 +48,15 @@ BYTES_PER_FRAGMENT = 64
 MAX_CONTROL_BYTES = 125
 """Largest payload of a control frame (RFC 6455, section 5.5)."""
 
+COST_OF_UNUSUAL = 8
+"""A frame that goes through `websockets` takes as long as so many others."""
+
 _FIN_TEXT, _FIN_BINARY, _FIN_PING, _FIN_PONG = 0x81, 0x82, 0x89, 0x8A
-_WHOLE = frozenset((_FIN_TEXT, _FIN_BINARY, _FIN_PING, _FIN_PONG))
+_PINGS_AND_PONGS = frozenset((_FIN_PING, _FIN_PONG))
+_WHOLE = _PINGS_AND_PONGS | {_FIN_TEXT, _FIN_BINARY}
+
+_KNOWN_OPCODES = frozenset(int(opcode) for opcode in Opcode)
+_BYTES_OF_LENGTH = {126: 2, 127: 8}
 
 _OPEN = State.OPEN  # by its name in an Enum it is looked up by a function, ten times as slowly
 
@@ -104,18 +115,25 @@ class _Joining(ServerProtocol):
         self.limit_bytes = limit_bytes
         self.messages: list[Message] = []
         self.fragments: _Fragments | None = None
-        self.incomplete_bytes = 0
         self.control_frames = 0
-        self.kept = b""
 
-    def take_whole(self, data: bytes) -> bytes:
-        """Take the whole messages and pings that data begins with, and return the rest, for receive_data().
+    def take_usual(self, data: bytes, at: int, until: int, frames: int) -> tuple[int, int]:
+        """Take whole messages, pings and pongs, of which the first begins at a place in data.
 
-        Only at rest, and only what is in order. A rest that is the beginning of such a frame is kept for the
-        next time, and then nothing is returned.
+        It ends with the first frame that is neither or has not come whole.
+
+        Args:
+            data: what the client sent.
+            at: where to begin.
+            until: a frame that begins here or later is left.
+            frames: how many are taken at most.
+
+        Returns:
+            Where the next frame begins, and how many more could have been taken.
         """
-        at, end = 0, len(data)
-        while end - at >= 6:
+        end = len(data)
+        usual = _WHOLE if self.fragments is None else _PINGS_AND_PONGS
+        while frames > 0 and at < until and end - at >= 6:
             first, size, mask = data[at], data[at + 1] ^ 0x80, at + 2
             if size == 126 and first < _FIN_PING:
                 size, mask = int.from_bytes(data[at + 2 : at + 4]), at + 4
@@ -125,11 +143,8 @@ class _Joining(ServerProtocol):
                 break
             start = mask + 4
             stop = start + size
-            if first not in _WHOLE or (size > self.limit_bytes and first < _FIN_PING):
+            if stop > end or first not in usual or (size > self.limit_bytes and first < _FIN_PING):
                 break
-            if stop > end:
-                self.kept = data[at:]
-                return b""
             payload: bytes = apply_mask(data[start:stop], data[mask:start])
             if first == _FIN_PING:
                 self.control_frames += 1
@@ -141,7 +156,28 @@ class _Joining(ServerProtocol):
             else:
                 break
             at = stop
-        return data[at:]
+            frames -= 1
+        return at, frames
+
+    def needed(self, data: bytes, at: int) -> int:
+        """Return how many bytes from a place in data are to be there before receive_data() gets them.
+
+        They are a whole frame, or the header where its length is not known yet; or all there are, when receive_data()
+        will find them wrong.
+        """
+        there = len(data) - at
+        if there < 2:
+            return 2
+        first, size = data[at], data[at + 1] ^ 0x80
+        if first & 0x0F not in _KNOWN_OPCODES or size > 127:  # or no mask
+            return there
+        header = 2 + _BYTES_OF_LENGTH.get(size, 0)
+        if there < header:
+            return header
+        if header > 2:
+            size = int.from_bytes(data[at + 2 : at + header])
+        kept = 0 if self.fragments is None else len(self.fragments.buffer)
+        return there if size > self.limit_bytes + MAX_CONTROL_BYTES - kept else header + 4 + size
 
     def recv_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE and self.fragments is not None:
@@ -149,7 +185,6 @@ class _Joining(ServerProtocol):
             # of this one, so the message is ended for it; nobody will hear of it.
             super().recv_frame(Frame(Opcode.CONT, b""))
         super().recv_frame(frame)
-        self.incomplete_bytes -= _wire_size(len(frame.data))
         if frame.opcode <= Opcode.BINARY:
             self._join(frame)
         elif frame.opcode is not Opcode.CLOSE:
@@ -184,17 +219,24 @@ class _Joining(ServerProtocol):
 class WebSocketParser:
     """One client's side of an open WebSocket connection.
 
-    Feed it with receive(); after every call write what outgoing() returns.
+    Give it what comes with feed(), have it look at that, and after every look() take the messages and write what
+    outgoing() returns.
 
     Args:
         max_message_bytes: a longer message fails the connection with 1009: by its header, if it is longer
             by more than a control frame may be, so that it is never buffered whole.
     """
 
-    __slots__ = ("_protocol",)
+    __slots__ = ("_at", "_begun", "_data", "_needed", "_protocol", "messages")
 
     def __init__(self, *, max_message_bytes: int) -> None:
         self._protocol = _Joining(max_message_bytes)
+        self.messages = self._protocol.messages
+        """Messages that have been found, oldest first. Whoever handles one takes it out."""
+        self._data = b""
+        self._at = 0
+        self._begun = bytearray()
+        self._needed = 0
 
     @property
     def is_open(self) -> bool:
@@ -204,8 +246,19 @@ class WebSocketParser:
     @property
     def is_at_rest(self) -> bool:
         """True when a new parser would do as well."""
-        protocol = self._protocol
-        return not (protocol.incomplete_bytes or protocol.kept) and protocol.fragments is None and self.is_open
+        return not (self._data or self._needed or self.messages) and self._protocol.fragments is None and self.is_open
+
+    @property
+    def has_more(self) -> bool:
+        """True when there are bytes that look() has not looked at, and that are more than a part of a frame."""
+        return bool(self._data)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept of what the client sent, in bytes."""
+        fragments = self._protocol.fragments
+        found = sum(len(payload) for payload, _ in self.messages)
+        return len(self._data) + len(self._begun) + found + (0 if fragments is None else len(fragments.buffer))
 
     @property
     def failure(self) -> int | None:
@@ -213,19 +266,52 @@ class WebSocketParser:
         protocol = self._protocol
         return protocol.close_sent.code if protocol.parser_exc is not None and protocol.close_sent else None
 
-    def receive(self, data: bytes) -> list[Message]:
-        """Take bytes from the client and return the messages they complete, in order."""
-        protocol = self._protocol
-        if protocol.kept:
-            data, protocol.kept = protocol.kept + data, b""
-        if self.is_at_rest:
-            data = protocol.take_whole(data)
-        if data:
-            protocol.incomplete_bytes += len(data)
-            protocol.receive_data(data)
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        if self._needed:
+            self._begun += data
+            if len(self._begun) < self._needed:
+                return
+            data, self._needed = bytes(self._begun), 0
+            self._begun.clear()
+        elif self._data:
+            data = self._data[self._at :] + data
+        self._data, self._at = data, 0
+
+    def look(self, frames: int = sys.maxsize, size: int = sys.maxsize) -> int:
+        """Look at what was fed, in order, and add the messages it completes.
+
+        Args:
+            frames: how many frames to look at; an unusual one counts as COST_OF_UNUSUAL.
+            size: a frame that begins so many bytes from here or later is left.
+
+        Returns:
+            How many frames were looked at, an unusual one counted likewise.
+        """
+        data, at, protocol = self._data, self._at, self._protocol
+        end, left = len(data), frames
+        until = min(end, at + size)
+        while left > 0 and at < until:
+            if protocol.state is _OPEN:
+                at, left = protocol.take_usual(data, at, until, left)
+                if left <= 0 or at >= until:
+                    break
+            needed = protocol.needed(data, at)
+            if needed > end - at and not protocol.eof_sent:
+                self._begun += data[at:]
+                self._needed = needed
+                at = end
+                break
+            protocol.receive_data(data[at : at + needed])
             protocol.events.clear()
-        messages, protocol.messages = protocol.messages, []
-        return messages
+            left -= COST_OF_UNUSUAL
+            # What follows the end of a connection is dropped.
+            at = end if protocol.eof_sent else at + needed
+        if at == end:
+            self._data, self._at = b"", 0
+        else:
+            self._at = at
+        return frames - left
 
     def control_frames(self) -> int:
         """Return how many pings and pongs have come since this was last asked."""
@@ -243,10 +329,3 @@ class WebSocketParser:
             return b"", False
         chunks = self._protocol.data_to_send()
         return b"".join(chunks), chunks[-1] == SEND_EOF
-
-
-def _wire_size(payload_bytes: int) -> int:
-    """Return the size of a client's frame: header, mask and payload (RFC 6455, section 5.2)."""
-    if payload_bytes < 126:
-        return payload_bytes + 6
-    return payload_bytes + (8 if payload_bytes < 0x10000 else 14)

@@ -60,7 +60,7 @@ class FakeClient:
 
     def __init__(self, backlog: Backlog | None = None, *, encode: Encoder = lines) -> None:
         self.endpoint = FakeEndpoint()
-        self.subscriber: Subscriber[None] = Subscriber(
+        self.subscriber: AnySubscriber = Subscriber(
             self, endpoint=self.endpoint, encode=encode, backlog=FakeBacklog() if backlog is None else backlog
         )
         self.written: list[bytes] = []

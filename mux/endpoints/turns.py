@@ -1,0 +1,115 @@
+"""Share the turns of the event loop among clients that send a lot.
+
+One read can bring tens of thousands of frames, and a thousand clients can send such reads at once. So a turn of the
+loop is for so many frames and no more, whoever sent them. A client with more waits: it is not read from, and in later
+turns gets a slice whenever the others that wait have had one.
+
+A read of a few bytes never waits, so a client that says something now and then does not notice the others.
+
+Clients that publish also wait while Redis does not keep up. One that has left its channels publishes no more, so it
+waits for its turn and for nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+C = TypeVar("C", bound=Hashable)
+
+FRAMES_PER_TURN = 512
+"""A message that is published takes 2 to 5 µs, so a turn is a millisecond or two."""
+
+FRAMES_PER_SLICE = 64
+"""Most frames of one client before the next one gets a slice."""
+
+BYTES_PER_SLICE = 16 * 1024
+"""No frame is begun in a slice after so many bytes."""
+
+LEAST_COST = 8
+"""What a slice counts for at least, in frames: to have a slice costs something by itself."""
+
+LIGHT_BYTES = 1024
+"""A read of so many bytes, or less, does not wait."""
+
+LIGHT_FRAMES = 8
+"""How many frames of it are looked at at once. A flood of such reads waits as any other."""
+
+
+class Turns(Generic[C]):
+    """Clients whose frames are looked at slice by slice.
+
+    Args:
+        serve: looks at so many frames of a client at most, and returns how many it were. It calls wait() when
+            there is more, and done() when not.
+        has_room: tells whether what is published can be taken.
+    """
+
+    def __init__(self, serve: Callable[[C, int], int], has_room: Callable[[], bool]) -> None:
+        self._serve = serve
+        self._has_room = has_room
+        self._left = FRAMES_PER_TURN
+        self._next_turn: asyncio.Handle | None = None
+        self._publishing: deque[C] = deque()
+        self._leaving: deque[C] = deque()
+        self._served: deque[C] = deque()  # stays empty: the one that has its slice now waits in neither
+        # Where a client waits; where else it still stands is out of date.
+        self._queue_of: dict[C, deque[C]] = {}
+
+    def __contains__(self, client: C) -> bool:
+        """Whether a client waits."""
+        return client in self._queue_of
+
+    def came(self, client: C, size: int) -> None:
+        """Look at what a read of so many bytes brought, as far as this turn allows."""
+        if client in self._queue_of:
+            return
+        if size <= LIGHT_BYTES:
+            self._serve(client, LIGHT_FRAMES)
+        elif self._left > 0:
+            self._spend(client)
+            self._schedule()
+        else:
+            self.wait(client, publishes=True)
+
+    def wait(self, client: C, *, publishes: bool) -> None:
+        """Give a client a slice in a later turn; with room for what it publishes, if it does."""
+        queue = self._publishing if publishes else self._leaving
+        if self._queue_of.get(client) is not queue:
+            self._queue_of[client] = queue
+            queue.append(client)
+        self._schedule()
+
+    def done(self, client: C) -> bool:
+        """Let a client wait no more; tell whether it did."""
+        return self._queue_of.pop(client, None) is not None
+
+    def resume(self) -> None:
+        """Go on with those that publish: there is room."""
+        if self._publishing:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if self._next_turn is None:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._next_turn = None
+        self._left = FRAMES_PER_TURN
+        while self._leaving and self._left > FRAMES_PER_TURN // 2:
+            self._serve_first(self._leaving)
+        while self._publishing and self._left > 0 and self._has_room():
+            self._serve_first(self._publishing)
+        if self._leaving or (self._publishing and self._has_room()):
+            self._schedule()
+
+    def _serve_first(self, queue: deque[C]) -> None:
+        client = queue.popleft()
+        if self._queue_of.get(client) is queue:
+            self._queue_of[client] = self._served
+            self._spend(client)
+
+    def _spend(self, client: C) -> None:
+        self._left -= max(LEAST_COST, self._serve(client, min(FRAMES_PER_SLICE, self._left)))
