@@ -8,6 +8,7 @@ variable are said once. Whatever an operator can get wrong ends in one sentence 
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -156,6 +157,11 @@ def main() -> None:
         _fail(str(error), 2)
     except MuxError as error:
         _fail(str(error), 1)
+    except OSError as error:
+        # Whatever is read-only, full or forbidden is the operator's to mend; for all else there is the debug log.
+        logging.getLogger("mux").debug("the system refused", exc_info=True)
+        what = f" {error.filename}" if error.filename is not None else ""
+        _fail(f"the system refuses{what}: {(error.strerror or str(error)).lower()}", 1)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)

@@ -196,5 +196,9 @@ class NoEmbeddedServer(OperatorError):
     """No Redis was named, and none was found to start, or it did not start."""
 
 
+class SystemRefused(OperatorError):
+    """The system does not give what a process needs of it: memory, files, other processes."""
+
+
 class ServerUnreachable(OperatorError):
     """`mux publish` or `mux tail` found no mux server at its URL, or was turned away."""

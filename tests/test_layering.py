@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors", "wire"},
     "hub": {"errors", "wire"},
     "broker": {"errors", "version", "wire"},
-    "metrics": {"broker", "hub", "wire"},
+    "metrics": {"broker", "errors", "hub", "wire"},
     "fleet": {"broker", "errors", "hub", "metrics", "version", "wire"},
     "drain": {"hub"},
     "resync": {"hub"},

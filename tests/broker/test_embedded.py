@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import redis
 
 from mux.broker import embedded
+from mux.broker.address import parse_address
 from mux.broker.embedded import embedded_server, find_server
 from mux.errors import NoEmbeddedServer
 from tests.servers import PATIENCE_SECONDS
@@ -49,6 +52,83 @@ def test_ends_with_its_owner_however_that_ends() -> None:
     owner.communicate()
     _wait(lambda: not Path(url.removeprefix("unix://")).parent.exists())
     _wait(lambda: not _alive(pid))
+
+
+def test_killed_guard_changes_nothing_and_leaves_nothing_behind() -> None:
+    """Its number was the only way to end server and loop: they outlived the owner, in a directory nobody removed."""
+    with embedded_server() as url, redis.Redis.from_url(url) as control:
+        guard = _guard(control)
+        members = _group(guard)
+        os.kill(guard, signal.SIGKILL)
+        assert control.ping()
+        assert len(members) == 4  # two guards, the loop and the server
+    assert not Path(url.removeprefix("unix://")).parent.exists()
+    _wait(lambda: not _group(guard))
+
+
+def test_second_guard_is_there_when_the_first_and_the_owner_are_killed() -> None:
+    """For want of memory more than one process of a machine may be killed."""
+    owner = subprocess.Popen([sys.executable, "-c", SQUATTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    url = owner.stdout.readline().strip()
+    with redis.Redis.from_url(url) as control:
+        guard = _guard(control)
+    os.kill(guard, signal.SIGKILL)
+    owner.kill()
+    owner.communicate()
+    _wait(lambda: not Path(url.removeprefix("unix://")).parent.exists())
+    _wait(lambda: not _group(guard))
+
+
+def test_directory_is_removed_without_a_command_to_do_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a system that has a shell and no rm and no sleep, a normal end leaves nothing either."""
+    binary = find_server()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with embedded_server(binary) as url, redis.Redis.from_url(url) as control:
+        assert control.ping()
+        guard = _guard(control)
+    assert not Path(url.removeprefix("unix://")).parent.exists()
+    _wait(lambda: not _group(guard))
+
+
+def test_system_without_a_directory_a_shell_or_room_for_a_name_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each is a sentence with a way out, and leaves nothing in the directory for temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(NoEmbeddedServer, match=r"no directory .*no such file or directory.*TMPDIR"), embedded_server():
+        pass
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(embedded, "_SHELL", "/nowhere/sh")
+    with pytest.raises(NoEmbeddedServer, match=r"/nowhere/sh .no such file or directory.*--redis-url"):  # noqa: SIM117
+        with embedded_server():
+            pass
+    assert list(tmp_path.iterdir()) == []
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with pytest.raises(NoEmbeddedServer, match=r"too long a name .*TMPDIR to a shorter one"), embedded_server():
+        pass
+    assert list(long.iterdir()) == []
+
+
+def test_directory_with_a_strange_name_is_no_matter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its path is percent-encoded in the URL."""
+    strange = tmp_path / "a @b#c?d"
+    strange.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(strange))
+    with embedded_server() as url:
+        assert parse_address(url).path.startswith(f"{strange}/mux-")
+        with redis.Redis.from_url(url) as control:
+            assert control.ping()
+
+
+def test_server_that_may_not_be_executed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A wheel on a file system without the right to execute is no server to start."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoEmbeddedServer, match=r"valkey-server may not be executed; name one with --redis-url"):
+        find_server()
 
 
 def test_server_that_dies_is_started_again() -> None:
@@ -96,11 +176,26 @@ def test_server_that_does_not_start_is_told_with_its_last_words(
         pass
 
 
+def _guard(control: redis.Redis) -> int:
+    """Return the guard of a server: it leads the process group."""
+    return os.getpgid(int(control.info("server")["process_id"]))
+
+
+def _group(leader: int) -> list[int]:
+    """Return the living processes of a process group."""
+    living = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _alive(int(entry.name)):
+            with suppress(OSError):
+                living += [int(entry.name)] if os.getpgid(int(entry.name)) == leader else []
+    return living
+
+
 def _alive(pid: int) -> bool:
     try:
         # A zombie has ended; in a container nobody may be there to reap it.
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
