@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import Field, fields
 from typing import Annotated, Any, get_type_hints
 
@@ -161,6 +162,9 @@ def main() -> None:
         # Whatever is read-only, full or forbidden is the operator's to mend; for all else there is the debug log.
         logging.getLogger("mux").debug("the system refused", exc_info=True)
         what = f" {error.filename}" if error.filename is not None else ""
+        if sys.stdout is not None:  # it may be what is full; then Python would say so once more at its end
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _fail(f"the system refuses{what}: {(error.strerror or str(error)).lower()}", 1)
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)

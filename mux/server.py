@@ -62,11 +62,11 @@ def serve(settings: Settings) -> None:
         location = parse_location(redis_url)
         namespace = Namespace(settings.prefix)
         asyncio.run(probe(location, namespace.pattern, namespace.redis_channel(b"$probe:start")))
+        board = Board(settings.workers) if settings.workers > 1 else None
         _welcome(settings, _url(sock), str(location))
-        if settings.workers == 1:
+        if board is None:
             uvloop.run(_serve(settings, sock, None))
         else:
-            board = Board(settings.workers)
             Supervisor(settings.workers, _work, (settings, sock, board), on_death=board.bury).run()
 
 

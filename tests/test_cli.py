@@ -149,3 +149,17 @@ def test_readme_puts_no_secret_on_a_command_line() -> None:
     assert len(commands) > 10
     for command in commands:
         assert not re.search(r"secret|token [^#]|Bearer|://[^ /]*@", command.partition(" #")[0]), command
+
+
+def test_full_disk_under_the_output_is_a_sentence(redis_url: str) -> None:
+    """Whatever the system refuses is said in one line, without a traceback and not again at the end."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "mux", "serve", "--port", "0", "--redis-url", redis_url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (1, "mux: the system refuses: no space left on device\n")

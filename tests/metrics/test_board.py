@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import errno
+import tempfile
 from multiprocessing import get_context
 
 import pytest
 
+from mux.errors import SystemRefused
 from mux.metrics.board import HALF_BYTES, Board, Place
 from mux.metrics.catalogue import METRICS, Snapshot, Value, add, without_gauges
 
@@ -104,3 +107,17 @@ def test_without_gauges_keeps_the_rest() -> None:
     """By kind, not by name."""
     assert without_gauges(EMPTY).keys() == {metric.name for metric in METRICS if metric.kind != "gauge"}
     assert add(EMPTY, {}) == add({}, EMPTY) == EMPTY
+
+
+def test_memory_that_cannot_be_shared_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only /dev/shm ended `mux serve --workers 2` in a traceback."""
+
+    def refuse(*arguments: object, **options: object) -> tuple[int, str]:
+        raise OSError(errno.EROFS, "Read-only file system", "/dev/shm/pym-1-x")  # noqa: S108 - as Python names it
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(SystemRefused) as refused:
+        Board(100_000)
+    assert str(refused.value) == (
+        "workers have no memory to share in /dev/shm (read-only file system); make it writable, or use --workers 1"
+    )
