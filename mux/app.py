@@ -27,9 +27,9 @@ from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.descriptors import descriptor_limit
 from mux.drain import Drain
+from mux.endpoints.asking import Asking
 from mux.endpoints.feed import FEED_ROUTE, Feed, is_for_feed, mount_feed, own_route
 from mux.endpoints.gate import Gate
-from mux.endpoints.guard import guarded_protocol
 from mux.endpoints.inspect import Inspect
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.ops import Ops
@@ -44,6 +44,8 @@ from mux.memory_limit import memory_limit
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
 from mux.resync import Resync
+from mux.serve.doorstep import Doorstep
+from mux.serve.intake import Intake
 from mux.settings import Settings, unknown_variables
 from mux.wire.channel import Namespace, binary_variant, check_channel
 from mux.wire.sse_encoder import GROWTH
@@ -192,6 +194,14 @@ class Mux:
         self._gap_callbacks.append(callback)
         return callback
 
+    def join_at_once(self, request: Asking, channel: str) -> bool:
+        """Make a client of the connection of a usual WebSocket handshake; tell whether that is done."""
+        return self._feed.join_at_once(request, channel)
+
+    def sharing(self, request: Asking) -> dict[str, str]:
+        """Return the fields of an answer by which pages may read it."""
+        return self._feed.sharing(request)
+
     async def start(self) -> None:
         """Connect to Redis and start the timers. The app does this before it serves, each time it runs.
 
@@ -293,7 +303,8 @@ def _load(options: dict[str, object]) -> Settings:
 def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any]:
     """Return the app that `mux serve` serves: nothing but a Mux.
 
-    app.ctx.http_protocol is what to listen with, and app.ctx.hub has the clients.
+    app.ctx.http_protocol is what to listen with, app.ctx.hub has the clients, and app.ctx.mux_intake the connections
+    that are nobody's yet.
 
     Args:
         settings: all of them.
@@ -303,8 +314,20 @@ def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any
         InvalidSetting: as Mux.
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
-    app.config.REQUEST_TIMEOUT = app.config.KEEP_ALIVE_TIMEOUT = settings.handshake_seconds
     mux = Mux(app, settings=settings, ops=True, page=settings.page, place=place)
     app.ctx.hub = mux.hub
-    app.ctx.http_protocol = guarded_protocol(mux.hub, mux.admission)
+    app.ctx.mux_intake = Intake(
+        app,
+        head_seconds=settings.handshake_seconds,
+        kept_seconds=settings.keep_alive_seconds,
+        answer_seconds=app.config.RESPONSE_TIMEOUT,
+        max_body_bytes=settings.max_message_bytes,
+        wants_body=lambda method, target: method == "POST" and target.startswith("/feed/"),
+        refused=mux.hub.refused,
+        admission=mux.admission,
+        clients=mux.hub.__len__,
+        join=mux.join_at_once,
+        sharing=mux.sharing,
+    )
+    app.ctx.http_protocol = Doorstep
     return app

@@ -26,6 +26,51 @@ class ClientError(MuxError):
     """What it is called where refusals are counted."""
 
 
+class MalformedRequest(ClientError):
+    """What came is no HTTP/1.1 (RFC 9112); nothing after it can be understood either."""
+
+    counted_as = "malformed"
+
+
+class VersionRefused(MalformedRequest):
+    """The request speaks a version of HTTP that is not 1.x."""
+
+    http_status = 505
+
+
+class CodingRefused(MalformedRequest):
+    """The body travels in another transfer coding than chunked."""
+
+    http_status = 501
+
+
+class MethodRefused(ClientError):
+    """No resource here has this method."""
+
+    http_status = 405
+    counted_as = "method"
+
+
+class TargetTooLong(ClientError):
+    """The request's target has more than 8 KiB."""
+
+    http_status = 414
+    counted_as = "target"
+
+
+class HeadTooLarge(ClientError):
+    """The request's head has more than 32 KiB (RFC 6585, section 5)."""
+
+    http_status = 431
+    counted_as = "head"
+
+
+class BodyRefused(ClientError):
+    """The request has a body where none is wanted."""
+
+    counted_as = "body"
+
+
 class InvalidChannel(ClientError):
     """The name is not 1 to 255 bytes of printable ASCII without space, or it is reserved."""
 

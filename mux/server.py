@@ -30,6 +30,7 @@ from mux.descriptors import raise_descriptor_limit
 from mux.errors import CannotListen, MuxError
 from mux.logs import configure_logging
 from mux.metrics.board import Board, Place
+from mux.serve.intake import Intake
 from mux.settings import Settings, unknown_variables
 from mux.supervisor import Supervisor
 from mux.version import __version__
@@ -179,9 +180,10 @@ async def _serve(settings: Settings, sock: socket.socket, place: Place | None) -
     # A second signal does what it does to any process: it ends this one.
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(sig)
+    intake: Intake = app.ctx.mux_intake
+    intake.leave()
     await server.before_stop()
-    for connection in tuple(server.connections):
-        if not connection.close_if_idle():
-            loop.call_later(REQUEST_SECONDS, connection.abort)
-    await server.close()
+    closed = server.close()  # from here on nobody listens
+    await intake.finish(REQUEST_SECONDS)
+    await closed
     await server.after_stop()

@@ -32,6 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "collector": set(),
     "descriptors": set(),
     "memory_limit": set(),
+    # It knows the take-over and what a request is, and none of the rules of the feed: those are handed to it.
+    "serve": {"endpoints", "errors", "hub", "wire"},
     "endpoints": {"broker", "errors", "fleet", "hub", "metrics", "settings", "version", "wire"},
     "app": {
         "broker",
@@ -46,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "resync",
         "settings",
         "wire",
+        "serve",
     },
     "supervisor": set(),
     "server": {
@@ -60,6 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "supervisor",
         "version",
         "wire",
+        "serve",
     },
     "client": {"errors"},
     "cli": {"client", "errors", "server", "settings", "version"},
@@ -70,9 +74,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 IMPURE = {"asyncio", "os", "redis", "sanic", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"}
 """I/O, clocks and event loops."""
 
-MAY_IMPORT_SANIC = {"app", "endpoints", "server"}
+MAY_IMPORT_SANIC = {"app", "endpoints", "serve", "server"}
 
-MAY_BE_PRIVATE = {"endpoints.guard", "endpoints.takeover"}
+MAY_BE_PRIVATE = {"endpoints.takeover", "serve.doorstep", "serve.handover"}
 
 OF_SANICS_PROTOCOL = {"_callback_check_timeouts", "connections", "get_protocol", "recv_buffer", "set_protocol"}
 """Attributes that nobody but the take-over has to do with; request.transport is one more."""

@@ -35,6 +35,7 @@ DEFAULTS = {
     "max_connections": 0,
     "max_connections_per_address": 0,
     "handshake_seconds": 10,
+    "keep_alive_seconds": 75,
     "max_messages_per_second": 0,
     "max_messages_burst": 100,
     "max_control_frames_per_second": 0,

@@ -123,6 +123,10 @@ class Feed:
             self._websockets.open(taken, accepted, partial(self._members.join, redis_channel, address))
         return True
 
+    def sharing(self, request: Asking) -> dict[str, str]:
+        """Return what an answer says about which pages may read it."""
+        return self._door.headers(request)
+
     def _permit(self, request: Asking, channel: str | bytes) -> bytes:
         """Return the Redis channel that a request may join as far as it is not a matter of room."""
         redis_channel = self._door.channel(request, channel)
@@ -178,8 +182,8 @@ class Feed:
 
     async def post(self, request: Request, channel: str) -> HTTPResponse:
         """Publish the body of a request."""
-        if "upgrade" in request.headers:
-            # Sanic sets no time limit for it, and there is nothing to upgrade to.
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            # Sanic sets no time limit for it, and there is nothing to upgrade to; other upgrades are ignored.
             return text("a POST publishes its body; to upgrade, use GET\n", 400)
         try:
             redis_channel = self._door.channel(request, channel)

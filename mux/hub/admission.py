@@ -24,6 +24,9 @@ HEADROOM_DESCRIPTORS = 64
 LAST_DESCRIPTORS = 32
 """Of these, so many are not even given to a connection that is only to hear that there is no room."""
 
+HEARD_PER_ADDRESS = 16
+"""How many connections over its bound an address may have that are only to hear so."""
+
 
 def descriptors_for_clients(limit: int) -> int:
     """Return how many of a process's descriptors may be clients' (RLIMIT_NOFILE); at least one."""
@@ -39,13 +42,21 @@ class Admission(Generic[T]):
         max_descriptors: clients and plain connections together; 0 for any number.
     """
 
-    __slots__ = ("_address_of", "_from_address", "_max_connections", "_max_descriptors", "_max_per_address")
+    __slots__ = (
+        "_address_of",
+        "_from_address",
+        "_max_connections",
+        "_max_descriptors",
+        "_max_per_address",
+        "_plain_from",
+    )
 
     def __init__(self, *, max_connections: int = 0, max_per_address: int = 0, max_descriptors: int = 0) -> None:
         self._max_connections = max_connections
         self._max_per_address = max_per_address
         self._max_descriptors = max_descriptors
         self._from_address: Counter[str] = Counter()
+        self._plain_from: Counter[str] = Counter()
         self._address_of: dict[T, str] = {}
 
     @property
@@ -78,10 +89,36 @@ class Admission(Generic[T]):
             raise TooManyConnections(f"this server has all the {self._max_connections} clients it takes")
         if not self.has_descriptor(clients + plain):
             raise OutOfDescriptors("this server has as many connections as it can")
-        if self.counts_addresses and self._from_address.get(counted_as(address), 0) >= self._max_per_address:
+        if self.counts_addresses:
+            self.check_address(address)
+
+    def check_address(self, address: str) -> None:
+        """Let one connection of an address become a client, or have its answer, or not.
+
+        Raises:
+            TooManyFromAddress: there are as many from there without it.
+        """
+        counted = counted_as(address)
+        # A plain connection that asks is among those from its address, where they are counted.
+        plain = max(0, self._plain_from.get(counted, 0) - 1)
+        if self._from_address.get(counted, 0) + plain >= self._max_per_address:
             raise TooManyFromAddress(
                 f"at most {self._max_per_address} clients may connect from one address to one process of this server"
             )
+
+    def arrived(self, address: str) -> bool:
+        """Count a plain connection; return whether it may stay to ask, were it only to hear that there is no room."""
+        counted = counted_as(address)
+        self._plain_from[counted] += 1
+        others = self._from_address.get(counted, 0) + self._plain_from[counted] - 1
+        return others < self._max_per_address + HEARD_PER_ADDRESS
+
+    def departed(self, address: str) -> None:
+        """Forget a plain connection that arrived(): it is gone, or is a client and counted as such."""
+        counted = counted_as(address)
+        self._plain_from[counted] -= 1
+        if not self._plain_from[counted]:
+            del self._plain_from[counted]
 
     def entered(self, client: T, address: str) -> None:
         """Count a client that was let in."""

@@ -14,12 +14,9 @@ from typing import Any
 import pytest
 import redis
 from sanic import Sanic
-from sanic.server.protocols.http_protocol import HttpProtocol
 
-from mux import Mux
 from mux.app import create_app
 from mux.endpoints import takeover
-from mux.endpoints.guard import PRIVATE_NAMES, guarded_protocol
 from mux.hub.admission import HEADROOM_DESCRIPTORS, LAST_DESCRIPTORS
 from mux.logs import configure_logging
 from mux.settings import Settings
@@ -210,12 +207,6 @@ async def test_a_socket_is_bounded_as_the_system_allows(
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 2 * takeover.UNSENT_BYTES
 
 
-def test_private_names_of_the_guard_are_those_of_sanic() -> None:
-    """Fails first when Sanic changes what the guard leans on."""
-    slots = {name for cls in HttpProtocol.__mro__ for name in getattr(cls, "__slots__", ())}
-    assert set(PRIVATE_NAMES) <= slots
-
-
 @pytest.fixture
 async def served(redis_url: str, prefix: str) -> Any:
     """Return the port of the app that `mux serve` serves, with a handshake of half a second."""
@@ -264,11 +255,11 @@ async def test_the_last_descriptors_are_given_to_nobody(
     """A connection beyond hears nothing at all, and leaves nothing; those before it hear 503."""
     monkeypatch.setattr("mux.app.descriptor_limit", lambda: HEADROOM_DESCRIPTORS + 1)
     caplog.set_level(logging.INFO)
-    app: Sanic[Any, Any] = Sanic(f"guard-{prefix[:-1]}", configure_logging=False)
-    mux = Mux(app, redis_url=redis_url, prefix=prefix, announce=False)
+    app = create_app(Settings(redis_url=redis_url, prefix=prefix, announce=False))
+    refused = app.ctx.hub.refused
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-        async with running(app, sock=sock, protocol=guarded_protocol(mux.hub, mux.admission)):
+        async with running(app, sock=sock, protocol=app.ctx.http_protocol):
             room = 1 + HEADROOM_DESCRIPTORS - LAST_DESCRIPTORS
             idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(room - 1)]
             assert (await ask(port, handshake(port)))[0] == 503
@@ -276,7 +267,7 @@ async def test_the_last_descriptors_are_given_to_nobody(
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             with suppress(ConnectionError):
                 assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
-            assert mux.hub.refused == {"descriptors": 2}
+            assert refused == {"descriptors": 2}
             for _, other in [*idle, (reader, writer)]:
                 other.transport.abort()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -1,0 +1,443 @@
+"""Where every connection of a server begins: a request is read strictly, and only then it is decided who gets it.
+
+    accept ──► one whole request ──► a usual handshake for the feed ──► Subscriber
+                     ▲                 anything else ──► Sanic's protocol (handover.py)
+                     └──── answered, and the client goes on ────────────────┘
+
+What strangers send is held to this:
+
+1. A request reaches Sanic only when it is well-formed (wire/http), whole, in time, and its body wanted and bounded.
+2. The next request is read when the answer before is written, in a later turn of the loop. What waits is bounded:
+   beyond WAITING_REQUESTS of them or WAITING_BYTES the socket is not read.
+3. Whatever state a connection is in, a deadline ends it (intake.py).
+4. A refusal is one sentence and one count. The connection ends with it: after a wrong byte nobody knows where the
+   next request begins. The client is given a little time to close first, so that the answer arrives.
+5. A client that sends no more is answered what it has asked, and then the connection ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, cast
+
+from sanic import Sanic
+
+from mux.endpoints.takeover import Taken, release
+from mux.errors import BodyRefused, ClientError, MessageTooLarge, TooSlow
+from mux.serve.handover import Handover
+from mux.serve.intake import Intake
+from mux.serve.seen_request import SeenRequest, peer_address
+from mux.wire.http.answer import refusal
+from mux.wire.http.chunked import ChunkedReader
+from mux.wire.http.head import HeadReader, RequestHead, empty_lines
+
+WAITING_REQUESTS = 16
+"""How many requests of a connection may wait for the answer to the one before."""
+
+WAITING_BYTES = 64 * 1024
+"""How many bytes may."""
+
+DROPPED_BYTES = 1024 * 1024
+"""How much is read and dropped of a client that was answered and sends on; then it is cut off."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# A channel that is written as it is called; one that is percent-encoded goes the long way.
+_FEED = re.compile(r"/feed/([A-Za-z0-9._~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@/-]*)(?:\?.*)?")
+
+
+class Stage(Enum):
+    """How far a connection is."""
+
+    ASKING = 1
+    """Waits for a request, or for the rest of its head."""
+    SENDING = 2
+    """Waits for the rest of a body."""
+    ANSWERING = 3
+    """Waits for the app."""
+    ENDING = 4
+    """Waits for the client to close."""
+    GONE = 5
+    """Is somebody else's, or closed."""
+
+
+READING = frozenset((Stage.ASKING, Stage.SENDING))
+"""Where what the client sends is looked at as it comes."""
+
+
+class Doorstep(asyncio.Protocol):
+    """A connection that is nobody's yet.
+
+    It is made by Sanic's server, as a protocol of its own would be. app.ctx.mux_intake says what is let in; without
+    one it is made from the app's configuration.
+    """
+
+    __slots__ = (
+        "_address",
+        "_app",
+        "_buffer",
+        "_chunks",
+        "_dropped",
+        "_handover",
+        "_has_begun",
+        "_has_ended",
+        "_head",
+        "_intake",
+        "_is_blocked",
+        "_is_to_go_on",
+        "_loop",
+        "_may_finish",
+        "_reader",
+        "_stage",
+        "_state",
+        "_transport",
+        "_unix",
+        "connections",
+    )
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        app: Sanic[Any, Any],
+        connections: set[Any],
+        state: Any = None,
+        unix: Any = None,
+        **_options: object,
+    ) -> None:
+        self._loop = loop
+        self._app = app
+        self._state = state
+        self._unix = unix
+        self._intake = intake_of(app)
+        self.connections = connections
+        """Where the server looks for its connections; the doorsteps of all that are nobody's."""
+        self._address = ""
+        self._buffer = bytearray()
+        self._stage = Stage.ASKING
+        self._reader: HeadReader | None = None
+        self._head: RequestHead | None = None
+        self._chunks: ChunkedReader | None = None
+        self._handover: Handover | None = None
+        self._has_begun = False
+        self._has_ended = False
+        self._is_blocked = False
+        self._is_to_go_on = False
+        self._may_finish = False
+        self._dropped = 0
+
+    # What follows is called by the event loop (asyncio.Protocol).
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        intake = self._intake
+        if not intake.arrived(self):
+            self._stage = Stage.GONE
+            self._transport.abort()
+            return
+        self.connections.add(self)
+        if intake.counts_plain:
+            self._address = peer_address(self._transport)
+            if self._address and not intake.admission.arrived(self._address):
+                intake.refused["address"] += 1
+                self.cut()
+
+    def data_received(self, data: bytes) -> None:
+        if self._stage is Stage.ENDING:
+            self._dropped += len(data)
+            if self._dropped > DROPPED_BYTES:
+                self.cut()
+            return
+        self._buffer += data
+        if self._stage is Stage.ANSWERING or self._is_blocked:
+            self._regulate()
+        elif self._stage is not Stage.GONE:
+            self._read()
+
+    def eof_received(self) -> bool:
+        self._has_ended = True
+        # Requests that are whole are answered; half a request is nobody's. TLS cannot be half closed.
+        return (self._stage is Stage.ANSWERING or self._is_to_go_on) and self._transport.can_write_eof()
+
+    def pause_writing(self) -> None:
+        self._is_blocked = True
+        self._intake.unread.start(self)
+        if self._handover is not None:
+            self._handover.pause_writing()  # type: ignore[no-untyped-call]
+
+    def resume_writing(self) -> None:
+        self._is_blocked = False
+        self._intake.unread.stop(self)
+        if self._handover is not None:
+            self._handover.resume_writing()  # type: ignore[no-untyped-call]
+        if self._stage is Stage.ASKING:
+            self._go_on_soon()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._stage is Stage.GONE:
+            return
+        handover = self._handover
+        self._leave_all()
+        if handover is not None:
+            handover.front = None
+            handover.connection_lost(exc)  # type: ignore[no-untyped-call]
+
+    # What follows is called by the intake (intake.Connection) and by Sanic's server.
+
+    def overdue(self, what: str) -> None:
+        """End, for a deadline has passed; say so where somebody may be listening."""
+        if what == "unread":
+            self._intake.refused["unread"] += 1
+            self.cut()
+        elif what == "asking" and self._has_begun:
+            self._refuse(TooSlow(f"the request was not complete after {self._intake.head_seconds:g} s"))
+        elif what == "answering" and self._handover is not None:
+            self._handover.give_up()
+            self._intake.ending.start(self)  # the handler may take no notice
+        else:
+            self._intake.unread.start(self)  # what was written may still wait to be read
+            self._transport.close()
+
+    def leave(self) -> None:
+        """Answer the request that has begun, if any, and no other."""
+        self._may_finish = self._has_begun
+
+    def cut(self) -> None:
+        """End now, whatever waits."""
+        self._transport.abort()
+
+    def abort(self) -> None:
+        """As cut(); Sanic's server calls it at the end of its patience."""
+        self.cut()
+
+    def close_if_idle(self) -> bool:
+        """Close unless a request has begun; Sanic's server asks when it stops."""
+        if self._stage is not Stage.ASKING or self._has_begun:
+            return False
+        self._transport.close()
+        return True
+
+    # What follows is called by Sanic's protocol (handover.Front).
+
+    def wrote(self) -> None:
+        """Give the handler its time anew."""
+        if self._stage is Stage.ANSWERING:
+            self._intake.answering.restart(self)
+
+    def answered(self) -> None:
+        """Go on to the next request, in another turn of the loop."""
+        if self._stage is not Stage.ANSWERING:
+            return
+        self._intake.answering.stop(self)
+        self._stage = Stage.ASKING
+        self._has_begun = self._may_finish = False
+        if self._has_ended and not self._buffer:
+            self._end()
+            return
+        self._intake.kept.start(self)
+        if self._buffer and not self._is_blocked:
+            self._go_on_soon()
+        else:
+            self._regulate()
+
+    def finished(self) -> None:
+        """End; Sanic's protocol is not used again."""
+        handover, self._handover = self._handover, None
+        if handover is not None:
+            handover.front = handover.transport = None
+        if self._stage is Stage.ANSWERING or self._stage is Stage.ASKING:
+            self._end()
+
+    def let_go(self) -> Taken:
+        """Give the transport away, with what the client has sent after its request (endpoints.takeover.detach)."""
+        handover, early = self._handover, bytes(self._buffer)
+        if handover is not None:
+            handover.front = None
+            early = release(handover) + early
+        self._leave_all()
+        return Taken(self._transport, early, self._is_blocked, self._has_ended)
+
+    # What follows is done here.
+
+    def _go_on_soon(self) -> None:
+        """Have what waits looked at in another turn of the loop."""
+        if not self._is_to_go_on:
+            self._is_to_go_on = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_to_go_on = False
+        if self._stage not in READING or self._is_blocked:
+            return
+        self._read()
+        self._regulate()
+        if self._has_ended and self._stage in READING and not self._is_to_go_on:
+            self._transport.close()  # the rest of it is not going to come
+
+    def _regulate(self) -> None:
+        """Read from the socket, unless enough of it waits."""
+        buffer, transport = self._buffer, self._transport
+        must_wait = self._stage is Stage.ANSWERING or self._is_blocked
+        if must_wait and (len(buffer) > WAITING_BYTES or buffer.count(b"\r\n\r\n") > WAITING_REQUESTS):
+            if transport.is_reading():
+                transport.pause_reading()
+        elif self._stage is not Stage.GONE and not transport.is_reading() and not transport.is_closing():
+            transport.resume_reading()
+
+    def _read(self) -> None:
+        try:
+            if self._stage is Stage.ASKING:
+                self._read_head()
+            else:
+                self._read_body()
+        except ClientError as error:
+            self._refuse(error)
+
+    def _read_head(self) -> None:
+        buffer, intake = self._buffer, self._intake
+        if not self._has_begun:
+            if buffer.startswith(b"\r\n"):
+                del buffer[: empty_lines(buffer)]
+            if not buffer or buffer == b"\r":
+                return
+            self._has_begun = True
+            intake.kept.stop(self)
+            intake.asking.start(self)
+            self._reader = HeadReader()
+        assert self._reader is not None, "it was made with the first byte"
+        head = self._reader.read(buffer)
+        if head is None:
+            return
+        del buffer[: head.size]
+        self._reader, self._head = None, head
+        intake.check(head, self._address, has_begun=self._may_finish)
+        if head.has_body:
+            self._expect_body(head)
+        else:
+            self._serve(head, b"")
+
+    def _expect_body(self, head: RequestHead) -> None:
+        intake = self._intake
+        if not intake.wants_body(head.method, head.target):
+            if head.method in ("GET", "HEAD"):
+                raise BodyRefused(f"a {head.method} has no body here")
+            head.is_kept = False  # the body is not read, so nothing after it is either
+            self._serve(head, b"")
+            return
+        if head.length is None:
+            self._chunks = ChunkedReader(intake.max_body_bytes)
+        elif head.length > intake.max_body_bytes:
+            raise MessageTooLarge(f"a message may have at most {intake.max_body_bytes} bytes")
+        self._stage = Stage.SENDING
+        if head.expects_continue and not self._buffer:
+            self._transport.write(CONTINUE)
+        self._read_body()
+
+    def _read_body(self) -> None:
+        head, buffer, chunks = self._head, self._buffer, self._chunks
+        assert head is not None, "a body comes after a head"
+        if chunks is not None:
+            chunks.read(buffer)
+            if chunks.has_more:
+                self._go_on_soon()
+            if not chunks.is_complete:
+                return
+            body = bytes(chunks.body)
+            self._chunks = None
+        else:
+            assert head.length is not None, "without a length it comes in chunks"
+            if len(buffer) < head.length:
+                return
+            body = bytes(buffer[: head.length])
+            del buffer[: head.length]
+        self._serve(head, body)
+
+    def _serve(self, head: RequestHead, body: bytes) -> None:
+        """Decide who gets a request that is whole."""
+        intake = self._intake
+        intake.asking.stop(self)
+        if head.is_websocket and intake.join is not None:
+            found = _FEED.fullmatch(head.target)
+            if found and intake.join(SeenRequest(head, self._transport, self._app), found[1]):
+                return
+        elif head.is_websocket:
+            self._step_aside(head)
+            return
+        if intake.is_leaving:
+            head.is_kept = False
+        self._stage, self._head = Stage.ANSWERING, None
+        intake.answering.start(self)
+        if self._handover is None:
+            self._handover = Handover(self, self._app, self._loop, self._state, self._unix)
+        self._handover.take(self._transport, head.canonical(len(body)) + body)
+
+    def _step_aside(self, head: RequestHead) -> None:
+        """Leave the connection to Sanic's protocol for good: the app may have a WebSocket of its own there.
+
+        Sanic answers this one request and no other, for the head does not ask for the connection to be kept.
+        """
+        handover = self._handover or Handover(self, self._app, self._loop, self._state, self._unix)
+        handover.front, handover.connections = None, self.connections
+        early, transport = bytes(self._buffer), self._transport
+        self._leave_all()
+        self.connections.add(handover)
+        transport.set_protocol(handover)
+        handover.take(transport, head.canonical(0) + early)
+
+    def _refuse(self, error: ClientError) -> None:
+        head, intake = self._head, self._intake
+        intake.refused[error.counted_as] += 1
+        fields: Mapping[str, str] = {}
+        if head is not None:
+            fields = intake.sharing(SeenRequest(head, self._transport, self._app))
+        self._transport.write(refusal(error, fields, is_bare=head is not None and head.method == "HEAD"))
+        self._end()
+
+    def _end(self) -> None:
+        """Send no more, and wait a little for the client to close."""
+        intake, transport = self._intake, self._transport
+        for deadlines in (intake.asking, intake.answering, intake.kept):
+            deadlines.stop(self)
+        self._stage = Stage.ENDING
+        self._buffer.clear()
+        self._head = self._reader = self._chunks = None
+        intake.ending.start(self)
+        if self._has_ended or not transport.can_write_eof():
+            transport.close()
+            return
+        if not transport.is_reading():
+            transport.resume_reading()
+        try:
+            transport.write_eof()
+        except OSError:
+            transport.abort()  # the client has reset the connection, and asyncio has not looked yet
+
+    def _leave_all(self) -> None:
+        """Be nobody's concern any more."""
+        self._stage = Stage.GONE
+        self._intake.left(self)
+        self.connections.discard(self)
+        if self._address:
+            self._intake.admission.departed(self._address)
+            self._address = ""
+        self._handover = self._head = self._reader = self._chunks = None
+        self._buffer = bytearray()
+
+
+def intake_of(app: Sanic[Any, Any]) -> Intake:
+    """Return the intake of an app; it is made when there is none."""
+    intake = getattr(app.ctx, "mux_intake", None)
+    if intake is None:
+        config = app.config
+        intake = app.ctx.mux_intake = Intake(
+            app,
+            head_seconds=config.REQUEST_TIMEOUT,
+            kept_seconds=config.KEEP_ALIVE_TIMEOUT,
+            answer_seconds=config.RESPONSE_TIMEOUT,
+            max_body_bytes=config.REQUEST_MAX_SIZE,
+        )
+    assert isinstance(intake, Intake)
+    return intake

@@ -1,0 +1,244 @@
+"""The head of a request, read strictly: a request line, fields, an empty line (RFC 9112, sections 2 to 7).
+
+llhttp reads it, through httptools. What llhttp lets pass and RFC 9112 or nginx does not is refused here: more than one
+blank in the request line, a version of its own, a fragment, a missing or second Host, an absolute target without a
+host, a transfer coding other than chunked.
+
+1. The answer follows from the bytes alone, never from how they were sliced: llhttp refuses at the first wrong byte, and
+   every limit is a fixed place that is looked at in its turn.
+2. What comes out is well-formed and means one thing: names in lower case, values without blanks around them, a target
+   that begins with a slash, one Host, and at most one way to tell where the body ends.
+3. An upgrade to anything but a WebSocket is ignored (RFC 9110, section 7.8).
+
+Pure: no I/O, no clock, no asyncio.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httptools
+
+from mux.errors import CodingRefused, HeadTooLarge, MalformedRequest, MethodRefused, TargetTooLong, VersionRefused
+
+MAX_HEAD_BYTES = 32 * 1024
+"""Most bytes of a head, its last empty line included: nginx takes as much (large_client_header_buffers 4 8k)."""
+
+MAX_TARGET_BYTES = 8 * 1024
+"""Most bytes of a request's target (RFC 9112, section 3, asks for 8,000 at least)."""
+
+_MAX_LINE_BYTES = MAX_TARGET_BYTES + 64
+"""Most bytes of a request line: the longest method and the version take 30."""
+
+_HEAD_END = b"\r\n\r\n"
+_EMPTY_LINES = re.compile(rb"(?:\r\n)*")
+_REQUEST_LINE = re.compile(rb"([A-Z-]+) ([!\"$-~]+) HTTP/([0-9]\.[0-9])")  # every visible character but #
+_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
+_is_host = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?").fullmatch
+_NOT_FORWARDED = frozenset(
+    (
+        "connection",
+        "content-length",
+        "expect",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+"""Fields that are about this connection, or about how the body travelled: they are answered for here."""
+
+
+_OF_BODIES = frozenset(("content-length", "expect", "transfer-encoding"))
+
+
+class RequestHead:
+    """A request without its body.
+
+    Attributes:
+        method: in capitals.
+        target: begins with a slash, or is `*`.
+        version: 1.0 or 1.1.
+        fields: names in lower case, in their order.
+        size: how many bytes the head had.
+        length: of the body in bytes; None when it comes in chunks.
+        is_kept: True when the client wants to send another request on this connection.
+        is_websocket: True for a GET that asks to become a WebSocket.
+        expects_continue: True when the client waits to be told to send its body (RFC 9110, section 10.1.1).
+    """
+
+    __slots__ = (
+        "expects_continue",
+        "fields",
+        "is_kept",
+        "is_websocket",
+        "length",
+        "method",
+        "size",
+        "target",
+        "version",
+    )
+
+    def __init__(self, method: str, target: str, version: str, fields: list[tuple[str, str]], size: int) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.fields = fields
+        self.size = size
+        self.length: int | None = 0
+        self.is_kept = version == "1.1"
+        self.is_websocket = False
+        self.expects_continue = False
+
+    @property
+    def has_body(self) -> bool:
+        """True when bytes of a body follow."""
+        return self.length != 0
+
+    def canonical(self, body_bytes: int) -> bytes:
+        """Return the head as it is handed on, for a body of so many bytes; 0 is none."""
+        lines = [f"{self.method} {self.target} HTTP/{self.version}"]
+        if self.is_websocket:
+            lines += [f"{name}: {value}" for name, value in self.fields if name not in _OF_BODIES]
+        else:
+            lines += [f"{name}: {value}" for name, value in self.fields if name not in _NOT_FORWARDED]
+            lines.append("connection: keep-alive" if self.is_kept else "connection: close")
+            if body_bytes:
+                lines.append(f"content-length: {body_bytes}")
+        lines.append("\r\n")
+        return "\r\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+class HeadReader:
+    """Reads one head."""
+
+    __slots__ = ("_fed", "_fields", "_is_complete", "_parser")
+
+    def __init__(self) -> None:
+        self._fed = 0
+        self._fields: list[tuple[str, str]] = []
+        self._is_complete = False
+        self._parser = httptools.HttpRequestParser(self)
+
+    def read(self, buffer: bytes | bytearray) -> RequestHead | None:
+        """Return the head that a buffer begins with, None as long as it is not whole.
+
+        Args:
+            buffer: all that has come since the head began; it grows from call to call.
+
+        Raises:
+            ClientError: it is no request that can be answered, and what follows it cannot be told apart.
+        """
+        end = buffer.find(_HEAD_END, max(0, self._fed - 3))
+        size = end + len(_HEAD_END) if end >= 0 else len(buffer)
+        if self._fed < _MAX_LINE_BYTES:
+            self._feed(buffer, min(size, _MAX_LINE_BYTES))
+            if size >= _MAX_LINE_BYTES and buffer.find(b"\r\n", 0, _MAX_LINE_BYTES) < 0:
+                raise TargetTooLong(f"the target has more than {MAX_TARGET_BYTES} bytes")
+        self._feed(buffer, min(size, MAX_HEAD_BYTES))
+        if size > MAX_HEAD_BYTES or (end < 0 and size == MAX_HEAD_BYTES):
+            raise HeadTooLarge(f"the head of a request may have at most {MAX_HEAD_BYTES} bytes")
+        if end < 0:
+            return None
+        if not self._is_complete:
+            raise MalformedRequest("the request's head is no HTTP/1.1")
+        return _understood(bytes(buffer[: buffer.find(b"\r\n")]), self._fields, size)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field from the parser."""
+        self._fields.append((name.decode("ascii").lower(), value.strip().decode("utf-8", "surrogateescape")))
+
+    def on_headers_complete(self) -> None:
+        """Take the end from the parser."""
+        self._is_complete = True
+
+    def _feed(self, buffer: bytes | bytearray, to: int) -> None:
+        if to <= self._fed:
+            return
+        piece = buffer[self._fed : to]
+        self._fed = to
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            pass  # what follows the head is looked at by whoever reads the body
+        except httptools.HttpParserError as error:
+            # The words of llhttp name a rule of HTTP and nothing of the request.
+            raise MalformedRequest(f"this is no HTTP/1.1: {str(error).lower()}") from None
+
+
+def empty_lines(buffer: bytes | bytearray) -> int:
+    """Return how many bytes of empty lines there are before a request, which are passed over (RFC 9112, 2.2)."""
+    found = _EMPTY_LINES.match(buffer)
+    assert found is not None, "it matches nothing as well"
+    return found.end()
+
+
+def _understood(line: bytes, fields: list[tuple[str, str]], size: int) -> RequestHead:
+    found = _REQUEST_LINE.fullmatch(line)
+    if found is None:
+        raise MalformedRequest("the request line is a method, a target and a version, with one blank between them")
+    method, target, version = found[1].decode(), found[2], found[3].decode()
+    if version not in ("1.0", "1.1"):
+        raise VersionRefused("this server speaks HTTP/1.1")
+    if method == "CONNECT":
+        raise MethodRefused("this server is no proxy")
+    if len(target) > MAX_TARGET_BYTES:
+        raise TargetTooLong(f"the target has more than {MAX_TARGET_BYTES} bytes")
+    if not target.startswith(b"/"):
+        target, fields = _from_absolute(method, target, fields)
+    head = RequestHead(method, target.decode(), version, fields, size)
+    _understand_fields(head)
+    return head
+
+
+def _from_absolute(method: str, target: bytes, fields: list[tuple[str, str]]) -> tuple[bytes, list[tuple[str, str]]]:
+    """Return a target as a path, and the fields with the host that the target names (RFC 9112, section 3.2.2)."""
+    if target == b"*" and method == "OPTIONS":
+        return target, fields
+    found = _ABSOLUTE.fullmatch(target)
+    if found is None or not _is_host(host := found[1].decode()):
+        raise MalformedRequest("the target is neither a path nor a URL that names a host")
+    path = found[2] if found[2].startswith(b"/") else b"/" + found[2]
+    return path, [(name, host if name == "host" else value) for name, value in fields]
+
+
+def _understand_fields(head: RequestHead) -> None:
+    """Draw from the fields what is to be known about the request.
+
+    Raises:
+        ClientError: one of them cannot be, or contradicts another.
+    """
+    hosts, connection, upgrades = 0, "", []
+    for name, value in head.fields:
+        if name == "host":
+            hosts += 1
+            if not _is_host(value):
+                raise MalformedRequest("the Host is no name of a host")
+        elif name == "connection":
+            connection = f"{connection},{value.lower()}"
+        elif name == "upgrade":
+            upgrades.append(value.lower())
+        elif name == "content-length":
+            head.length = int(value)  # llhttp lets pass one, and nothing but digits
+        elif name == "transfer-encoding":
+            _check_coding(head, value)
+        elif name == "expect":
+            head.expects_continue = value.lower() == "100-continue" and head.version == "1.1"
+    if hosts > 1 or (not hosts and head.version == "1.1"):
+        raise MalformedRequest("a request has one Host")
+    if connection:
+        options = {option.strip() for option in connection.split(",")}
+        head.is_kept = "close" not in options and (head.is_kept or "keep-alive" in options)
+        if "upgrade" in options and upgrades == ["websocket"] and head.method == "GET" and head.version == "1.1":
+            head.is_websocket = not head.has_body
+
+
+def _check_coding(head: RequestHead, value: str) -> None:
+    if head.version == "1.0":
+        raise MalformedRequest("there is no Transfer-Encoding in HTTP/1.0")
+    if value.lower() != "chunked":
+        raise CodingRefused("the only transfer coding here is chunked")
+    head.length = None
