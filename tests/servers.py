@@ -26,8 +26,13 @@ from tests.warm import WARM, become_mux
 PATIENCE_SECONDS = 30.0
 """How long a test waits for what must happen; only a failing test waits so long."""
 
-CONNECT_OPTIONS: dict[str, Any] = {"max_size": None, "compression": None, "open_timeout": PATIENCE_SECONDS}
-"""Of a client that takes whatever comes, and waits for it."""
+CONNECT_OPTIONS: dict[str, Any] = {
+    "max_size": None,
+    "max_queue": None,
+    "compression": None,
+    "open_timeout": PATIENCE_SECONDS,
+}
+"""A client takes whatever comes and waits for it. With a bounded queue one that is not read takes 10 s to close."""
 
 # Lets one process start more than one app, one after the other.
 Sanic.test_mode = True

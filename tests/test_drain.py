@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from tests.servers import (
+    CONNECT_OPTIONS,
     PATIENCE_SECONDS,
     Serving,
     handshake,
@@ -48,7 +49,7 @@ async def goodbyes(clients: list[ClientConnection]) -> list[tuple[float, int | N
 
 async def connected(stack: AsyncExitStack, url: str, count: int) -> list[ClientConnection]:
     """Open so many WebSockets."""
-    options: dict[str, Any] = {"compression": None, "max_size": None, "ping_interval": None}
+    options: dict[str, Any] = {**CONNECT_OPTIONS, "ping_interval": None}
     return [await stack.enter_async_context(connect(url.format(number), **options)) for number in range(count)]
 
 
