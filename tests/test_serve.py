@@ -147,18 +147,6 @@ async def test_stop_says_goodbye_and_exits_0(redis_url: str, prefix: str, worker
         assert "Traceback" not in said
 
 
-async def test_server_stops_although_clients_do_not_answer(redis_url: str, prefix: str) -> None:
-    """Idle HTTP connections and clients that never say goodbye do not hold the server up for ever."""
-    with mux_serve("--redis-url", redis_url, "--prefix", prefix) as server:
-        idle = socket.create_connection(("127.0.0.1", server.port))
-        mute = socket.create_connection(("127.0.0.1", server.port))
-        mute.sendall(handshake(server.port))
-        assert mute.recv(4096).startswith(b"HTTP/1.1 101 ")
-        with idle, mute:
-            status, said = await asyncio.to_thread(server.stop)
-        assert status == 0, said
-
-
 async def test_short_outage_of_redis_is_nobodys_business(tmp_path: Path) -> None:
     """What clients send while Redis is away arrives when it is back, once and in order."""
     port = free_ports(1)[0]
