@@ -145,18 +145,29 @@ class Mux:
         self._resync = Resync(self.hub, seconds=settings.drain_seconds)
         self._drain = Drain(self.hub, seconds=settings.drain_seconds)
 
-    async def publish(self, channel: str | bytes, message: object) -> None:
+    async def publish(
+        self,
+        channel: str | bytes,
+        message: object,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - what was sent by then is told apart
+    ) -> None:
         """Publish to a channel and wait until Redis has the message.
+
+        While Redis does not keep up this waits for its turn. If the waiting is cancelled before the message is sent,
+        it is not sent.
 
         Args:
             channel: its name, as in the URL but not percent-encoded.
             message: str is sent as text and bytes as binary; anything else as the text of its JSON.
+            timeout: how many seconds to wait in all. With 0 the message is sent now or not at all, and only the answer
+                is waited for. Without one it is held for max_held_seconds while there is no connection to Redis.
 
         Raises:
             InvalidChannel: the name cannot be.
             MessageTooLarge: the message has more than max_message_bytes.
-            BrokerUnavailable: there is no connection to Redis; nothing was sent.
-            BrokerLost: the connection broke before Redis answered; the message may be published.
+            BrokerUnavailable: nothing was sent, for there is no connection to Redis, or the app is not started.
+            BrokerLost: the connection broke, or the time was over, before Redis answered; the message may be published.
             BrokerRefused: Redis did not take it.
             TypeError: orjson cannot encode the message.
         """
@@ -171,7 +182,7 @@ class Mux:
             raise MessageTooLarge(
                 f"the message has {len(payload)} bytes; at most {self.settings.max_message_bytes} are allowed"
             )
-        await self.broker.publish(redis_channel, payload)
+        await self.broker.publish(redis_channel, payload, timeout_seconds=timeout, is_patient=True)
 
     def channel_of(self, request: Request) -> str | None:
         """Return the name of the channel a request is for, the very one that is used; for guards in middleware.

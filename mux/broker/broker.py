@@ -6,6 +6,8 @@ Subscribing again is one command, however many channels are open.
 Delivery is at most once, and no loss is silent: what is published while there is no connection is held
 for a while or given back, what was sent but not answered when the connection broke is reported as lost and
 never sent again, and every time in which messages may have been missed is a Gap.
+
+Publishing is the outbox' (outbox.py); what is here keeps it a connection.
 """
 
 from __future__ import annotations
@@ -17,22 +19,23 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from time import monotonic, time
+from time import monotonic
 from uuid import uuid4
 
 from redis.backoff import FullJitterBackoff
 
-from mux.broker.answer import Done, ignore, settle
+from mux.broker.answer import Done
 from mux.broker.cause import blame_buffer
 from mux.broker.connection import Connection
-from mux.broker.gap import Gap
-from mux.broker.holding import Holding, give_back
+from mux.broker.gap import Gap, Moment
+from mux.broker.holding import Holding
 from mux.broker.location import Location
 from mux.broker.loss import Loss
+from mux.broker.outbox import Outbox
+from mux.broker.standing import good_before
 from mux.broker.watchdog import Watchdog
-from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
-from mux.wire.resp import Push, Reply, escape_name
+from mux.errors import BrokerError, BrokerRefused
+from mux.wire.resp import Push, escape_name
 
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 2.0
@@ -40,6 +43,9 @@ LAST_RETRY_SECONDS = 2.0
 
 STABLE_SECONDS = 5.0
 """A connection that lived so long was in order: after it the pauses start from the shortest again."""
+
+POLL_SECONDS = 0.01
+"""How often aclose() looks whether everything is sent."""
 
 CLOSE_SECONDS = 2.0
 """How long aclose() waits for Redis to answer what was published."""
@@ -56,7 +62,7 @@ class Broker:
         probe_prefix: what the Redis channel starts with that probes go to; the pattern matches it. The rest is drawn
             by start(), so that processes forked from one app do not hear each other's probes.
         probe_seconds: how long nothing may come until the connection is probed.
-        holding: what is published while there is no connection.
+        holding: what waits to be published.
         on_messages: takes every batch of messages, synchronously; may raise BrokerGarbled, and nothing else.
         on_writable: called when publishers that saw is_writable False may go on.
         on_gap: called with each Gap, when messages come again; must not raise.
@@ -79,20 +85,18 @@ class Broker:
         self._probe_prefix = probe_prefix
         self._probe_channel = b""
         self._probe_seconds = probe_seconds
-        self._holding = holding
+        self._outbox = Outbox(holding, on_writable)
         self._on_messages = on_messages
-        self._on_writable = on_writable
         self._on_gap = on_gap
         self._client_name = b""
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._watchdog: Watchdog | None = None
-        self._expiry: asyncio.TimerHandle | None = None
-        self._good_until = 0.0
-        self.published = 0
-        """Messages that Redis has taken."""
-        self.refused: Counter[str] = Counter()
-        """Messages that it has not, by reason."""
+        self._is_closing = False
+        self._good_until = Moment.now()
+        self._loss: Loss | None = None
+        self._previous: Connection | None = None
         self.reconnects: Counter[str] = Counter()
         """How many times a connection was made again, by the cause of the loss."""
         self.gaps = 0
@@ -110,13 +114,15 @@ class Broker:
         """
         self._client_name = escape_name(f"mux-{socket.gethostname()}-{os.getpid()}")
         self._probe_channel = self._probe_prefix + uuid4().hex.encode()
+        self._is_closing = False
+        self._good_until = Moment.now()
+        self._outbox.open()
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._keep_connected(first), name="mux-broker")
-        self._task.add_done_callback(self._ended)
+        task = self._begin(first)
         try:
-            await asyncio.wait((first, self._task), return_when=asyncio.FIRST_COMPLETED)
-            await (first if first.done() else self._task)
-        except BrokerRefused:
+            await asyncio.wait((first, task), return_when=asyncio.FIRST_COMPLETED)
+            await (first if first.done() else task)
+        except BaseException:
             await self.aclose()
             raise
 
@@ -124,10 +130,6 @@ class Broker:
     def is_connected(self) -> bool:
         """True while subscribed."""
         return self._connection is not None and not self._connection.lost.done()
-
-    @property
-    def _is_trying(self) -> bool:
-        return self._task is not None and not self._task.done()
 
     @property
     def is_heard(self) -> bool:
@@ -142,7 +144,17 @@ class Broker:
     @property
     def is_writable(self) -> bool:
         """False while Redis does not keep up with what is published: stop reading from publishers."""
-        return self._connection is None or self._connection.is_writable
+        return self._outbox.is_writable
+
+    @property
+    def published(self) -> int:
+        """Messages that Redis has taken."""
+        return self._outbox.published
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Messages that it has not, by reason."""
+        return self._outbox.refused
 
     def send(self, redis_channel: bytes, payload: bytes, done: Done) -> None:
         """Publish without waiting, or hold the message until there is a connection; done is called once.
@@ -150,58 +162,43 @@ class Broker:
         done gets the number of connections Redis sent it to, or a BrokerError; at once, when the message
         cannot be held.
         """
-        done = partial(self._count, done)
-        connection = self._connection
-        if connection is not None and not connection.lost.done():
-            connection.publish(redis_channel, payload, done)
-            return
-        loop = asyncio.get_running_loop()
-        if not self._holding.add(loop.time(), redis_channel, payload, done):
-            done(BrokerUnavailable("there is no connection to Redis now; try again later"))
-        elif self._expiry is None:
-            self._expire()
+        self._outbox.send(redis_channel, payload, done)
+
+    def announce(self, redis_channel: bytes, payload: bytes) -> None:
+        """Publish what nobody waits for: dropped, and counted, when Redis is away or does not keep up."""
+        self._outbox.announce(redis_channel, payload)
 
     def send_aside(self, redis_channel: bytes, payload: bytes) -> None:
         """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up."""
-        connection = self._connection
-        if connection is not None and connection.is_writable:
-            connection.publish(redis_channel, payload, ignore)
+        self._outbox.send_aside(redis_channel, payload)
 
-    async def publish(self, redis_channel: bytes, payload: bytes) -> None:
-        """Publish and wait until Redis has it.
+    async def publish(
+        self, redis_channel: bytes, payload: bytes, *, timeout_seconds: float | None = None, is_patient: bool = False
+    ) -> None:
+        """Publish and wait until Redis has it; as Outbox.publish().
 
         Raises:
-            BrokerUnavailable: it was not sent.
+            BrokerUnavailable: it was not sent, and will not be.
             BrokerLost: it was sent, and what became of it is unknown.
             BrokerRefused: Redis did not take it.
         """
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self.send(redis_channel, payload, settle(answer))
-        reply = await answer
-        if isinstance(reply, BrokerError):
-            raise reply
-
-    def _count(self, done: Done, reply: Reply) -> None:
-        if isinstance(reply, BrokerError):
-            self.refused[reply.counted_as] += 1
-        else:
-            self.published += 1
-        done(reply)
+        await self._outbox.publish(redis_channel, payload, timeout_seconds=timeout_seconds, is_patient=is_patient)
 
     async def aclose(self) -> None:
         """Send what is held, if Redis comes back within 2 s, finish what was published, within 2 s, and close."""
         deadline = monotonic() + CLOSE_SECONDS
-        while len(self._holding) and self._is_trying and monotonic() < deadline:  # noqa: ASYNC110 - once, for 2 s
-            await asyncio.sleep(FIRST_RETRY_SECONDS)
+        while len(self._outbox) and self._is_trying and monotonic() < deadline:  # noqa: ASYNC110 - once, for 2 s
+            await asyncio.sleep(POLL_SECONDS)
+        self._is_closing = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            # Whatever it ended with has been logged.
+            await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
-        give_back(self._holding.take_all())
+        self._outbox.close()
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(TimeoutError):
@@ -210,11 +207,32 @@ class Broker:
             connection.abort()
             await connection.lost
 
+    @property
+    def _is_trying(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def _begin(self, first: asyncio.Future[None]) -> asyncio.Task[None]:
+        self._task = task = asyncio.create_task(self._keep_connected(first), name="mux-broker")
+        task.add_done_callback(lambda task: self._ended(task, first))
+        return task
+
+    def _ended(self, task: asyncio.Task[None], first: asyncio.Future[None]) -> None:
+        """Begin again if the task that keeps us connected has ended by itself; at the start, start() raises."""
+        if self._is_closing:
+            return
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, BrokerError) and not first.done():
+            return
+        logger.critical("the task that keeps the connection to Redis has failed; it begins anew", exc_info=error)
+        if self._connection is not None:
+            self._connection.drop("failed", "the task that keeps it has failed")
+            self._connection = None
+        self._loss = self._loss or Loss("failed", "the task that keeps the connection to Redis has failed")
+        if first.done():
+            self._again = task.get_loop().call_later(LAST_RETRY_SECONDS, self._begin, first)
+
     async def _keep_connected(self, first: asyncio.Future[None]) -> None:
         backoff = FullJitterBackoff(cap=LAST_RETRY_SECONDS, base=FIRST_RETRY_SECONDS)
-        self._good_until = time()
-        previous: Connection | None = None
-        loss: Loss | None = None
         failures = 0
         told = ""
         loop = asyncio.get_running_loop()
@@ -227,56 +245,48 @@ class Broker:
                 if str(error) != told:
                     told = str(error)
                     logger.error("%s; trying again until it works", error)
-                loss = loss or Loss("unreachable", str(error))
+                self._loss = self._loss or Loss("unreachable", str(error))
             else:
-                if loss is not None:
-                    self._tell_gap(blame_buffer(loss, previous, connection))
+                if self._loss is not None:
+                    self._tell_gap(self._loss, connection)
                 if not first.done():
                     first.set_result(None)
                 since = loop.time()
-                loss = await self._live_with(connection)
-                previous, told = connection, ""
+                await self._live_with(connection)
+                told = ""
                 if loop.time() - since > STABLE_SECONDS:
                     failures = 0
             failures += 1
             # 2**failures is a float in redis-py: far enough up it overflows.
             await asyncio.sleep(backoff.compute(min(failures, 16)))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Say so if the task that keeps us connected has ended by itself: then nothing will be heard again."""
-        if not task.cancelled() and task.exception() is not None:
-            logger.critical("the broker has failed; restart this process", exc_info=task.exception())
-
-    async def _live_with(self, connection: Connection) -> Loss:
+    async def _live_with(self, connection: Connection) -> None:
         """Use a connection until it is lost."""
-        self._connection = connection
-        for held in self._holding.take_all():
-            connection.publish(held.redis_channel, held.payload, held.done)
-        self._watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
+        self._connection = self._previous = connection
+        self._watchdog = watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
+        self._outbox.connected(connection)
         try:
             # Shielded, for the connection outlives this task by a graceful close.
-            loss = await asyncio.shield(connection.lost)
+            self._loss = await asyncio.shield(connection.lost)
         finally:
-            self._watchdog.stop()
+            watchdog.stop()
+            # In a cluster a connection may prove nothing; then no more is proven than before it.
+            self._good_until = watchdog.good_at or self._good_until
         self._connection = None
-        self._good_until = connection.good_at
-        logger.error("lost Redis at %s: %s; connecting again", self._location, loss.reason)
-        return loss
+        logger.error("lost Redis at %s: %s; connecting again", self._location, self._loss.reason)
 
-    def _tell_gap(self, loss: Loss) -> None:
+    def _tell_gap(self, loss: Loss, connection: Connection) -> None:
+        before, good = self._previous, self._good_until
+        loss = blame_buffer(loss, before, connection)
+        if before is not None:
+            good = good_before(good, before.good_at, before.record, connection.record)
         self.gaps += 1
-        gap = Gap(self.gaps, self._good_until, time(), loss.cause, loss.reason)
+        gap = Gap.between(self.gaps, good, Moment.now(), loss.cause, loss.reason)
         self.gap_seconds += gap.seconds
         self.reconnects[gap.cause] += 1
+        self._loss = None
         logger.warning("%s", gap)
         self._on_gap(gap)
-
-    def _expire(self) -> None:
-        """Give back what has been held for too long; called whenever that may be something."""
-        loop = asyncio.get_running_loop()
-        give_back(self._holding.take_expired(loop.time()))
-        due = self._holding.next_due
-        self._expiry = None if due is None else loop.call_at(due, self._expire)
 
     async def _open(self) -> Connection:
         return await Connection.open(
@@ -285,7 +295,7 @@ class Broker:
             probe_channel=self._probe_channel,
             client_name=self._client_name,
             on_messages=self._on_messages,
-            on_writable=self._on_writable,
+            on_writable=self._outbox.changed,
         )
 
 

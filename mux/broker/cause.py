@@ -7,13 +7,16 @@ from mux.broker.loss import Loss
 
 
 def blame_buffer(loss: Loss, before: Connection | None, now: Connection) -> Loss:
-    """Name the output buffer as the cause, if Redis has closed somebody for it since we came.
+    """Name the output buffer as the cause, if Redis has closed somebody for it when it closed us.
 
-    Redis closes a subscriber without a word. It counts the times, and counts its connections: a smaller
-    number of ours says that it was started anew and counts from 0.
+    Redis closes a subscriber without a word, and counts how many it has closed. The count says nothing of us when it
+    moved before our last question, when another server counts, or when it was we who closed.
     """
-    if before is None or before.buffer_kills is None or now.buffer_kills is None or now.client_id < before.client_id:
+    if before is None or loss.cause not in ("closed", "error"):
         return loss
-    if now.buffer_kills > before.buffer_kills:
-        return Loss("output_buffer", "Redis closed it over its output buffer limit for pubsub")
-    return loss
+    then, since = before.record, now.record
+    if then.standing is None or since.standing is None or then.standing.run_id != since.standing.run_id:
+        return loss
+    if then.buffer_kills is None or since.buffer_kills is None or since.buffer_kills <= then.buffer_kills:
+        return loss
+    return Loss("output_buffer", "Redis closed it over its output buffer limit for pubsub")

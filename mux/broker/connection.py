@@ -11,7 +11,10 @@ Rules:
 2. PSUBSCRIBE answers with a push when it works and with an error reply when it does not. So an error
    that no command waits for is PSUBSCRIBE's.
 3. Every command is answered exactly once, by Redis or by BrokerLost.
-4. The publishes of one turn of the loop leave in one write.
+4. What is on its way to Redis is bounded in number and bytes. Publishes wait in a Holding for their turn; commands
+   of our own are few and do not wait.
+5. A push or a reply that nobody asked for ends the connection: the subscription is not what it was, or answers do not
+   belong to their commands any more.
 """
 
 from __future__ import annotations
@@ -21,23 +24,29 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from time import time
 from typing import cast
 
 from mux.broker.address import Address
 from mux.broker.answer import Done, settle
 from mux.broker.dial import DIAL_ERRORS, dial
-from mux.broker.hello import buffer_kills, check_hello
+from mux.broker.gap import Moment
+from mux.broker.hello import check_hello, connection_id, is_cluster
+from mux.broker.holding import Holding, Waiting
 from mux.broker.loss import Loss, reason_of, reason_of_garbage
 from mux.broker.refusal import DEAF, SILENT, SILENT_IN_TLS, UNREACHED, closed_too_soon, command_refused, hello_refused
+from mux.broker.standing import Record
 from mux.errors import BrokerError, BrokerGarbled, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.version import __version__
 from mux.wire.resp import Announcement, Push, Reply, RespReader, encode_command, encode_publish
 
 MAX_UNANSWERED = 1000
-"""So many commands are on their way to Redis at once. With more, publishers are told to wait; with half of it they
-may go on. Redis takes commands faster than it sends what they cause, and closes subscribers whose output buffer
-overflows: a push to its own publisher takes 16 KiB there from 7.2 on, so that 32 MB are 2,000 publishes."""
+"""So many commands are on their way to Redis at once. Redis takes commands faster than it sends what they cause, and
+closes subscribers whose output buffer overflows: a push to its own publisher takes 16 KiB there from 7.2 on, so that
+32 MB are 2,000 publishes."""
+
+MAX_UNANSWERED_BYTES = 2 * 1024 * 1024
+"""The commands on their way to Redis have no more bytes, or are one command. As much comes back as pushes to ourselves,
+to every process of a fleet; Redis allows an output buffer 32 MB at once and 8 MB for a minute."""
 
 
 class Connection(asyncio.Protocol):
@@ -45,7 +54,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         on_messages: takes every batch of messages, synchronously; may raise BrokerGarbled, and nothing else.
-        on_writable: called when publishers that were told to wait may go on.
+        on_writable: called whenever there may be more or less room for commands, and when the connection is lost.
     """
 
     def __init__(self, on_messages: Callable[[list[Push]], None], on_writable: Callable[[], None]) -> None:
@@ -54,24 +63,22 @@ class Connection(asyncio.Protocol):
         """Done when the connection has ended."""
         self.heard = 0
         """Messages that came."""
-        self.good_at = 0.0
-        """Everything published before this moment, in seconds of Unix time, has come. Replies and messages share
-        one order: when the answer to a command is here, so is all that Redis had for us when it got the command.
-        The moment bytes are read says nothing, for they may have waited in the socket."""
+        self.good_at = Moment.now()
+        """When we were first known to hear everything that this server has."""
         self.client_id = 0
-        """What Redis calls this connection; it counts them."""
-        self.buffer_kills: int | None = None
-        """How many clients Redis had closed over their output buffers when we came; None if it does not say."""
-        self.is_writable = True
-        """False while Redis does not keep up with what is published: stop reading from publishers."""
+        """What Redis calls this connection."""
+        self.is_clustered = False
+        """Whether the server is one of a cluster's nodes, which hears by the cluster's bus what others publish."""
+        self.record = Record()
+        """What the server has said of itself."""
         self._loop = loop
         self._on_messages = on_messages
         self._on_writable = on_writable
         self._reader = RespReader()
         self._transport: asyncio.Transport
-        self._unanswered: deque[Done] = deque()
+        self._unanswered: deque[Waiting] = deque()
+        self._unanswered_bytes = 0
         self._is_full = False
-        self._unsent: list[bytes] = []
         self._subscribed: asyncio.Future[None] = loop.create_future()
         self._loss = Loss("closed", "the connection was closed by Redis")
         self._silence = UNREACHED
@@ -113,16 +120,43 @@ class Connection(asyncio.Protocol):
         return connection
 
     def publish(self, redis_channel: bytes, payload: bytes, done: Done) -> None:
-        """Send a PUBLISH with the next write; done gets the number of subscribed connections or an error."""
+        """Send a PUBLISH at once; done gets the number of subscribed connections or an error."""
         if self.lost.done():
             done(BrokerLost("the connection to Redis was lost"))
             return
         self._send(encode_publish(redis_channel, payload), done)
-        if len(self._unanswered) > MAX_UNANSWERED:
-            self.is_writable = False
+
+    @property
+    def is_usable(self) -> bool:
+        """False when the connection has ended, or will as soon as the event loop says so."""
+        return not self.lost.done() and not self._transport.is_closing()
+
+    def send_from(self, queue: Holding) -> None:
+        """Send what waits in a queue, in one write, as far as there is room; what is not sent stays there."""
+        if self._is_full or not self.is_usable:
+            return
+        commands = []
+        while (
+            len(self._unanswered) < MAX_UNANSWERED
+            and self._unanswered_bytes < MAX_UNANSWERED_BYTES
+            and (waiting := queue.take()) is not None
+        ):
+            self._unanswered.append(waiting)
+            self._unanswered_bytes += len(waiting.command)
+            commands.append(waiting.command)
+        if commands:
+            self._transport.write(b"".join(commands))
+
+    def is_loaded(self, queue: Holding, share: float = 1.0) -> bool:
+        """Tell whether what waits and what is on its way is more than a share of what may be on its way at once."""
+        return (
+            self._is_full
+            or len(self._unanswered) + len(queue) > MAX_UNANSWERED * share
+            or self._unanswered_bytes + queue.bytes > MAX_UNANSWERED_BYTES * share
+        )
 
     async def aclose(self) -> None:
-        """Send what is unsent, wait for what is unanswered, and close. Waits for Redis, so bound it."""
+        """Wait for what is unanswered, and close. Waits for Redis, so bound it."""
         if not self.lost.done() and self._unanswered:
             answered: asyncio.Future[Reply] = self._loop.create_future()
             self._send(encode_command(b"PING"), settle(answered))
@@ -139,12 +173,11 @@ class Connection(asyncio.Protocol):
         if transport is not None and not transport.is_closing():
             self._loss = Loss(cause, reason)
             transport.abort()
-        self._subscribed.cancel()
 
-    def ask_role(self, done: Done) -> None:
-        """Send a HELLO; done gets the reply, for is_useful()."""
+    def ask(self, *words: bytes, done: Done) -> None:
+        """Send a command at once; done gets the reply, or a BrokerError."""
         if not self.lost.done():
-            self._send(encode_command(b"HELLO", b"3"), done)
+            self._send(encode_command(*words), done)
 
     async def _connect(self, address: Address) -> None:
         try:
@@ -166,16 +199,16 @@ class Connection(asyncio.Protocol):
         if isinstance(hello, BrokerRefused):
             raise hello_refused(hello, address)
         check_hello(hello, address)
-        assert isinstance(hello, dict)
-        self.client_id = int(cast("int", hello.get(b"id", 0)))
+        self.client_id = connection_id(hello)
+        self.is_clustered = is_cluster(hello)
         # An error below Redis 7.2, which does not know the command; then it is ignored.
         await self._command(b"CLIENT", b"SETINFO", b"LIB-NAME", b"mux")
         await self._command(b"CLIENT", b"SETINFO", b"LIB-VER", __version__.encode())
         # An error for a user without the right to it; then a cause of losses stays unknown.
-        self.buffer_kills = buffer_kills(await self._command(b"INFO", b"stats"))
+        self.record.introduced(await self._command(b"INFO"), Moment.now())
 
     async def _subscribe(self, address: Address, pattern: bytes) -> None:
-        self._transport.write(encode_command(b"PSUBSCRIBE", pattern))
+        self._write(encode_command(b"PSUBSCRIBE", pattern))
         try:
             await self._subscribed
         except BrokerRefused as error:
@@ -195,7 +228,7 @@ class Connection(asyncio.Protocol):
             pass_on(messages)
 
         self._on_messages = hear
-        sent_at = time()
+        sent_at = Moment.now()
         answer = await self._command(b"PUBLISH", probe_channel, b"")
         if isinstance(answer, BrokerRefused):
             raise command_refused("PUBLISH", answer, address, pattern)
@@ -208,6 +241,8 @@ class Connection(asyncio.Protocol):
         self.good_at = sent_at
 
     async def _command(self, *words: bytes) -> Reply:
+        if self.lost.done():
+            raise BrokerLost(f"the connection to Redis was lost: {self._loss.reason}")
         reply: asyncio.Future[Reply] = self._loop.create_future()
         self._send(encode_command(*words), settle(reply))
         answer = await reply
@@ -216,28 +251,32 @@ class Connection(asyncio.Protocol):
         return answer
 
     def _send(self, command: bytes, done: Done) -> None:
-        self._unanswered.append(done)
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(command)
+        self._unanswered.append(Waiting(command, done, 0.0, False))
+        self._unanswered_bytes += len(command)
+        self._write(command)
 
-    def _flush(self) -> None:
-        room = MAX_UNANSWERED - (len(self._unanswered) - len(self._unsent))
-        if room <= 0 or not self._unsent or self.lost.done():
-            return
-        commands, self._unsent = self._unsent[:room], self._unsent[room:]
-        self._transport.write(b"".join(commands))
+    def _write(self, data: bytes) -> None:
+        if self.is_usable:  # uvloop raises for a closed handle
+            self._transport.write(data)
 
     def _answer(self, reply: Reply) -> None:
         if isinstance(reply, Announcement):
-            if reply[0] == b"psubscribe" and not self._subscribed.done():
-                self._subscribed.set_result(None)
+            self._announced(reply[0])
         elif self._unanswered:
-            self._unanswered.popleft()(reply)
-            if not self.is_writable:
-                self._go_on()
+            waiting = self._unanswered.popleft()
+            self._unanswered_bytes -= len(waiting.command)
+            waiting.done(reply)
         elif isinstance(reply, BrokerRefused) and not self._subscribed.done():
             self._subscribed.set_exception(reply)
+        else:
+            raise BrokerGarbled("a reply that nothing was asked for")
+
+    def _announced(self, what: object) -> None:
+        if what == b"psubscribe" and not self._subscribed.done():
+            self._subscribed.set_result(None)
+        elif what in (b"psubscribe", b"punsubscribe"):
+            # Something between us and Redis, or Redis itself, has changed what we hear.
+            self.drop("deaf", "the subscription was changed at the other end")
 
     # What follows is called by the event loop.
 
@@ -248,41 +287,39 @@ class Connection(asyncio.Protocol):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     def data_received(self, data: bytes) -> None:
+        heard = self.heard
         try:
             messages, others = self._reader.feed(data)
+            # Before the answers, so that they know which messages they prove nothing of.
+            self.heard += len(messages)
             for reply in others:
                 self._answer(reply)
-            if self._unsent:
-                self._flush()
             if messages:
-                self.heard += len(messages)
                 self._on_messages(messages)
         except BrokerGarbled as error:
+            self.heard = heard
             self.drop("garbled", reason_of_garbage(error, data))
+        else:
+            if others:
+                self._on_writable()
 
     def pause_writing(self) -> None:
         self._is_full = True
-        self.is_writable = False
+        self._on_writable()
 
     def resume_writing(self) -> None:
         self._is_full = False
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if not self._is_full and len(self._unanswered) < MAX_UNANSWERED // 2:
-            self.is_writable = True
-            self._on_writable()
+        self._on_writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if exc is not None:
             self._loss = Loss("error", reason_of(exc))
         reason = self._loss.reason
         self.lost.set_result(self._loss)
-        self.is_writable = True
         lost = BrokerLost(f"the connection to Redis was lost before it answered: {reason}")
         if not self._subscribed.done():
-            self._subscribed.set_exception(BrokerUnavailable(f"the connection to Redis was lost: {reason}"))
+            self._subscribed.set_exception(lost)
             self._subscribed.exception()
         while self._unanswered:
-            self._unanswered.popleft()(lost)
+            self._unanswered.popleft().done(lost)
         self._on_writable()

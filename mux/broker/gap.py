@@ -3,12 +3,34 @@
 Redis keeps nothing for a subscriber that is away. So between the last moment a subscription is known to
 have been good and the moment it is good again, anything may have passed. mux cannot get it back, but it
 never keeps quiet about it.
+
+Two clocks tell when that was, and neither is enough. The clock on the wall is what others compare with, and it is
+set now and then; the monotonic one stands still while the machine sleeps. A gap begins at the earlier of what the
+two say, so it may be told too long, and never too short or negative.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, floor
+from time import monotonic, time
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time on two clocks, in seconds: Unix time, and the monotonic clock of this machine."""
+
+    wall: float
+    monotonic: float
+
+    @classmethod
+    def now(cls, ago: float = 0.0) -> Moment:
+        """Return this moment, or the one so many seconds ago."""
+        return cls(time() - ago, monotonic() - ago)
+
+    def is_before(self, other: Moment) -> bool:
+        """Tell whether this was earlier, whatever was done to the clock on the wall between the two."""
+        return self.monotonic < other.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +50,12 @@ class Gap:
     until: float
     cause: str
     reason: str
+
+    @classmethod
+    def between(cls, number: int, good: Moment, now: Moment, cause: str, reason: str) -> Gap:
+        """Return the gap from one moment to another, in the Unix time of the second."""
+        since = min(good.wall, now.wall - max(0.0, now.monotonic - good.monotonic))
+        return cls(number, since, now.wall, cause, reason)
 
     @property
     def seconds(self) -> float:

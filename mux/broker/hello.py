@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from mux.broker.address import Address
 from mux.errors import BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Reply
@@ -14,7 +12,7 @@ def is_useful(hello: Reply) -> bool:
 
     On a replica it reaches nobody, but for a cluster, where any node tells all others.
     """
-    return isinstance(hello, dict) and (hello.get(b"role") == b"master" or hello.get(b"mode") == b"cluster")
+    return isinstance(hello, dict) and (hello.get(b"role") == b"master" or is_cluster(hello))
 
 
 def check_hello(hello: Reply, address: Address) -> None:
@@ -39,7 +37,12 @@ def check_hello(hello: Reply, address: Address) -> None:
     raise BrokerRefused(f"{sentence}; name the master")
 
 
-def buffer_kills(stats: Reply) -> int | None:
-    """Read from INFO how many clients were closed because their output buffers were full (Redis 7.2, Valkey)."""
-    found = re.search(rb"client_output_buffer_limit_disconnections:(\d+)", stats if isinstance(stats, bytes) else b"")
-    return int(found[1]) if found else None
+def is_cluster(hello: Reply) -> bool:
+    """Tell from a reply to HELLO whether others publish on other nodes of a cluster."""
+    return isinstance(hello, dict) and hello.get(b"mode") == b"cluster"
+
+
+def connection_id(hello: Reply) -> int:
+    """Read from a reply to HELLO what the server calls the connection; 0 if it does not say."""
+    found = hello.get(b"id") if isinstance(hello, dict) else None
+    return found if isinstance(found, int) else 0

@@ -38,7 +38,7 @@ class Loss(NamedTuple):
     """Why a connection ended."""
 
     cause: str
-    """One word: closed, error, garbled, deaf, demoted, or shut when we ended it."""
+    """One word: closed, error, garbled, deaf, demoted, moved, or shut when we ended it."""
     reason: str
     """The same as half a sentence."""
 

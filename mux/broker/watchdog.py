@@ -1,19 +1,26 @@
-"""Find out when a connection is alive and deaf.
+"""Find out when a connection is alive and deaf, and up to when it was not.
 
 TCP, and even PING, say nothing about a subscription: a stopped Redis, a half-open link, a subscription or
-a right that is gone look the same as a quiet evening. So after a time of silence the watchdog publishes
-to a channel of its own, which the pattern matches, and must hear it. And since what is published on a
-replica comes back there but reaches nobody else, it asks for the role as well.
+a right that is gone look the same as a quiet evening. So the watchdog asks for the role, and when next to nothing was
+heard since the last time it publishes to a channel of its own, which the pattern matches, and must hear it. A probe is
+heard by every process of a fleet, and saves them theirs. proof.py says what follows from an answer and a message.
+
+The role is asked for because what is published on a replica comes back there and reaches nobody else. An answer with
+another id than the connection had is another server's, to which something on the way has led us. In a cluster
+bus.py says what comes from the other nodes.
 """
 
 from __future__ import annotations
 
 import asyncio
 from functools import partial
-from time import time
 
+from mux.broker.answer import ignore
+from mux.broker.bus import Bus
 from mux.broker.connection import Connection
-from mux.broker.hello import is_useful
+from mux.broker.gap import Moment
+from mux.broker.hello import connection_id, is_useful
+from mux.broker.proof import Proof
 from mux.errors import BrokerError
 from mux.wire.resp import Reply
 
@@ -21,7 +28,11 @@ QUESTIONS_PER_PROBE = 5
 """How many times the role is asked for in the time of a probe: once a second at the default."""
 
 MAX_UNHEARD = 2
-"""After so many probes that were not heard the connection is dropped (design.md, section 7)."""
+"""After so many times without a probe heard, and one time of silence before them, the connection is dropped."""
+
+BUS_SECONDS = 20.0
+"""A cluster's node that no other node has pinged for so long is cut off. They ping it at least every half of the
+cluster-node-timeout, which is 15 s by default, and about once a second as long as they are few."""
 
 
 class Watchdog:
@@ -30,7 +41,7 @@ class Watchdog:
     Args:
         connection: whom to watch.
         channel: the Redis channel to publish to; the connection is subscribed to it.
-        seconds: how long silence may last until the first probe, and between probes.
+        seconds: how long silence may last until it counts as a probe that was not heard.
     """
 
     def __init__(self, connection: Connection, channel: bytes, seconds: float) -> None:
@@ -38,51 +49,67 @@ class Watchdog:
         self._channel = channel
         self._seconds = seconds
         self._heard = connection.heard
-        self._unheard = 0
+        self._silent_ticks = 0
         self._loop = asyncio.get_running_loop()
-        self._ticks = 0
+        self._bus = Bus() if connection.is_clustered else None
+        self._proof = Proof(None if connection.is_clustered else connection.good_at)
         self.round_trip_seconds = 0.0
         """How long the last answer took; 0 before the first."""
         self._timer = self._loop.call_later(seconds / QUESTIONS_PER_PROBE, self._tick)
 
     @property
     def is_heard(self) -> bool:
-        """False while a probe is out that was not heard in its time."""
-        return self._unheard < MAX_UNHEARD
+        """False while nothing has been heard for as long as two probes have time."""
+        return self._silent_ticks < MAX_UNHEARD * QUESTIONS_PER_PROBE
+
+    @property
+    def good_at(self) -> Moment | None:
+        """Everything that was published before this moment has come; None if no moment is proven."""
+        return self._proof.good_at(self._connection.heard)
 
     def stop(self) -> None:
         """Stop watching."""
         self._timer.cancel()
 
     def _tick(self) -> None:
-        self._ticks += 1
-        if self._ticks % QUESTIONS_PER_PROBE == 0 and not self._is_heard_or_probed():
+        tick_seconds = self._seconds / QUESTIONS_PER_PROBE
+        heard, self._heard = self._heard, self._connection.heard
+        self._silent_ticks = 0 if heard != self._heard else self._silent_ticks + 1
+        if self._silent_ticks > (1 + MAX_UNHEARD) * QUESTIONS_PER_PROBE:
             self._connection.drop("deaf", f"{MAX_UNHEARD} probes in {self._seconds:g} s each were not heard")
             return
-        self._connection.ask_role(partial(self._told_role, time()))
-        self._timer = self._loop.call_later(self._seconds / QUESTIONS_PER_PROBE, self._tick)
+        if self._bus is not None and self._bus.silent * tick_seconds > BUS_SECONDS:
+            self._connection.drop("deaf", f"the node was cut off from its cluster for {BUS_SECONDS:g} s")
+            return
+        self._ask(is_quiet=self._heard - heard <= 1)  # the one may have been our own probe
+        self._timer = self._loop.call_later(tick_seconds, self._tick)
 
-    def _is_heard_or_probed(self) -> bool:
-        """Send a probe after a time of silence; return False when it has lasted for too many."""
-        heard, self._heard = self._heard, self._connection.heard
-        if heard != self._heard:
-            self._unheard = 0
-        elif self._unheard == MAX_UNHEARD:
-            return False
-        else:
-            self._unheard += 1
-            self._connection.publish(self._channel, b"", _ignore)
-        return True
+    def _ask(self, *, is_quiet: bool) -> None:
+        connection, record, now = self._connection, self._connection.record, Moment.now()
+        if self._bus is not None:
+            connection.ask(b"CLUSTER", b"INFO", done=partial(self._bus.told, now))
+        connection.ask(b"HELLO", b"3", done=partial(self._told_role, now, is_quiet))
+        if record.standing is not None:
+            connection.ask(b"INFO", b"replication", done=partial(record.told_offset, now))
+        if record.buffer_kills is not None:
+            connection.ask(b"INFO", b"stats", done=record.told_kills)
 
-    def _told_role(self, asked_at: float, reply: Reply) -> None:
+    def _told_role(self, asked_at: Moment, is_quiet: bool, reply: Reply) -> None:
+        connection = self._connection
         if isinstance(reply, BrokerError):
             return
-        self._connection.good_at = asked_at
-        self.round_trip_seconds = max(0.0, time() - asked_at)
+        self.round_trip_seconds = max(0.0, Moment.now().monotonic - asked_at.monotonic)
         if not is_useful(reply):
-            self._connection.drop("demoted", "it is no master any more")
+            connection.drop("demoted", "it is no master any more")
+        elif connection_id(reply) != connection.client_id:
+            connection.drop("moved", "another server answers on the connection")
+        else:
+            self._prove(asked_at)
+            if is_quiet:
+                # After the answer, so that it proves the moment. One that Redis refuses is one that is not heard.
+                connection.publish(self._channel, b"", ignore)
 
-
-def _ignore(reply: Reply) -> None:
-    # A probe that Redis refuses is one that is not heard.
-    pass
+    def _prove(self, asked_at: Moment) -> None:
+        proven = asked_at if self._bus is None else self._bus.good_at
+        if proven is not None:
+            self._proof.answered(proven, self._connection.heard)

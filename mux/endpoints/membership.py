@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import uuid4
 
-from mux.broker.answer import ignore
 from mux.broker.broker import Broker
 from mux.hub.admission import Admission
 from mux.hub.hub import Hub
@@ -58,5 +57,4 @@ class Membership:
         if client.identity is not None:
             message = f"Client {client.identity} has {'joined' if kind == JOINED else 'left'}".encode()
             for redis_channel in channels:
-                # Nobody sent it, so nobody is told when it is lost.
-                self._broker.send(marked(redis_channel, kind), message, ignore)
+                self._broker.announce(marked(redis_channel, kind), message)

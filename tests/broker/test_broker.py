@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import redis.asyncio
 
 from mux.broker.address import parse_address
 from mux.broker.broker import Broker
-from mux.broker.connection import MAX_UNANSWERED, Connection
+from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
 from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
@@ -57,6 +57,7 @@ def make_broker(
     probe_seconds: float = 5,
     max_held_bytes: int = 2**20,
     max_held_seconds: float = 0,
+    on_writable: Callable[[], None] = lambda: None,
 ) -> Broker:
     """Return a broker that nothing keeps from being deaf for a while, and that holds nothing unless told to."""
     prefix = pattern.replace(b"\\", b"")[:-1]
@@ -67,7 +68,7 @@ def make_broker(
         probe_seconds=probe_seconds,
         holding=Holding(max_bytes=max_held_bytes, max_seconds=max_held_seconds),
         on_messages=heard or Heard(),
-        on_writable=lambda: None,
+        on_writable=on_writable,
         on_gap=(gaps if gaps is not None else []).append,
     )
 
@@ -132,6 +133,9 @@ async def test_publishes_of_one_turn_leave_in_one_write(redis_url: str, monkeypa
             def write(self, data: bytes) -> None:
                 writes.append(data)
                 transport.write(data)
+
+            def is_closing(self) -> bool:
+                return False
 
             def abort(self) -> None:
                 transport.abort()
@@ -302,20 +306,23 @@ async def test_publish_on_a_lost_connection_is_answered() -> None:
         assert isinstance(replies[0], BrokerLost)
 
 
-async def test_publishers_wait_while_many_publishes_are_unanswered(redis_url: str) -> None:
-    """Redis takes commands faster than it sends what they cause; unbounded, it closed us over its output buffer."""
+@pytest.mark.parametrize("size", [0, 65536])
+async def test_publishers_wait_while_much_is_unanswered(redis_url: str, size: int) -> None:
+    """Redis takes commands faster than it sends what they cause; bounded by number alone, it closed us over 64 MB."""
     told: list[bool] = []
-    async with broker_on(redis_url) as (broker, heard):
+    most: list[int] = []
+    async with broker_on(redis_url, on_writable=lambda: told.append(True)) as (broker, heard):
         connection = broker._connection
         assert connection is not None
-        connection._on_writable = lambda: told.append(connection.is_writable)
-        for _ in range(MAX_UNANSWERED + 1):
-            broker.send(b"feed:lobby", b"", lambda reply: None)
+        count = min(MAX_UNANSWERED, MAX_UNANSWERED_BYTES // (size + 1)) + 1
+        for _ in range(count):
+            broker.send(b"feed:lobby", b"x" * size, lambda reply: most.append(connection._unanswered_bytes))
         writable = [broker.is_writable]
-        await heard.wait_for(MAX_UNANSWERED + 1)
-        writable.append(broker.is_writable)
-        assert writable == [False, True]
+        await heard.wait_for(count)
+        await until(lambda: broker.is_writable)
+        assert writable == [False]
         assert told == [True]
+        assert max(most) <= MAX_UNANSWERED_BYTES
 
 
 async def open_once(url: str) -> Connection:

@@ -1,46 +1,103 @@
-"""What waits for Redis."""
+"""What waits to be published."""
 
 from __future__ import annotations
 
-from mux.broker.holding import OVERHEAD_BYTES, Holding
+from mux.broker.holding import CONNECTED_BYTES, OVERHEAD_BYTES, Holding, Waiting
 
 
 def _ignore(reply: object) -> None:
     pass
 
 
+def hold(holding: Holding, command: bytes, now: float = 0, *, is_held: bool = True) -> Waiting | None:
+    """Add a command while there is no connection."""
+    return holding.add(now, command, _ignore, is_connected=False, is_held=is_held)
+
+
+def commands(waiting: list[Waiting]) -> list[bytes]:
+    """Return what would have been sent."""
+    return [one.command for one in waiting]
+
+
 def test_messages_come_out_in_order_and_once() -> None:
     """First in, first out."""
     holding = Holding(max_bytes=10_000, max_seconds=5)
     for n in range(3):
-        assert holding.add(n, b"c", b"%d" % n, _ignore)
-    assert [held.payload for held in holding.take_all()] == [b"0", b"1", b"2"]
+        assert hold(holding, b"%d" % n, n)
+    first = holding.take()
+    assert first is not None
+    assert first.command == b"0"
+    assert commands(holding.take_all()) == [b"1", b"2"]
     assert holding.take_all() == []
-    assert holding.next_due is None
+    assert (holding.take(), holding.next_due, holding.bytes) == (None, None, 0)
 
 
 def test_bytes_are_bounded_and_given_free_again() -> None:
-    """A message counts with what it takes beside its payload."""
+    """A message counts with what it takes beside its bytes."""
     holding = Holding(max_bytes=2 * OVERHEAD_BYTES + 10, max_seconds=5)
-    assert holding.add(0, b"c", b"x" * 10, _ignore)
-    assert not holding.add(0, b"c", b"x", _ignore)
+    assert hold(holding, b"x" * 10)
+    assert not hold(holding, b"x")
     assert len(holding) == 1
-    assert holding.add(0, b"c", b"", _ignore)
+    assert hold(holding, b"")
     holding.take_expired(5)
-    assert holding.add(5, b"c", b"x" * (OVERHEAD_BYTES + 10), _ignore)
+    assert hold(holding, b"x" * (OVERHEAD_BYTES + 10), 5)
 
 
 def test_what_is_too_old_comes_out() -> None:
     """Each has its own time."""
     holding = Holding(max_bytes=10_000, max_seconds=5)
-    holding.add(0, b"c", b"old", _ignore)
-    holding.add(2, b"c", b"young", _ignore)
+    hold(holding, b"old", 0)
+    hold(holding, b"young", 2)
     assert holding.take_expired(4.9) == []
-    assert [held.payload for held in holding.take_expired(5)] == [b"old"]
+    assert commands(holding.take_expired(5)) == [b"old"]
     assert holding.next_due == 7
 
 
 def test_no_time_is_no_holding() -> None:
-    """0 seconds turns it off, and so do 0 bytes."""
-    assert not Holding(max_bytes=10_000, max_seconds=0).add(0, b"c", b"x", _ignore)
-    assert not Holding(max_bytes=0, max_seconds=5).add(0, b"c", b"x", _ignore)
+    """0 seconds turns it off, and so do 0 bytes; what has a connection waits for its turn all the same."""
+    for holding in (Holding(max_bytes=10_000, max_seconds=0), Holding(max_bytes=0, max_seconds=5)):
+        assert not hold(holding, b"x")
+        assert holding.add(0, b"x", _ignore, is_connected=True)
+        assert commands(holding.take_unheld()) == [b"x"]
+
+
+def test_with_a_connection_the_bytes_are_bounded_too_and_the_largest_message_passes() -> None:
+    """Clients choose how large a message is, so a bound on the number is none."""
+    holding = Holding(max_bytes=0, max_seconds=5)
+    assert holding.add(0, b"x" * 2 * CONNECTED_BYTES, _ignore, is_connected=True)
+    assert not holding.add(0, b"x", _ignore, is_connected=True)
+    holding.take()
+    while holding.add(0, b"x" * 65536, _ignore, is_connected=True):
+        assert holding.bytes <= CONNECTED_BYTES
+    assert holding.bytes > CONNECTED_BYTES - 2 * 65536
+
+
+def test_what_nobody_waits_for_is_not_held() -> None:
+    """Announcements filled the holding in a storm of reconnects, and every client that published was closed."""
+    holding = Holding(max_bytes=10_000, max_seconds=5)
+    assert not hold(holding, b"announcement", is_held=False)
+    for n in range(40):
+        holding.add(0, b"%02d" % n, _ignore, is_connected=True, is_held=n % 2 == 0)
+    over = commands(holding.take_unheld())
+    assert over == [b"%02d" % n for n in range(1, 40, 2)]
+    assert commands(holding.take_all()) == [b"%02d" % n for n in range(0, 40, 2)]
+
+
+def test_the_youngest_go_when_the_connection_is_lost_and_there_is_less_room() -> None:
+    """What was there first stays first."""
+    holding = Holding(max_bytes=3 * (OVERHEAD_BYTES + 1), max_seconds=5)
+    for n in range(5):
+        holding.add(0, b"%d" % n, _ignore, is_connected=True)
+    assert commands(holding.take_unheld()) == [b"3", b"4"]
+    assert commands(holding.take_all()) == [b"0", b"1", b"2"]
+
+
+def test_what_is_withdrawn_is_gone_and_what_was_taken_cannot_be() -> None:
+    """A publisher that waits no more is told whether its message was sent."""
+    holding = Holding(max_bytes=10_000, max_seconds=5)
+    sent, unsent = hold(holding, b"sent"), hold(holding, b"unsent")
+    assert sent is not None
+    assert unsent is not None
+    holding.take()
+    assert (holding.withdraw(sent), holding.withdraw(unsent), holding.withdraw(unsent)) == (False, True, False)
+    assert (holding.take(), holding.bytes) == (None, 0)

@@ -1,0 +1,246 @@
+"""Everything that this process publishes, on its way to Redis.
+
+WebSocket clients, POST, announcements, the fleet's own talk and the app all publish here, and Redis is asked to take
+no more at once than it can give back (connection.py). The rest waits in one queue (holding.py).
+
+    keeps up              sent at the end of the turn of the loop
+    does not keep up      is_writable is False: clients are not read from, the app waits, announcements are dropped
+    away                  held for a while, or given back; announcements are dropped
+
+No message is sent after its sender was told that it is not, or has stopped waiting for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from mux.broker.answer import Done, ignore, settle
+from mux.broker.connection import Connection
+from mux.broker.holding import CONNECTED_BYTES, Holding, Waiting
+from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
+from mux.wire.resp import Reply, encode_publish
+
+MAX_ANNOUNCED_BYTES = CONNECTED_BYTES // 2
+"""With more in the queue no announcement is added, so that a crowd that comes or goes leaves room for messages."""
+
+
+class Outbox:
+    """Publishes on whatever connection there is.
+
+    Args:
+        holding: the queue.
+        on_writable: called when publishers that saw is_writable False may go on.
+    """
+
+    def __init__(self, holding: Holding, on_writable: Callable[[], None]) -> None:
+        self._holding = holding
+        self._on_writable = on_writable
+        self._connection: Connection | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._is_flushing = False
+        self._closed: str | None = "the feed is not started"
+        self._turn = asyncio.Lock()
+        self._room = asyncio.Event()
+        self.is_writable = True
+        """False while Redis does not keep up with what is published: stop reading from publishers."""
+        self.published = 0
+        """Messages that Redis has taken."""
+        self.refused: Counter[str] = Counter()
+        """Messages that it has not, by reason."""
+
+    def __len__(self) -> int:
+        """How many messages wait to be sent."""
+        return len(self._holding)
+
+    def open(self) -> None:
+        """Take messages from now on."""
+        self._closed = None
+        self._turn, self._room = asyncio.Lock(), asyncio.Event()
+
+    def close(self) -> None:
+        """Take no more, and give back what waits."""
+        self._closed = "the feed has ended"
+        self._stop_expiring()
+        for waiting in self._holding.take_all():
+            waiting.done(BrokerUnavailable("there was no connection to Redis for too long"))
+
+    def connected(self, connection: Connection) -> None:
+        """Send what waits on a new connection, and all that comes, until it is lost."""
+        self._connection = connection
+        self._stop_expiring()
+        self.changed()
+
+    def changed(self) -> None:
+        """Look how the connection is; to be called whenever it has more or less room, or is lost."""
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.lost.done():
+            self._lost()
+            return
+        if not self._is_flushing:
+            connection.send_from(self._holding)
+        if self.is_writable and connection.is_loaded(self._holding):
+            self._stop_publishers()
+        elif not self.is_writable and not connection.is_loaded(self._holding, 0.5):
+            self._let_publishers_go_on()
+
+    def send(self, redis_channel: bytes, payload: bytes, done: Done) -> Waiting | None:
+        """Publish without waiting; done is called once, and at once when the message can neither be sent nor held.
+
+        Returns what publish() withdraws.
+        """
+        return self._add(redis_channel, payload, partial(self._count, done))
+
+    def announce(self, redis_channel: bytes, payload: bytes) -> None:
+        """Publish what nobody waits for: dropped, and counted, when Redis is away or does not keep up."""
+        if self._connection is None or self._holding.bytes > MAX_ANNOUNCED_BYTES:
+            self.refused["announcement"] += 1
+        else:
+            self._add(redis_channel, payload, self._count_announcement, is_held=False)
+
+    def send_aside(self, redis_channel: bytes, payload: bytes) -> None:
+        """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up."""
+        if self._connection is not None and self.is_writable:
+            self._add(redis_channel, payload, ignore, is_held=False)
+
+    async def publish(
+        self, redis_channel: bytes, payload: bytes, *, timeout_seconds: float | None = None, is_patient: bool = False
+    ) -> None:
+        """Publish and wait until Redis has it.
+
+        Args:
+            redis_channel: where.
+            payload: what.
+            timeout_seconds: how long to wait; 0 sends it now or not at all, and then waits for the answer.
+            is_patient: wait while Redis does not keep up, rather than for room in the queue alone.
+
+        Raises:
+            BrokerUnavailable: it was not sent, and will not be.
+            BrokerLost: it was sent, and what became of it is unknown.
+            BrokerRefused: Redis did not take it.
+        """
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        waiting: Waiting | None = None
+        try:
+            async with asyncio.timeout(timeout_seconds or None):
+                if timeout_seconds == 0:
+                    self._check_now()
+                elif is_patient:
+                    await self._has_room()
+                waiting = self.send(redis_channel, payload, settle(answer))
+                if timeout_seconds == 0:
+                    self._flush()
+                    self._withdraw(waiting, "Redis does not keep up; the message was not sent")
+                reply = await answer
+        except TimeoutError:
+            if waiting is None:
+                self._refuse("the message was not sent")
+            self._withdraw(waiting, f"the message was not sent within {timeout_seconds:g} s")
+            raise BrokerLost(
+                f"Redis did not answer within {timeout_seconds:g} s: the message may be published"
+            ) from None
+        except asyncio.CancelledError:
+            if waiting is not None:
+                self._holding.withdraw(waiting)
+            raise
+        if isinstance(reply, BrokerError):
+            raise reply
+
+    def _check_now(self) -> None:
+        if self._closed is not None:
+            self._refuse(self._closed)
+        if self._connection is None or not self._connection.is_usable:
+            self._refuse("there is no connection to Redis now; the message was not sent")
+
+    def _withdraw(self, waiting: Waiting | None, reason: str) -> None:
+        """Raise if a message had not been sent; it will not be."""
+        if waiting is not None and self._holding.withdraw(waiting):
+            self._refuse(reason)
+
+    def _refuse(self, reason: str) -> None:
+        error = BrokerUnavailable(reason)
+        self.refused[error.counted_as] += 1
+        raise error from None
+
+    async def _has_room(self) -> None:
+        """Wait until Redis keeps up, one after the other in the order of coming."""
+        async with self._turn:
+            while not self.is_writable:
+                await self._room.wait()
+
+    def _add(self, redis_channel: bytes, payload: bytes, done: Done, *, is_held: bool = True) -> Waiting | None:
+        if self._closed is not None:
+            done(BrokerUnavailable(self._closed))
+            return None
+        loop = asyncio.get_running_loop()
+        connection = self._connection
+        command = encode_publish(redis_channel, payload)
+        waiting = self._holding.add(loop.time(), command, done, is_connected=connection is not None, is_held=is_held)
+        if waiting is None:
+            problem = "there is no connection to Redis now" if connection is None else "Redis does not keep up"
+            done(BrokerUnavailable(f"{problem}; try again later"))
+        elif connection is None:
+            if self._expiry is None:
+                self._expire()
+        else:
+            if not self._is_flushing:
+                self._is_flushing = True
+                loop.call_soon(self._flush)
+            if self.is_writable and connection.is_loaded(self._holding):
+                self._stop_publishers()
+        return waiting
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        if self._connection is not None:
+            self._connection.send_from(self._holding)
+
+    def _lost(self) -> None:
+        self._connection = None
+        for waiting in self._holding.take_unheld():
+            waiting.done(BrokerUnavailable("there is no connection to Redis now; try again later"))
+        self._expire()
+        if not self.is_writable:
+            self._let_publishers_go_on()
+
+    def _stop_publishers(self) -> None:
+        self.is_writable = False
+        self._room.clear()
+
+    def _let_publishers_go_on(self) -> None:
+        self.is_writable = True
+        self._room.set()
+        self._on_writable()
+
+    def _expire(self) -> None:
+        """Give back what has been held for too long; called whenever that may be something."""
+        loop = asyncio.get_running_loop()
+        for waiting in self._holding.take_expired(loop.time()):
+            waiting.done(BrokerUnavailable("there was no connection to Redis for too long"))
+        self._stop_expiring()
+        due = self._holding.next_due
+        self._expiry = None if due is None else loop.call_at(due, self._expire)
+
+    def _stop_expiring(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+    def _count(self, done: Done, reply: Reply) -> None:
+        if isinstance(reply, BrokerRefused) and reply.is_temporary:
+            reply = BrokerBusy(f"Redis takes nothing now: {reply}")
+        if isinstance(reply, BrokerError):
+            self.refused[reply.counted_as] += 1
+        else:
+            self.published += 1
+        done(reply)
+
+    def _count_announcement(self, reply: Reply) -> None:
+        if isinstance(reply, BrokerError):
+            self.refused["announcement"] += 1
+        else:
+            self.published += 1

@@ -1,0 +1,111 @@
+"""What a server says of itself in INFO: who it is, since when, and where it is in its history.
+
+It is asked when a connection begins and every second after that, by a user who may ask. So when a connection is lost
+and the next one leads to another server, the two can be compared: a replica that was promoted remembers at which
+offset it parted from its master, and the master's own offsets, each with a moment, tell when that was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+
+from mux.broker.gap import Moment
+from mux.wire.resp import Reply
+
+OFFSETS = 512
+"""How many offsets of a server are kept, each with its moment. When there are more, every second one is dropped."""
+
+ROUNDING_SECONDS = 2.0
+"""Redis tells its uptime in whole seconds, of a clock that it looks at now and then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What one server said at one moment.
+
+    Attributes:
+        run_id: drawn by the server when it started.
+        started_at: not later than that.
+        replication_id: names the history it writes or follows.
+        former_id: names the history it followed before it was promoted.
+        parted_at: the first offset of its own, which is not in the former history.
+    """
+
+    run_id: str
+    started_at: Moment
+    replication_id: str
+    former_id: str
+    parted_at: int
+
+
+class Record:
+    """What the server of one connection has said of itself, for as long as the connection lived."""
+
+    __slots__ = ("_offsets", "buffer_kills", "standing")
+
+    def __init__(self) -> None:
+        self.standing: Standing | None = None
+        """Which server it is; None if it does not say, or not to this user."""
+        self.buffer_kills: int | None = None
+        """How many clients it had closed over their output buffers when it was last asked (Redis 7.2, Valkey)."""
+        self._offsets: deque[tuple[Moment, int]] = deque()
+
+    def introduced(self, info: Reply, now: Moment) -> None:
+        """Take the first answer to INFO."""
+        run_id, uptime = _field(info, b"run_id", rb"\w+"), _field(info, b"uptime_in_seconds", rb"\d+")
+        self.told_kills(info)
+        if run_id and uptime:
+            ago = int(uptime) + ROUNDING_SECONDS
+            self.standing = Standing(
+                run_id=run_id,
+                started_at=Moment(now.wall - ago, now.monotonic - ago),
+                replication_id=_field(info, b"master_replid", rb"\w+"),
+                former_id=_field(info, b"master_replid2", rb"\w+"),
+                parted_at=int(_field(info, b"second_repl_offset", rb"-?\d+") or -1),
+            )
+
+    def told_offset(self, asked_at: Moment, info: Reply) -> None:
+        """Take an answer to INFO for how far the server is in its history; at asked_at it was not yet further."""
+        if offset := _field(info, b"master_repl_offset", rb"\d+"):
+            if len(self._offsets) >= OFFSETS:
+                self._offsets = deque(list(self._offsets)[::2])
+            self._offsets.append((asked_at, int(offset)))
+
+    def told_kills(self, info: Reply) -> None:
+        """Take an answer to INFO for how many clients the server has closed over their output buffers."""
+        if kills := _field(info, b"client_output_buffer_limit_disconnections", rb"\d+"):
+            self.buffer_kills = int(kills)
+
+    def last_before(self, offset: int) -> Moment | None:
+        """Return the last moment at which the server had not reached an offset; None if none is known."""
+        return next((moment for moment, reached in reversed(self._offsets) if reached < offset), None)
+
+
+def _field(info: Reply, name: bytes, value: bytes) -> str:
+    found = re.search(rb"^%b:(%b)\r?$" % (name, value), info if isinstance(info, bytes) else b"", re.MULTILINE)
+    return found[1].decode() if found else ""
+
+
+def good_before(good: Moment, began: Moment, before: Record, now: Record) -> Moment:
+    """Return up to which moment everything has come, when the next connection may lead to another server.
+
+    What was published there while we listened to the old server has not come, and the old one could not know.
+
+    Args:
+        good: up to when everything that the old server had has come.
+        began: when the connection to it was made.
+        before: what the old server said of itself.
+        now: what the new one says.
+    """
+    then, since = before.standing, now.standing
+    if then is None or since is None or then.run_id == since.run_id:
+        return good
+    if then.replication_id and since.former_id == then.replication_id:
+        # The last of the history that both have was written after the moment, and got to the new one before it parted.
+        parted = before.last_before(since.parted_at - 1) or began
+    else:
+        # Nothing can have been published there before it was started.
+        parted = began if since.started_at.is_before(began) else since.started_at
+    return parted if parted.is_before(good) else good
