@@ -1,24 +1,24 @@
 """mux: one Redis connection, any number of channels."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from mux.broker.gap import Gap
-from mux.errors import (
-    BrokerError,
-    BrokerLost,
-    BrokerRefused,
-    BrokerUnavailable,
-    ClientError,
-    InvalidChannel,
-    InvalidSetting,
-    MessageTooLarge,
-    MuxError,
-)
-from mux.settings import Settings
-from mux.version import __version__
 
 if TYPE_CHECKING:
     from mux.app import Mux, create_app
+    from mux.broker.gap import Gap
+    from mux.errors import (
+        BrokerError,
+        BrokerLost,
+        BrokerRefused,
+        BrokerUnavailable,
+        ClientError,
+        InvalidChannel,
+        InvalidSetting,
+        MessageTooLarge,
+        MuxError,
+    )
+    from mux.settings import Settings
+    from mux.version import __version__
 
 __all__ = (
     "BrokerError",
@@ -37,11 +37,17 @@ __all__ = (
     "create_app",
 )
 
+_HOMES = {
+    "Gap": "mux.broker.gap",
+    "Mux": "mux.app",
+    "Settings": "mux.settings",
+    "__version__": "mux.version",
+    "create_app": "mux.app",
+}
+
 
 def __getattr__(name: str) -> object:
-    """Import what needs Sanic and redis-py when it is asked for; commands that are clients start without."""
-    if name in ("Mux", "create_app"):
-        from mux import app
-
-        return getattr(app, name)
-    raise AttributeError(f"module 'mux' has no attribute {name!r}")
+    """Import what is asked for; the command handles signals before anything of it is there, and half needs no Sanic."""
+    if name not in __all__:
+        raise AttributeError(f"module 'mux' has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "mux.errors")), name)

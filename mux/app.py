@@ -40,6 +40,7 @@ from mux.fleet.fleet import Fleet
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
+from mux.logs import speak_like
 from mux.memory_limit import memory_limit
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
@@ -239,11 +240,14 @@ class Mux:
 
     def conditions(self) -> dict[str, bool]:
         """Return what must be true for clients to be sent here, by name; /readyz answers with it."""
-        return {
+        conditions = {
             "subscribed": self.broker.is_connected,
             "probe_heard": self.broker.is_heard,
             "not_draining": not self._feed.is_draining,
         }
+        if self._place is not None:
+            conditions["no_worker_stalled"] = "stalled" not in self._place.states()
+        return conditions
 
     async def aclose(self) -> None:
         """Stop the timers and leave Redis, after what was published has been answered."""
@@ -281,6 +285,7 @@ class Mux:
                 "an ASGI server keeps its sockets to itself, and mux needs them: "
                 "serve this app with Sanic's own server, as `sanic module:app`"
             )
+        speak_like("sanic.root")
         await self.start()
 
     async def _on_stop(self, app: Sanic[Any, Any]) -> None:

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from mux.errors import InvalidSetting, MuxError
-from mux.settings import Meaning, Settings, environment_variable
+from mux.settings import Meaning, Settings, environment_variable, means_yes
 from mux.version import __version__
 
 Url = Annotated[
@@ -181,5 +181,18 @@ def _without_addresses(sentence: str) -> str:
 
 
 def _fail(sentence: str, status: int) -> None:
-    print(f"mux: {sentence}", file=sys.stderr)
+    # Imported here, as above.
+    from mux.log_writer import write_at_once
+    from mux.logs import STDERR, json_line
+
+    write_at_once(STDERR, json_line(logging.CRITICAL, "mux", sentence) if _wants_json() else f"mux: {sentence}")
     sys.exit(status)
+
+
+def _wants_json() -> bool:
+    """Return whether `mux serve` was asked for JSON; settings that cannot be read do not tell."""
+    words = sys.argv[1:]
+    if words and words[0] != "serve" and not words[0].startswith("-"):
+        return False
+    given = [word for word in words if word in ("--log-json", "--no-log-json")]
+    return given[-1] == "--log-json" if given else means_yes(os.environ.get("MUX_LOG_JSON", ""))

@@ -68,8 +68,6 @@ class Drain:
         gone = asyncio.Event()
         hub.on_empty = gone.set
         total = len(hub)
-        if not total:
-            return
         logger.info("draining: saying goodbye to %d clients over %g s", total, self._seconds)
         for due, batch in spread(hub.open_connections(), self._seconds, self._dice):
             # Whoever has left by itself meanwhile is not waited for.

@@ -1,6 +1,14 @@
 """What the command writes to standard error: lines for a person, or JSON for a machine.
 
-Only the command configures logging; in somebody's app the log is theirs.
+Only the command configures logging. In somebody's app the log is theirs, and what mux has to say goes where Sanic's
+lines go, as long as nobody has said otherwise.
+
+Rules:
+
+1. Logging never waits (log_writer), and a stranger cannot fill the log: repeats are summed up (repeats), and a line
+   has an end.
+2. Nothing that is written has a query in it, for it may carry a token; neither has a traceback.
+3. With JSON everything is JSON: what Python has to say of its own failures as well.
 """
 
 from __future__ import annotations
@@ -8,20 +16,50 @@ from __future__ import annotations
 import logging
 import logging.config
 import re
+import sys
+import threading
+from collections.abc import Hashable
 from datetime import UTC, datetime
+from time import monotonic
 
 import orjson
 
-_QUERY = re.compile(r"\?[^\s'\"]*")
+from mux.log_writer import LogWriter
+from mux.repeats import PERIOD_SECONDS, Repeats
+
+_QUERY = re.compile(r"\?(?=[^ \t\r\n])[^ \t\r\n]*?(?=['\"<>)\]}]{0,4}(?:[ \t\r\n]|$))")
+"""A question mark and what follows it up to a blank, but for the quotes and brackets that end with it."""
+
+MAX_CHARACTERS = 16 * 1024
+"""A message, or a traceback, that is longer is cut in the middle."""
+
+STDOUT = 1
+STDERR = 2
+
+_SOON_SECONDS = 0.05
 
 
-class WithoutQuery(logging.Filter):
-    """Takes the query out of what Sanic says of a request: it may carry a token."""
+def without_query(text: str) -> str:
+    """Take the query out of every URL in a text."""
+    return _QUERY.sub("?...", text)
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.startswith("sanic"):
-            record.msg, record.args = _QUERY.sub("?...", record.getMessage()), None
-        return True
+
+def bounded(text: str) -> str:
+    """Cut a text in the middle when it is too long."""
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    half = MAX_CHARACTERS // 2
+    return f"{text[:half]} … {len(text) - 2 * half} more … {text[-half:]}"
+
+
+class TextLines(logging.Formatter):
+    """Lines for a person."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s[%(process)d] %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return bounded(without_query(super().format(record)))
 
 
 class JsonLines(logging.Formatter):
@@ -35,17 +73,73 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "pid": record.process,
-            "message": _unicode(record.getMessage()),
+            "message": _clean(record.getMessage()),
         }
         if record.exc_info:
-            entry["exception"] = _unicode(self.formatException(record.exc_info))
+            entry["exception"] = _clean(self.formatException(record.exc_info))
         if record.stack_info:
-            entry["stack"] = _unicode(record.stack_info)
+            entry["stack"] = _clean(record.stack_info)
         return orjson.dumps(entry).decode()
 
 
+class PatientHandler(logging.Handler):
+    """Hands lines to a LogWriter; sums up repeats, but of what is asked for by --log-level debug."""
+
+    def __init__(self, descriptor: int = STDERR) -> None:
+        super().__init__()
+        self._repeats = Repeats()
+        self._writer = LogWriter(descriptor, on_dropped=self._dropped, on_idle=self._idle)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._emit(record)
+        except Exception:  # noqa: BLE001 - a line that cannot be made is told of, and never does any harm
+            self._writer.put(
+                self.format(_record(logging.ERROR, "a line cannot be logged: %s", ascii(record.msg)[:200]))
+            )
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._tell(float("inf"))
+        self._writer.close()
+        super().close()
+
+    def _emit(self, record: logging.LogRecord) -> None:
+        now = monotonic()
+        self._tell(now)
+        if record.levelno > logging.DEBUG and not self._repeats.admits(_kind(record), str(record.msg), now):
+            self._writer.put("")  # so that the thread knows when to tell of it
+            return
+        self._writer.put(self.format(record))
+
+    def _tell(self, now: float) -> None:
+        for count, text in self._repeats.take(now):
+            line = "%d more lines like this one were left out within %g s: %s"
+            self._writer.put(self.format(_record(logging.WARNING, line, count, PERIOD_SECONDS, text[:200])))
+
+    def _idle(self) -> float | None:
+        """Tell of repeats whose time is over; called in the writer's thread, which must not wait for who logs."""
+        assert self.lock is not None, "logging gives every handler one"
+        if not self.lock.acquire(blocking=False):
+            return _SOON_SECONDS
+        try:
+            now = monotonic()
+            self._tell(now)
+            end = self._repeats.next_end
+        finally:
+            self.lock.release()
+        return None if end is None else max(0.0, end - now)
+
+    def _dropped(self, count: int) -> str:
+        return self.format(
+            _record(logging.WARNING, "%d lines of the log were dropped: nobody read them in time", count)
+        )
+
+
 def configure_logging(level: str, *, json: bool) -> None:
-    """Write what mux and Sanic have to say to standard error, a line each.
+    """Write what mux, Sanic, asyncio and Python itself have to say to standard error, a line each.
 
     Args:
         level: debug, info, warning or error.
@@ -55,24 +149,51 @@ def configure_logging(level: str, *, json: bool) -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {
-                "text": {"format": "%(asctime)s %(levelname)-7s %(name)s[%(process)d] %(message)s"},
-                "json": {"()": JsonLines},
-            },
-            "filters": {"without_query": {"()": WithoutQuery}},
-            "handlers": {
-                "stderr": {
-                    "class": "logging.StreamHandler",
-                    "formatter": "json" if json else "text",
-                    "filters": ["without_query"],
-                }
-            },
+            "formatters": {"lines": {"()": JsonLines if json else TextLines}},
+            "handlers": {"stderr": {"()": PatientHandler, "formatter": "lines"}},
             "root": {"level": "WARNING", "handlers": ["stderr"]},
             "loggers": {"mux": {"level": level.upper()}},
         }
     )
+    logging.captureWarnings(True)
+    logger = logging.getLogger("mux")
+    sys.excepthook = lambda kind, error, trace: logger.critical("mux has failed", exc_info=(kind, error, trace))
+    threading.excepthook = lambda hook: logger.critical(
+        "the thread %s has failed",
+        hook.thread and hook.thread.name,
+        exc_info=hook.exc_value and (hook.exc_type, hook.exc_value, hook.exc_traceback),
+    )
+    sys.unraisablehook = lambda hook: logger.error(
+        "%s: %r", hook.err_msg or "an exception nobody handles", hook.object, exc_info=hook.exc_value
+    )
 
 
-def _unicode(text: str) -> str:
-    """Escape what is no Unicode: a file name may have halves of surrogates, and JSON may not."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def speak_like(other: str) -> None:
+    """Have mux's lines go where those of another logger go, unless somebody has said where they go.
+
+    Nothing is configured: without this mux's lines would be lost, for Sanic's handlers are on loggers of its own.
+    """
+    mux, theirs = logging.getLogger("mux"), logging.getLogger(other)
+    if theirs.hasHandlers() and not mux.hasHandlers():
+        mux.parent = theirs
+        mux.setLevel(mux.level)  # what loggers remember of levels is forgotten
+
+
+def json_line(level: int, logger: str, message: str) -> str:
+    """Return what has to be said beside the log as a line of it."""
+    return JsonLines().format(_record(level, "%s", message, name=logger))
+
+
+def _record(level: int, message: str, *arguments: object, name: str = "mux.logs") -> logging.LogRecord:
+    return logging.LogRecord(name, level, __file__, 0, message, arguments, None)
+
+
+def _kind(record: logging.LogRecord) -> Hashable:
+    """Return what makes a line a repeat: who says it, where in the program, and of which kind of exception."""
+    exception = record.exc_info[0] if record.exc_info else None
+    return record.name, record.levelno, record.pathname, record.lineno, exception
+
+
+def _clean(text: str) -> str:
+    """Cut what is too long, and escape what is no Unicode: a file name may have halves of surrogates, JSON may not."""
+    return bounded(without_query(text)).encode("utf-8", "backslashreplace").decode()

@@ -28,10 +28,12 @@ from mux.broker.probe import probe
 from mux.collector import Collector
 from mux.descriptors import raise_descriptor_limit
 from mux.errors import CannotListen, MuxError
-from mux.logs import configure_logging
+from mux.log_writer import write_at_once
+from mux.logs import STDOUT, configure_logging, json_line
 from mux.metrics.board import Board, Place
 from mux.serve.intake import Intake
 from mux.settings import Settings, unknown_variables
+from mux.signals import MEANINGLESS, STOPS, Signals
 from mux.supervisor import Supervisor
 from mux.version import __version__
 from mux.wire.channel import Namespace
@@ -43,18 +45,26 @@ BACKLOG = 8192
 
 logger = logging.getLogger("mux.server")
 
+STOP_SECONDS = 5.0
+"""A worker is killed this long after the drain's time; a worker in order needs less."""
+
 REQUEST_SECONDS = 0.5
 """How long requests that have begun may take when all clients are gone. A POST takes milliseconds."""
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until a signal says to stop.
 
     Raises:
         OperatorError: it cannot be done; the message says what to do.
         BrokerError: Redis cannot be reached, or does not want us.
     """
     configure_logging(settings.log_level, json=settings.log_json)
+    with Signals() as signals:
+        _serve_until(signals, settings)
+
+
+def _serve_until(signals: Signals, settings: Settings) -> None:
     for sentence in unknown_variables():
         logger.warning("%s", sentence)
     raise_descriptor_limit()
@@ -66,9 +76,16 @@ def serve(settings: Settings) -> None:
         board = Board(settings.workers) if settings.workers > 1 else None
         _welcome(settings, _url(sock), str(location))
         if board is None:
-            uvloop.run(_serve(settings, sock, None))
-        else:
-            Supervisor(settings.workers, _work, (settings, sock, board), on_death=board.bury).run()
+            uvloop.run(_serve(settings, sock, None, signals))
+            return
+        Supervisor(
+            settings.workers,
+            _work,
+            (settings, sock, board),
+            notices=board,
+            stall_seconds=settings.stall_seconds,
+            stop_seconds=settings.drain_seconds + STOP_SECONDS,
+        ).run(signals)
 
 
 @contextmanager
@@ -115,7 +132,7 @@ def _url(sock: socket.socket) -> str:
 
 def _welcome(settings: Settings, url: str, redis: str) -> None:
     option = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
-    print(
+    text = (
         f"mux {__version__} on {url}, {settings.workers} process{'' if settings.workers == 1 else 'es'}\n"
         f"Redis: {redis}, channels {settings.prefix}*\n"
         + (f"Open {url}/ in a browser\n" if settings.page else "")
@@ -123,35 +140,37 @@ def _welcome(settings: Settings, url: str, redis: str) -> None:
         "Try, each in a terminal of its own:\n"
         f"  python -m websockets {url.replace('http', 'ws', 1)}/feed/lobby\n"
         f"  mux publish lobby hello{option}\n"
-        f"  curl -d hello {url}/feed/lobby\n",
-        flush=True,
+        f"  curl -d hello {url}/feed/lobby\n"
     )
+    write_at_once(STDOUT, json_line(logging.INFO, "mux.server", text.strip()) if settings.log_json else text)
 
 
 def _work(settings: Settings, sock: socket.socket, board: Board, number: int) -> None:
     """Be one of several processes that serve."""
     os.setpgid(0, 0)
-    # From here on the supervisor alone says when to stop; until here it kept SIGINT from us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     configure_logging(settings.log_level, json=settings.log_json)
-    try:
-        uvloop.run(_serve(settings, sock, Place(board, number)))
-    except MuxError as error:
-        logger.error("%s", error)
-        sys.exit(1)
+    with Signals() as signals:
+        # What a terminal sends does not come here any more; until here the supervisor kept it from us.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOPS, *MEANINGLESS})
+        try:
+            uvloop.run(_serve(settings, sock, Place(board, number), signals))
+        except MuxError as error:
+            logger.error("%s", error)
+            sys.exit(1)
+        except Exception:
+            logger.exception("the worker has failed")
+            sys.exit(1)
 
 
-async def _serve(settings: Settings, sock: socket.socket, place: Place | None) -> None:
-    """Serve in this process until SIGTERM or SIGINT, or until its supervisor is gone.
+async def _serve(settings: Settings, sock: socket.socket, place: Place | None, signals: Signals) -> None:
+    """Serve in this process until a signal, or until its supervisor is gone.
 
     Sanic's own runner loses a signal that comes while it starts, and waits for idle connections when it
     stops; its server object leaves both to us.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for sig in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(sig, stop.set)
+    signals.on_stop(lambda: loop.call_soon_threadsafe(stop.set))
     supervisor = parent_process()
     if supervisor is not None:
 
@@ -173,13 +192,11 @@ async def _serve(settings: Settings, sock: socket.socket, place: Place | None) -
     await server.before_start()
     await server.start_serving()
     await server.after_start()
+    logger.info("serving on %s", _url(sock))
     collector = Collector(lambda: len(app.ctx.hub))
     collector.start()
     await stop.wait()
     collector.close()
-    # A second signal does what it does to any process: it ends this one.
-    for sig in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(sig)
     intake: Intake = app.ctx.mux_intake
     intake.leave()
     await server.before_stop()

@@ -114,6 +114,14 @@ class Settings:
     drain_seconds: float = _setting(
         5.0, "Over how long clients are told to go when the server stops; 0 is at once.", "seconds", 0, 3600
     )
+    stall_seconds: float = _setting(
+        30.0,
+        "A worker whose event loop stands still for so long is killed and replaced; 0 is never.",
+        "seconds",
+        0,
+        LONGEST_SECONDS,
+        of_command=True,
+    )
     log_json: bool = _setting(False, "Log JSON, an object a line.", of_command=True)
     max_connections: int = _setting(
         0, "Clients each process takes; 0 takes as many as it may open files, less a few.", minimum=0
@@ -192,6 +200,11 @@ class Settings:
             elif _is_given(environ.get(variable, "")) and not (in_app and spec.metadata["of_command"]):
                 values[spec.name] = _parse(variable, environ[variable].strip(), types[spec.name])
         return cls(**values)
+
+
+def means_yes(text: str) -> bool:
+    """Return whether the value of a variable turns something on."""
+    return text.strip().lower() in _TRUE
 
 
 def environment_variable(spec: Field[Any]) -> str:

@@ -6,6 +6,12 @@ is small: start, watch, start again, pass a signal on.
 
 Each worker is in a process group of its own, so that Ctrl-C in a terminal reaches the supervisor alone
 and a worker gets one signal, not two. A worker whose supervisor is gone stops by itself.
+
+Rules:
+
+1. Nothing that becomes of one worker is felt by another: not that it dies again and again, nor that it cannot be
+   started because the system has no process, memory or descriptor left.
+2. A stop is bounded. Whatever a worker does, or does not because it is stopped itself, it is gone in time.
 """
 
 from __future__ import annotations
@@ -17,30 +23,38 @@ from multiprocessing import get_context
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from time import monotonic
-from types import FrameType
+from typing import Protocol
 
-FIRST_PAUSE_SECONDS = 0.1
-LAST_PAUSE_SECONDS = 5.0
-"""Between them the pause before a worker is started again doubles each time it dies young."""
-
-LONGEST_WAIT_SECONDS = 1.0
-"""A signal that comes just before a wait is seen after it."""
-
-YOUNG_SECONDS = 10.0
-"""A worker that lived longer was in order; the next one starts after the shortest pause."""
+from mux.seat import LOOK_SECONDS, Seat, State
+from mux.signals import MEANINGLESS, STOPS, Signals
 
 logger = logging.getLogger("mux.supervisor")
 
 
+class Notices(Protocol):
+    """Where workers and supervisor tell each other how they are, by the number of the worker."""
+
+    def beats(self, number: int) -> int:
+        """Return a count that changes as long as the worker's event loop turns."""
+
+    def show(self, number: int, state: State) -> None:
+        """Tell all processes how a worker is."""
+
+    def bury(self, number: int) -> None:
+        """Take down what a worker that has ended said of itself."""
+
+
 class Supervisor:
-    """Runs one function in so many processes until SIGTERM or SIGINT.
+    """Runs one function in so many processes until it is told to stop.
 
     Args:
         count: how many.
         target: the function; importable, and so must be its arguments.
         arguments: what it gets, and after them its number, from 0; one that takes the place of another has its
             number.
-        on_death: takes the number of one that has ended.
+        notices: shared with the workers.
+        stall_seconds: a worker without a beat for this long is killed and replaced; 0 is never.
+        stop_seconds: a worker that has not ended this long after a stop is killed.
     """
 
     def __init__(
@@ -49,74 +63,106 @@ class Supervisor:
         target: Callable[..., None],
         arguments: tuple[object, ...],
         *,
-        on_death: Callable[[int], None] = lambda number: None,
+        notices: Notices,
+        stall_seconds: float,
+        stop_seconds: float,
     ) -> None:
         # Spawned, not forked: a worker has nothing of the supervisor's but what it is given.
         self._context = get_context("spawn")
         self._target = target
         self._arguments = arguments
-        self._on_death = on_death
-        self._workers: dict[SpawnProcess, tuple[float, int]] = {}
-        self._starts: list[tuple[float, int]] = [(0.0, number) for number in range(count)]
-        self._pause = FIRST_PAUSE_SECONDS
+        self._notices = notices
+        self._seats = [Seat(stall_seconds) for _ in range(count)]
+        self._workers: dict[int, SpawnProcess] = {}
+        self._stop_seconds = stop_seconds
         self._is_stopping = False
+        self._looked = monotonic()
 
-    def run(self) -> None:
+    def run(self, signals: Signals) -> None:
         """Return when every worker has ended after a signal; a second signal kills them."""
-        previous = {sig: signal.signal(sig, self._stop) for sig in (signal.SIGTERM, signal.SIGINT)}
+        signals.on_stop(self._stop, self._kill_all)
         try:
             while self._workers or not self._is_stopping:
                 self._start_due()
                 self._wait()
+                self._look()
         finally:
-            for worker in self._workers:
-                worker.kill()
-            for sig, handler in previous.items():
-                signal.signal(sig, handler)
+            self._kill_all()
 
     def _start_due(self) -> None:
-        now = monotonic()
-        for start in [start for start in self._starts if start[0] <= now and not self._is_stopping]:
-            self._starts.remove(start)
-            _, number = start
-            worker = self._context.Process(target=self._target, args=(*self._arguments, number))
-            # Ctrl-C in a terminal is for us; the worker unblocks it once it is in its own process group.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        for number, seat in enumerate(self._seats):
+            if seat.state == "waiting" and seat.due <= monotonic() and not self._is_stopping:
+                self._start(number, seat)
+
+    def _start(self, number: int, seat: Seat) -> None:
+        worker = self._context.Process(target=self._target, args=(*self._arguments, number))
+        # What a terminal sends is for us; the worker takes it again once it is in its own process group.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOPS, *MEANINGLESS} - {signal.SIGTERM})
+        try:
             worker.start()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            self._workers[worker] = now, number
-            if self._is_stopping:  # by a signal that came while it was started
-                worker.terminate()
+        except (OSError, MemoryError) as error:
+            reason = (getattr(error, "strerror", None) or "no memory is left").lower()
+            logger.error("a worker cannot be started: %s; trying again in %.1f s", reason, seat.ended(monotonic()))
+            return
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        self._workers[number] = worker
+        seat.started(monotonic(), self._notices.beats(number))
+        self._notices.show(number, seat.state)
+        if self._is_stopping:  # by a signal that came while it was started
+            worker.terminate()
 
     def _wait(self) -> None:
         """Wait for a worker to end or to be due."""
-        due = min([when for when, _ in self._starts], default=monotonic() + LONGEST_WAIT_SECONDS)
-        timeout = min(max(0.0, due - monotonic()), LONGEST_WAIT_SECONDS)
-        ended = wait([worker.sentinel for worker in self._workers], timeout)
-        for worker in [worker for worker in self._workers if worker.sentinel in ended]:
-            worker.join()
-            self._bury(worker)
-
-    def _bury(self, worker: SpawnProcess) -> None:
-        started, number = self._workers.pop(worker)
-        lived = monotonic() - started
-        self._on_death(number)
+        now = monotonic()
+        due = min((seat.due for seat in self._seats if seat.state == "waiting"), default=now + LOOK_SECONDS)
+        timeout = 0.0 if due <= now else min(due - now, LOOK_SECONDS)
         if self._is_stopping:
-            return
-        self._pause = FIRST_PAUSE_SECONDS if lived > YOUNG_SECONDS else min(self._pause * 2, LAST_PAUSE_SECONDS)
-        logger.error(
-            "worker %s ended with status %s after %.1f s; another starts in %.1f s",
-            worker.pid,
-            worker.exitcode,
-            lived,
-            self._pause,
-        )
-        self._starts.append((monotonic() + self._pause, number))
+            timeout = LOOK_SECONDS
+        numbers = {worker.sentinel: number for number, worker in self._workers.items()}
+        for sentinel in wait(list(numbers), timeout):
+            assert isinstance(sentinel, int), "a sentinel is a descriptor"
+            self._bury(numbers[sentinel])
 
-    def _stop(self, signum: int, frame: FrameType | None) -> None:
-        for worker in self._workers:
-            if self._is_stopping:
+    def _bury(self, number: int) -> None:
+        worker, seat, now = self._workers.pop(number), self._seats[number], monotonic()
+        worker.join()
+        lived, pause = seat.lived(now), seat.ended(now)
+        self._notices.bury(number)
+        self._notices.show(number, seat.state)
+        if not self._is_stopping:
+            logger.error(
+                "worker %s ended with status %s after %.1f s; another starts in %.1f s",
+                worker.pid,
+                worker.exitcode,
+                lived,
+                pause,
+            )
+        worker.close()
+
+    def _look(self) -> None:
+        """See which workers stand still, and kill those that have for too long."""
+        now = monotonic()
+        elapsed, self._looked = min(now - self._looked, LOOK_SECONDS), now
+        if self._is_stopping:
+            self._stop_seconds -= elapsed
+            if self._stop_seconds < 0 and self._workers:
+                logger.error("killed %d workers that did not stop in time", len(self._workers))
+                self._kill_all()
+            return
+        for number, worker in self._workers.items():
+            seat = self._seats[number]
+            is_too_long = seat.look(self._notices.beats(number), elapsed)
+            self._notices.show(number, seat.state)
+            if is_too_long:
+                logger.error("worker %s has stood still for %.0f s, and is killed", worker.pid, seat.silence)
                 worker.kill()
-            else:
-                worker.terminate()
+
+    def _stop(self) -> None:
         self._is_stopping = True
+        for worker in list(self._workers.values()):
+            worker.terminate()
+
+    def _kill_all(self) -> None:
+        for worker in list(self._workers.values()):
+            worker.kill()

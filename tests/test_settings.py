@@ -31,6 +31,7 @@ DEFAULTS = {
     "max_held_seconds": 5,
     "on_gap": "keep",
     "drain_seconds": 5,
+    "stall_seconds": 30.0,
     "log_json": False,
     "max_connections": 0,
     "max_connections_per_address": 0,

@@ -13,11 +13,15 @@ Rules:
 3. A row has one writer. It writes where nobody reads, and then says that this is now the place to read; a
    writer that is killed halfway leaves the row as it was.
 
+Beside its numbers a row has a count of beats, which its process adds to as long as its event loop turns, and a
+state, which the supervisor writes from what it sees of them.
+
 The memory has no name: it is gone with the processes that have it, whatever ends them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from ctypes import c_ubyte
 from multiprocessing import get_context
 from pathlib import Path
@@ -27,13 +31,19 @@ import orjson
 
 from mux.errors import SystemRefused
 from mux.metrics.catalogue import Snapshot, add, without_gauges
+from mux.seat import State
 
 HALF_BYTES = 32 * 1024
 """Room for one snapshot, which is 2 KB; memory that is not written to is not taken."""
 
-_ROW_BYTES = 1 + 2 * HALF_BYTES
+_BEATS = 1 + 2 * HALF_BYTES
+_STATE = _BEATS + 1
+_ROW_BYTES = _STATE + 1
 _HEAD_BYTES = 8
 _ATTEMPTS = 100
+
+STATES: tuple[State, ...] = ("waiting", "starting", "serving", "stalled")
+"""How a process can be; on the board by number."""
 
 
 class Board:
@@ -53,6 +63,25 @@ class Board:
                 "make it writable, or use --workers 1"
             ) from error
         self._rows = rows
+
+    def beat(self, row: int) -> None:
+        """Show that the process of a row is alive; only it may."""
+        memory = memoryview(self._memory).cast("B")
+        place = row * _ROW_BYTES + _BEATS
+        memory[place] = (memory[place] + 1) % 256
+
+    def beats(self, row: int) -> int:
+        """Return a number that is another one after each beat."""
+        return memoryview(self._memory).cast("B")[row * _ROW_BYTES + _BEATS]
+
+    def show(self, row: int, state: State) -> None:
+        """Tell how the process of a row is; only the supervisor may."""
+        memoryview(self._memory).cast("B")[row * _ROW_BYTES + _STATE] = STATES.index(state)
+
+    def states(self) -> dict[str, int]:
+        """Return how many processes are in each state."""
+        memory = memoryview(self._memory).cast("B")
+        return dict(Counter(STATES[memory[row * _ROW_BYTES + _STATE]] for row in range(self._rows)))
 
     def write(self, row: int, snapshot: Snapshot) -> None:
         """Replace a row; only the process whose row it is may."""
@@ -110,6 +139,14 @@ class Place:
         self._row = row
         board.bury(row)
         self._before = board.read(row)
+
+    def beat(self) -> None:
+        """Show that this process is alive."""
+        self._board.beat(self._row)
+
+    def states(self) -> dict[str, int]:
+        """Return how many processes are in each state, as the supervisor sees them."""
+        return self._board.states()
 
     def write(self, snapshot: Snapshot) -> None:
         """Put the numbers of this process on the board, on top of those who had the row before it."""

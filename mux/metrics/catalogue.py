@@ -58,6 +58,13 @@ class Metric:
 
 
 METRICS = (
+    Metric(
+        "gauge",
+        "mux_processes",
+        "Processes of this server, by state: serving, starting, stalled, or waiting to be started again.",
+        lambda of: {"serving": 1},  # alone; where there is a supervisor it says how they are
+        label="state",
+    ),
     Metric("gauge", "mux_connections", "Clients connected.", lambda of: len(of.hub)),
     Metric("gauge", "mux_channels", "Channels with a client, summed over processes.", lambda of: len(of.hub.router)),
     Metric(

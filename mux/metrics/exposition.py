@@ -93,7 +93,8 @@ def _family(metric: Metric, value: Value) -> Family:
         buckets = list(zip(bounds, accumulate(counts), strict=True))
         return HistogramMetricFamily(metric.name, metric.text, buckets=buckets, sum_value=total * metric.unit)
     if isinstance(value, dict):
-        family = CounterMetricFamily(metric.name, metric.text, labels=[metric.label])
+        labelled = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
+        family = labelled(metric.name, metric.text, labels=[metric.label])
         for label, number in sorted(value.items()):
             family.add_metric([label], number)
         return family

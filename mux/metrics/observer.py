@@ -87,7 +87,7 @@ class Observer:
         if self._place is None:
             return mine
         self._place.write(mine)
-        return self._place.total()
+        return self._place.total() | {"mux_processes": self._place.states()}
 
     def close(self) -> None:
         """Stop watching; what was counted last is told."""
@@ -104,6 +104,8 @@ class Observer:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(LAG_TICK_SECONDS, self._tick)
         self._loop_lag.tick(loop.time())
+        if self._place is not None:
+            self._place.beat()
         if self._ticks % TICKS_PER_WRITE == 0:
             self._share()
         self._ticks += 1

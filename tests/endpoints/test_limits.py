@@ -18,7 +18,6 @@ from sanic import Sanic
 from mux.app import create_app
 from mux.endpoints import takeover
 from mux.hub.admission import HEADROOM_DESCRIPTORS, LAST_DESCRIPTORS
-from mux.logs import configure_logging
 from mux.settings import Settings
 from tests.servers import PATIENCE_SECONDS, RawClient, Serving, handshake, raw_client, running, serving, until
 
@@ -271,19 +270,3 @@ async def test_the_last_descriptors_are_given_to_nobody(
             for _, other in [*idle, (reader, writer)]:
                 other.transport.abort()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-
-
-def test_no_query_reaches_the_log(capsys: pytest.CaptureFixture[str]) -> None:
-    """Sanic logs the whole URL of a request that failed; what other loggers say stays as it is."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    try:
-        configure_logging("info", json=False)
-        logging.getLogger("sanic.error").error("Exception occurred while handling uri: %s", "'http://h/x?token=1'")
-        logging.getLogger("mux.hub").warning("why? %s", "because")
-    finally:
-        root.handlers[:], root.level = before
-    said = capsys.readouterr().err
-    assert "'http://h/x?...'" in said
-    assert "why? because" in said
-    assert "token" not in said

@@ -121,3 +121,22 @@ def test_memory_that_cannot_be_shared_is_told(monkeypatch: pytest.MonkeyPatch) -
     assert str(refused.value) == (
         "workers have no memory to share in /dev/shm (read-only file system); make it writable, or use --workers 1"
     )
+
+
+def test_beats_and_states_are_beside_the_numbers() -> None:
+    """A beat changes the count for whoever looks, however many there were; a state is shown until the next one."""
+    board = Board(3)
+    place = Place(board, 1)
+    counts = set()
+    for _ in range(200):
+        place.beat()
+        counts.add(board.beats(1))
+    assert len(counts) == 200
+    assert board.beats(0) == board.beats(2) == 0
+    board.show(1, "serving")
+    board.show(2, "stalled")
+    place.write(numbers(received=1))
+    assert place.states() == {"waiting": 1, "serving": 1, "stalled": 1}
+    board.show(2, "serving")
+    assert place.states() == {"waiting": 1, "serving": 2}
+    assert place.total() == numbers(received=1)
