@@ -261,3 +261,29 @@ async def test_idle_connections_do_not_take_every_descriptor(redis_url: str, pre
         _, said = await asyncio.to_thread(server.stop)
         assert "Traceback" not in said
         assert "Too many open files" not in said
+
+
+def test_clients_that_never_read_do_not_fill_a_process(redis_url: str, prefix: str) -> None:
+    """Each within its own bound, and together over theirs: they are evicted, and their memory is given back."""
+    options = ("--redis-url", redis_url, "--prefix", prefix, "--no-announce", "--log-level", "error")
+    message = b"\x82\xfe" + (65000).to_bytes(2) + KEY + bytes(65000)
+    with mux_serve(*options, "--max-pending-total-bytes", "16000000") as server, ExitStack() as stack:
+        clients = [stack.enter_context(open_socket(server, f"c{number}")) for number in range(200)]
+        before = resident_kib(server)
+        for client in clients:
+            client.setblocking(False)
+        waiting, most, ends = dict.fromkeys(clients, 16 * len(message)), 0, time.monotonic() + PATIENCE_SECONDS
+        while waiting and time.monotonic() < ends:
+            for client, left in tuple(waiting.items()):
+                try:
+                    waiting[client] = left - client.send(message[-left % len(message) :])
+                except BlockingIOError:
+                    continue
+                except ConnectionError:
+                    waiting[client] = 0
+                if waiting[client] <= 0:
+                    del waiting[client]
+            most = max(most, resident_kib(server) - before)
+            time.sleep(0.01)
+        assert not waiting
+        assert most < 80 * 1024  # without a bound it was 110 MB, and more with more clients

@@ -35,7 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "seat": set(),
     "collector": set(),
     "descriptors": set(),
-    "memory_limit": set(),
+    "memory": set(),
     # It knows the take-over and what a request is, and none of the rules of the feed: those are handed to it.
     "serve": {"endpoints", "errors", "hub", "wire"},
     "endpoints": {"broker", "errors", "fleet", "hub", "metrics", "settings", "version", "wire"},
@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "fleet",
         "hub",
         "logs",
-        "memory_limit",
+        "memory",
         "metrics",
         "resync",
         "settings",

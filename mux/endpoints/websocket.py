@@ -205,6 +205,7 @@ class WebSocketEndpoint:
                 client.transport.pause_reading()
             self._turns.wait(client, publishes=client.channels is not None)
             self._hub.keep(client, parser.kept_bytes)
+            self._hub.evict_overflowing()
             return
         if not parser.is_at_rest:
             self._hub.keep(client, parser.kept_bytes, is_late_soon=parser.is_open)

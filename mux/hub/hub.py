@@ -84,6 +84,8 @@ class Hub:
         self._max_pending_bytes = max_pending_bytes
         self.evicted: Counter[str] = Counter()
         """How many connections were ended against their will, by reason."""
+        self.evicted_bytes = 0
+        """What waited for them, together."""
         self.refused: Counter[str] = Counter()
         """How many requests were refused and clients closed for breaking a rule, by reason."""
         self.on_empty: Callable[[], None] | None = None
@@ -211,14 +213,13 @@ class Hub:
         """Return the clients with which most waits, as many as it takes for the sum to be well within its bound."""
         for subscriber in self._outgoing:
             self._outgoing.note(subscriber, subscriber.transport.get_write_buffer_size())
-        bound = self._max_pending_total_bytes - self._max_pending_total_bytes // RELIEF
+        excess = self.pending_bytes - self._max_pending_total_bytes + self._max_pending_total_bytes // RELIEF
         amounts = {client: self._amount(client) for client in {*self._outgoing, *self._incoming}}
         largest: list[AnySubscriber] = []
         for subscriber in sorted(amounts, key=amounts.__getitem__, reverse=True):
-            if self.pending_bytes <= bound:
+            if excess <= 0:
                 break
-            self._outgoing.forget(subscriber)
-            self._incoming.forget(subscriber)
+            excess -= amounts[subscriber]
             largest.append(subscriber)
         return largest
 
@@ -249,11 +250,15 @@ class Hub:
             if transport.is_closing():
                 continue
             count += 1
-            pending += transport.get_write_buffer_size()
+            pending += transport.get_write_buffer_size() + self._incoming.amount(subscriber)
+            subscriber.parser = None  # what it sent goes at once, and not only when the loop reports it lost
             transport.abort()
+            self._outgoing.forget(subscriber)
+            self._incoming.forget(subscriber)
         if not count:
             return
         self.evicted[reason] += count
+        self.evicted_bytes += pending
         plural = "" if count == 1 else "s"
         if reason == "silent":
             logger.debug("dropped %d client%s that did not answer a ping", count, plural)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mux.memory_limit import _of_control_groups, memory_limit
+from mux.memory import _of_control_groups, memory_limit
 
 LAYOUTS = {
     "version 2": ("0::/app/one", {"app/one/memory.max": "1000\n"}, {1000}),

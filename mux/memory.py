@@ -1,14 +1,17 @@
-"""How much memory this process may use: of the machine's, what its control groups and its limits leave it.
+"""How much memory this process may use, and giving back what it has used.
 
-A container is a control group. Its limit stands in the group itself or in one above it, in one of two hierarchies of
-files (cgroups(7)); the smallest limit holds. What cannot be read limits nothing.
+It may use, of the machine's, what its control groups and its limits leave it. A container is a control group. Its
+limit stands in the group itself or in one above it, in one of two hierarchies of files (cgroups(7)); the smallest limit
+holds. What cannot be read limits nothing.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -22,6 +25,15 @@ def memory_limit() -> int:
     """Return how many bytes of memory this process may use."""
     limits = [*_of_machine(), *_of_address_space(), *_of_control_groups(OWN_GROUPS, CONTROL_GROUPS)]
     return min(limits, default=UNKNOWN_BYTES)
+
+
+def give_back_memory() -> None:
+    """Have the allocator give free memory back to the system, which it does by itself only where nothing is above it.
+
+    It takes 0.1 ms for each MB that is given back, and nobody is served meanwhile. Only glibc can (malloc_trim(3)).
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _of_machine() -> Iterator[int]:
