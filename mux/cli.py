@@ -27,6 +27,20 @@ Url = Annotated[
     str, typer.Option("--url", envvar="MUX_URL", show_envvar=True, help="Where the mux server is.", metavar="URL")
 ]
 Channel = Annotated[str, typer.Argument(metavar="CHANNEL", help="Name of the channel.")]
+Header = Annotated[
+    list[str] | None,
+    typer.Option("--header", metavar="'NAME: VALUE'", help="Sent with every request; repeatable.", show_default=False),
+]
+Ca = Annotated[
+    str | None,
+    typer.Option(
+        "--ca", metavar="FILE", help="PEM certificates to trust instead of the machine's.", show_default=False
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", envvar="MUX_TOKEN", show_envvar=True, metavar="TOKEN", help="Sent as a bearer token."),
+]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -105,11 +119,16 @@ def publish(
         str, typer.Argument(metavar="[MESSAGE|-]", help="The message; - reads stdin, a message a line.")
     ] = "-",
     url: Url = DEFAULT_URL,
+    token: Token = None,
+    header: Header = None,
+    ca: Ca = None,
 ) -> None:
     """Publish a message, or every line of standard input, to a channel."""
+    from mux.client.access import parse_access
     from mux.client.publish import publish as post
 
-    post(url, channel, _lines() if message == "-" else [os.fsencode(message)])
+    access = parse_access(header or (), ca=ca, token=token)
+    post(url, channel, _lines() if message == "-" else [os.fsencode(message)], access)
 
 
 @cli.command()
@@ -120,11 +139,15 @@ def tail(
     color: Annotated[
         bool | None, typer.Option("--color/--no-color", help="Colours per channel. [default: in a terminal]")
     ] = None,
+    token: Token = None,
+    header: Header = None,
+    ca: Ca = None,
 ) -> None:
     """Print what passes on channels, with times, until Ctrl-C."""
+    from mux.client.access import parse_access
     from mux.client.tail import tail as follow
 
-    follow(url, channels, sse=sse, colour=color)
+    follow(url, channels, sse=sse, colour=color, access=parse_access(header or (), ca=ca, token=token))
 
 
 @cli.command()
@@ -136,11 +159,14 @@ def top(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one look and end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a line a second, one with --once.")] = False,
+    header: Header = None,
+    ca: Ca = None,
 ) -> None:
     """Watch the whole fleet: its processes, rates and busiest channels. q quits."""
+    from mux.client.access import parse_access
     from mux.client.top import top as watch
 
-    watch(url, token=token, once=once, json=json)
+    watch(url, token=token, once=once, json=json, access=parse_access(header or (), ca=ca))
 
 
 def _lines() -> Iterator[bytes]:

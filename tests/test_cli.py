@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from mux.client.lines import format_message
 from mux.client.publish import publish
+from mux.errors import ServerUnreachable
 from mux.settings import Settings, environment_variable
 from tests.servers import PATIENCE_SECONDS, Serving, receive, run_mux, until
 
@@ -49,6 +54,75 @@ async def test_publish_takes_a_new_connection_after_a_pause(
     async with feed.connect() as client:
         assert await asyncio.to_thread(publish, url, "lobby", [b"one", b"two"]) == 2
         assert await receive(client, 2) == ["one", "two"]
+
+
+@contextmanager
+def connections_that_end(*scripts: list[bytes]) -> Iterator[tuple[str, list[list[bytes]], Event]]:
+    """Serve a connection for each script, which says what each of its requests is answered; then it ends.
+
+    The event is set when the first has ended.
+    """
+    heard: list[list[bytes]] = []
+    ended = Event()
+
+    def run() -> None:
+        for answers in scripts:
+            connection, _ = listener.accept()
+            heard.append([])
+            with connection:
+                for answer in answers:
+                    request = b""
+                    while b"end" not in request:
+                        request += connection.recv(65536)
+                    heard[-1].append(request.partition(b"\r\n\r\n")[2])
+                    connection.sendall(answer)
+            ended.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=run)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", heard, ended
+        thread.join()
+
+
+DONE = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+def test_a_message_on_a_kept_connection_that_ends_is_sent_on_a_new_one() -> None:
+    """The end had crossed it on its way: not a byte of an answer came."""
+    with connections_that_end([DONE, b""], [DONE, DONE]) as (url, heard, _):
+        assert publish(url, "lobby", [b"one end", b"two end", b"three end"]) == 3
+    assert heard == [[b"one end", b"two end"], [b"two end", b"three end"]]
+
+
+@pytest.mark.parametrize(
+    ("scripts", "sent"),
+    [
+        ([[b""]], 1),
+        ([[DONE, b"HTTP/1.1 2"]], 2),
+        ([[DONE, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]], 2),
+        ([[DONE, b""], [b""]], 3),
+    ],
+    ids=["new", "a byte came", "half an answer", "twice"],
+)
+def test_a_message_that_may_have_arrived_is_not_sent_again(scripts: list[list[bytes]], sent: int) -> None:
+    """A new connection that ends, an answer that breaks off, a second try that fails: the person is told."""
+    with connections_that_end(*scripts) as (url, heard, _), pytest.raises(ServerUnreachable, match="no mux answers at"):
+        publish(url, "lobby", [b"one end", b"two end", b"three end"])
+    assert sum(map(len, heard)) == sent
+
+
+def test_a_connection_that_has_ended_is_noticed_before_a_message_leaves() -> None:
+    """As when the input pauses for longer than the server keeps connections."""
+
+    def messages() -> Iterator[bytes]:
+        yield b"one end"
+        assert ended.wait(PATIENCE_SECONDS)
+        yield b"two end"
+
+    with connections_that_end([DONE], [DONE]) as (url, heard, ended):
+        assert publish(url, "lobby", messages()) == 2
+    assert heard == [[b"one end"], [b"two end"]]
 
 
 async def test_tail_ends_quietly_when_nobody_reads_its_output(feed: Serving, url: str) -> None:

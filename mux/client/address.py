@@ -1,20 +1,29 @@
 """Where a server is, how to reach it, and what to say when it does not answer.
 
-A URL is given by a person, so whatever is wrong with it is said in one sentence. So is whatever comes back
-instead of an answer: other programs listen on ports too.
+A URL is given by a person, so whatever is wrong with it is said in one sentence; it may have a password in it, so the
+sentence does not repeat it. Whatever comes back instead of an answer is one sentence as well: other programs listen on
+ports too.
 """
 
 from __future__ import annotations
 
 import http.client
 import os
-from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+import re
+import ssl
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from mux.client.access import NONE, Access
 from mux.errors import InvalidSetting
 
 TIMEOUT_SECONDS = 10.0
 """How long a server may take to answer."""
+
+_HARMLESS = re.compile(r"([a-z]+://)?[A-Za-z0-9.-]*")
+"""A URL that has no place for a password."""
 
 # C0 and C1 control characters would be obeyed by a terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -25,16 +34,22 @@ class Address:
     """Where a server is; path is what stands before /feed and /stats, without a slash at its end."""
 
     url: str
+    """For people: without user and password."""
     tls: bool
     host: str
     port: int | None
     netloc: str
     path: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What every request has beside what it needs by itself."""
+    trusted: ssl.SSLContext | None = None
+    """Whom to trust about a server with TLS; None is whom the machine trusts."""
 
     def connection(self) -> http.client.HTTPConnection:
         """Return a connection that is opened by its first request, and again by the next one after a close."""
-        kind = http.client.HTTPSConnection if self.tls else http.client.HTTPConnection
-        return kind(self.host, self.port, timeout=TIMEOUT_SECONDS)
+        if self.tls:
+            return http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT_SECONDS, context=self.trusted)
+        return http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_SECONDS)
 
     def feed_path(self, channel: str) -> str:
         """Return the path of a channel, which may be any argument of a command line."""
@@ -45,20 +60,41 @@ class Address:
         return f"{'wss' if self.tls else 'ws'}://{self.netloc}{self.feed_path(channel)}"
 
 
-def parse_address(url: str) -> Address:
-    """Return the parts of a URL.
+def parse_address(url: str, access: Access = NONE) -> Address:
+    """Return the parts of a URL, and what is shown to be let in there.
 
     Raises:
-        InvalidSetting: it is no URL of a server.
+        InvalidSetting: it is no URL of a server, or --ca has no use there.
     """
+    shown = repr(url) if _HARMLESS.fullmatch(url) else "of the server cannot be used; it"
+    wrong = f"the URL {shown} must look like http://127.0.0.1:8000"
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
-        raise InvalidSetting(f"the URL {url!r} cannot be used: {error}") from error
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidSetting(f"the URL {url!r} must look like http://127.0.0.1:8000")
-    return Address(url, parts.scheme == "https", parts.hostname, port, parts.netloc, parts.path.rstrip("/"))
+    except ValueError:
+        raise InvalidSetting(wrong) from None
+    # An @ that is not before the host is one in a password that has a slash or the like in it.
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or "@" in f"{parts.path}{parts.query}{parts.fragment}"
+    ):
+        raise InvalidSetting(wrong)
+    tls = parts.scheme == "https"
+    if access.trusted is not None and not tls:
+        raise InvalidSetting("--ca is for a server whose URL begins with https")
+    netloc = parts.netloc.rpartition("@")[2]
+    path = parts.path.rstrip("/")
+    headers = _basic(parts) | access.headers
+    return Address(f"{parts.scheme}://{netloc}{path}", tls, parts.hostname, port, netloc, path, headers, access.trusted)
+
+
+def _basic(parts: SplitResult) -> dict[str, str]:
+    """Return the header for user and password of a URL (RFC 7617), none without them."""
+    if parts.username is None:
+        return {}
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
 
 
 def escape_controls(text: str) -> str:
@@ -87,4 +123,10 @@ def cause(error: BaseException) -> str:
 
 def unreachable(url: str, error: Exception) -> str:
     """Return the sentence for a server that cannot be reached."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = escape_controls(error.verify_message)
+        return f"the certificate of {url} is not trusted: {why}; name the authority that signed it with --ca"
+    if isinstance(error, ssl.SSLError):
+        why = (error.reason or str(error)).lower().replace("_", " ")
+        return f"no TLS is to be had at {url}: {escape_controls(why)}; is it http?"
     return f"no mux answers at {url}: {cause(error)}; start one with `mux`, or name it with --url"

@@ -63,6 +63,9 @@ class WebSocketFeed:
                 close_timeout=_CLOSE_SECONDS,
                 max_size=MAX_MESSAGE_LENGTH,
                 compression=None,
+                ssl=self._address.trusted,
+                additional_headers=self._address.headers,
+                user_agent_header=None,  # there may be one among the headers
             ) as websocket:
                 self._websocket = websocket
                 yield from websocket
@@ -105,7 +108,7 @@ class EventFeed:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def _open(self, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+        headers = {**self._address.headers, "Accept": "text/event-stream", "Cache-Control": "no-cache"}
         try:
             connection.request("GET", self._address.feed_path(self._channel), headers=headers)
             self._socket = connection.sock

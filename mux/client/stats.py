@@ -18,8 +18,9 @@ from urllib.parse import urlencode
 
 import orjson
 
+from mux.client.access import bearer
 from mux.client.address import Address, cause, escape_controls, reason, unreachable
-from mux.errors import InvalidSetting, ServerUnreachable
+from mux.errors import ServerUnreachable
 
 CHANNELS_SHOWN = 50
 """How many of the busiest channels are asked for: more than a screen has lines."""
@@ -91,14 +92,15 @@ class Look:
 
 
 class Inspector:
-    """Asks one server about its fleet; token is its --inspect-token, None where it wants none."""
+    """Asks one server about its fleet; token is its --inspect-token, None where it wants none.
+
+    An Authorization among the headers of the address takes the place of the token.
+    """
 
     def __init__(self, address: Address, token: str | None = None) -> None:
-        if token is not None and not (token.isascii() and token.isprintable()):
-            raise InvalidSetting("the token must be printable ASCII")
         self._address = address
         self._connection = address.connection()
-        self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._headers = {**bearer(token), **address.headers, "Accept": "application/json"}
 
     def look(self) -> Look:
         """Ask, and return what was answered.

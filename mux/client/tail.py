@@ -15,6 +15,7 @@ from datetime import datetime
 from queue import Queue
 from threading import Thread
 
+from mux.client.access import NONE, Access
 from mux.client.address import escape_controls, parse_address
 from mux.client.feeds import EventFeed, Feed, WebSocketFeed
 from mux.client.lines import channel_labels, colour_wanted, format_message, print_line
@@ -36,7 +37,9 @@ class _Ended:
     error: Exception
 
 
-def tail(url: str, channels: Sequence[str], *, sse: bool = False, colour: bool | None = None) -> None:
+def tail(
+    url: str, channels: Sequence[str], *, sse: bool = False, colour: bool | None = None, access: Access = NONE
+) -> None:
     """Print what passes on channels, a line each with the time, until a connection ends.
 
     sse takes Server-Sent Events instead of WebSockets. colour None means: if standard output is a terminal.
@@ -45,7 +48,7 @@ def tail(url: str, channels: Sequence[str], *, sse: bool = False, colour: bool |
         InvalidSetting: url is none.
         ServerUnreachable: nobody answers at url, the answer was no, or the server ended a connection.
     """
-    address = parse_address(url)
+    address = parse_address(url, access)
     channels = list(dict.fromkeys(channels))
     labels = channel_labels(channels, colour=colour_wanted() if colour is None else colour)
     kind = EventFeed if sse else WebSocketFeed

@@ -23,6 +23,7 @@ from typing import cast
 import orjson
 from rich.console import Console
 
+from mux.client.access import NONE, Access
 from mux.client.address import parse_address
 from mux.client.lines import print_line
 from mux.client.stats import Inspector, Look, short_reason
@@ -37,21 +38,21 @@ _UNESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 """Control characters that JSON may have as they are and a terminal may obey."""
 
 
-def top(url: str, *, token: str | None = None, once: bool = False, json: bool = False) -> None:
+def top(url: str, *, token: str | None = None, once: bool = False, json: bool = False, access: Access = NONE) -> None:
     """Show a fleet until q is pressed; once and into a pipe, one look and the end.
 
     Raises:
         InvalidSetting: url or token cannot be used.
         ServerUnreachable: nobody answers at url, the answer was no, or it was not mux'.
     """
-    address = parse_address(url)
+    address = parse_address(url, access)
     with closing(Inspector(address, token)) as inspector:
         if json:
             _print_json(inspector, once=once)
         elif once or not sys.stdout.isatty() or os.environ.get("TERM") in (None, "", "dumb", "unknown"):
-            _print_table(url, inspector.look())
+            _print_table(address.url, inspector.look())
         else:
-            _watch(url, inspector)
+            _watch(address.url, inspector)
 
 
 def _print_json(inspector: Inspector, *, once: bool) -> None:
