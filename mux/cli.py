@@ -199,8 +199,8 @@ def main() -> None:
 
 def _without_addresses(sentence: str) -> str:
     """Take what may have a password in it out of a sentence about the command line: a URL in the wrong place."""
-    words = sys.argv[1:] + [word.partition("=")[2] for word in sys.argv[1:]]
-    for word in words:
+    given = sys.argv[1:]
+    for word in (*given, *(part for one in given for part in one.split("=", 1))):
         if "@" in word or "://" in word or "password" in word.lower():
             sentence = sentence.replace(repr(word), "an address").replace(word, "an address")
     return sentence

@@ -190,7 +190,7 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerBusy(BrokerUnavailable):
-    """Redis is there and takes nothing now: it loads, fails over or runs a script; it will take more by itself."""
+    """Redis is there and takes nothing now: it loads, fails over or runs a script. That passes by itself."""
 
     counted_as = "redis_busy"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mux.broker.address import Address
-from mux.errors import BrokerRefused, BrokerUnavailable
+from mux.errors import BrokerBusy, BrokerRefused
 from mux.wire.resp import Reply
 
 
@@ -20,7 +20,7 @@ def check_hello(hello: Reply, address: Address) -> None:
 
     Raises:
         BrokerRefused: it is not, and it is for the operator to name another.
-        BrokerUnavailable: sentinels named it, so they will soon name another.
+        BrokerBusy: sentinels named it, so they will soon name another.
     """
     if not isinstance(hello, dict) or hello.get(b"proto") != 3:
         raise BrokerRefused(f"Redis at {address} does not speak RESP3; mux needs Redis 6 or later, or Valkey")
@@ -33,7 +33,7 @@ def check_hello(hello: Reply, address: Address) -> None:
     role = "a replica" if hello.get(b"role") in (b"replica", b"slave") else "no master"
     sentence = f"Redis at {address} is {role}: what is published there reaches nobody"
     if address.named_as:
-        raise BrokerUnavailable(f"{sentence}; the sentinels have not agreed on a new master yet")
+        raise BrokerBusy(f"{sentence}; the sentinels have not agreed on a new master yet")
     raise BrokerRefused(f"{sentence}; name the master")
 
 

@@ -31,7 +31,7 @@ async def probe(location: Location, pattern: bytes, probe_channel: bytes) -> Non
             return
         if str(busy) != told:
             told = str(busy)
-            logger.warning("%s; waiting until it does", busy)
+            logger.warning("%s; waiting for that to pass", busy)
         await asyncio.sleep(PAUSE_SECONDS)
 
 

@@ -174,7 +174,7 @@ async def test_busy_redis_is_waited_for_at_the_start(name: str, caplog: pytest.L
             await probing
             await until(lambda: broker.is_connected)
     said = [record.message.rpartition("; ")[2] for record in caplog.records]
-    assert sorted(said)[-2:] == ["trying again until it works", "waiting until it does"]
+    assert sorted(said)[-2:] == ["trying again until it works", "waiting for that to pass"]
 
 
 async def test_probe_tries_every_node_of_a_cluster(free_port: int) -> None:

@@ -153,6 +153,7 @@ async def test_no_mistyping_tells_the_password_where_it_is_used(
         ([f"redis://user:{MARK}@h"], {}),
         (["serve", "--port", f"redis://user:{MARK}@h"], {}),
         (["serve", f"--redis_url=redis://user:{MARK}@h"], {}),
+        (["serve", f"--redis-url:redis://user:{MARK}=b@h"], {}),
         (["serve"], {"MUX_REDIS_URL": f"h:6379,password={MARK}"}),
         (["serve"], {"MUX_PORT": f"redis://user:{MARK}@h"}),
         (["serve", "--workers", "2"], {"MUX_REDIS_URL": f'"redis://user:{MARK}@h"'}),
