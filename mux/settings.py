@@ -133,7 +133,12 @@ class Settings:
         10.0, "A connection without a complete request by then is closed, or with half a message.", "seconds", 0.2
     )
     keep_alive_seconds: float = _setting(
-        75.0, "How long a plain connection may wait for its next request.", "seconds", 0.2, LONGEST_SECONDS
+        75.0,
+        "How long a plain connection may wait for its next request.",
+        "seconds",
+        0.2,
+        LONGEST_SECONDS,
+        of_command=True,
     )
     max_messages_per_second: float = _setting(
         0.0, "A client that sends more, on average, is closed with 1008; 0 is any number.", minimum=0

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 from sanic import Sanic
 
+import mux
 from mux import Mux
 from mux.errors import InvalidSetting
 from mux.settings import Meaning, Settings, environment_variable, unknown_variables
@@ -313,6 +316,15 @@ def test_an_app_reads_no_variables_of_the_command() -> None:
     wrong = {"MUX_HOST": "x y", "MUX_PORT": "many", "MUX_WORKERS": "-1", "MUX_LOG_LEVEL": "loud", "MUX_LOG_JSON": "?"}
     settings = Settings.load({}, wrong | {"MUX_PAGE": "perhaps", "MUX_PREFIX": "shop:"}, in_app=True)
     assert values(settings) == DEFAULTS | {"prefix": "shop:"}
+
+
+def test_every_setting_that_an_app_has_no_use_for_is_the_commands() -> None:
+    """Whoever adds a setting that Mux(app) does not use says so in the table, and an app does not read its variable."""
+    root = Path(mux.__file__).parent
+    text = (root / "app.py").read_text().partition("\ndef create_app")[0]
+    text += "".join(path.read_text() for path in (root / "endpoints").glob("*.py"))
+    used = set(re.findall(r"settings\.(\w+)", text))
+    assert {spec.name for spec in fields(Settings) if not spec.metadata["of_command"]} <= used
 
 
 @pytest.mark.parametrize(
