@@ -11,7 +11,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sanic import Sanic
 
@@ -87,6 +87,7 @@ def everything_of(error: BaseException | None) -> str:
     return f"{own} {error!r} {error.args!r} {everything_of(error.__cause__)} {everything_of(error.__context__)}"
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(MISTYPINGS),
     st.sampled_from(SCHEMES),
