@@ -45,6 +45,9 @@ class _Nobody:
     ping = b""
     is_answered = True
 
+    def inflation(self, data: bytes) -> int:
+        return 0
+
     def received(self, subscriber: object, data: bytes) -> None: ...
     def lost(self, subscriber: object) -> None: ...
 

@@ -28,7 +28,7 @@ from mux.endpoints.takeover import attach, bound_unacknowledged, detach
 from mux.errors import ClientError
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
-from mux.wire.sse_encoder import NOT_KEPT, TYPE, Coding, come_back, comment
+from mux.wire.sse_encoder import NOT_KEPT, TYPE, Coding, come_back, comment, inflation
 
 EventStreamClient: TypeAlias = Subscriber[None]
 
@@ -63,9 +63,17 @@ class EventStreamEndpoint:
         self._on_leave = on_leave
         self._on_lost = on_lost
         self._dice = Random()  # noqa: S311 - nothing is kept secret by it
+        self._measured = b""
+        self._inflation = 0
         self.ping = coding.wrap(comment("still here"))
 
     is_answered = False
+
+    def inflation(self, data: bytes) -> int:
+        """Return what stands before the lines of events."""
+        if data is not self._measured:  # a batch is written to one client after the other
+            self._measured, self._inflation = data, inflation(data)
+        return self._inflation
 
     def accept(self, request: Request, headers: Mapping[str, str], join: Callable[[EventStreamClient], None]) -> None:
         """Answer with the beginning of a stream and take the connection over; a client that has gone is left alone.

@@ -44,6 +44,10 @@ RELIEF = 8
 """When too much waits for all clients together, clients are ended until an eighth of the bound is free: looking at
 everybody who is behind has then cost little for each byte that was written since."""
 
+MAX_INFLATION = 8
+"""How many times max_pending_bytes may wait for a client whose encoding adds much: a line end of a text is seven bytes
+of an event stream, and a reader of such texts is not to be dropped over fewer of them than anybody else."""
+
 LOOKS_PER_TICK = 5000
 """Most clients that are behind and are looked at in one tick: a millisecond or two."""
 
@@ -60,7 +64,8 @@ class Hub:
     """The clients of one process.
 
     Args:
-        max_pending_bytes: a client with more than that waiting to be sent is evicted.
+        max_pending_bytes: a client with more than that waiting to be sent is evicted; what its encoding has added
+            does not count, up to MAX_INFLATION times as much.
         max_unwritable_seconds: a client whose socket takes nothing for so long is evicted.
         ping_seconds: see Heartbeat.
         pong_seconds: see Heartbeat.
@@ -103,6 +108,7 @@ class Hub:
         self._overflowing: set[AnySubscriber] = set()
         self._max_pending_total_bytes = max_pending_total_bytes
         self._outgoing: Pending[AnySubscriber] = Pending()
+        self._inflation: dict[AnySubscriber, int] = {}
         self._incoming: Pending[AnySubscriber] = Pending()
         self._not_looked_at: list[AnySubscriber] = []
         self._connections = 0
@@ -273,9 +279,17 @@ class Hub:
 
     def unblocked(self, subscriber: AnySubscriber) -> None:
         self._outgoing.forget(subscriber)
+        self._inflation.pop(subscriber, None)
         self._unwritable.stop(subscriber)
 
-    def piled_up(self, subscriber: AnySubscriber, count: int) -> None:
-        self._has_taken(subscriber, count)
-        if self._outgoing.amount(subscriber) > self._max_pending_bytes:
-            self._overflowing.add(subscriber)
+    def piled_up(self, subscriber: AnySubscriber, data: bytes) -> None:
+        self._has_taken(subscriber, len(data))
+        inflation = subscriber.endpoint.inflation(data)
+        if inflation:
+            # Of all that was written since it is behind. Some of it may have left, hence MAX_INFLATION.
+            self._inflation[subscriber] = self._inflation.get(subscriber, 0) + inflation
+        amount = self._outgoing.amount(subscriber)
+        if amount > self._max_pending_bytes:
+            inflation = self._inflation.get(subscriber, 0)
+            if max(amount - inflation, amount // MAX_INFLATION) > self._max_pending_bytes:
+                self._overflowing.add(subscriber)

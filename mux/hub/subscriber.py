@@ -49,6 +49,9 @@ class Endpoint(Protocol[P]):
     def is_answered(self) -> bool:
         """True if a live client answers the ping, and False if nothing can be known from its silence."""
 
+    def inflation(self, data: bytes) -> int:
+        """Return how many of the bytes written to a client its encoding has added to what was published."""
+
     def received(self, subscriber: Subscriber[P], data: bytes) -> None:
         """Take bytes from the client."""
 
@@ -68,8 +71,8 @@ class Backlog(Protocol):
     def unblocked(self, subscriber: AnySubscriber) -> None:
         """Its socket takes bytes again."""
 
-    def piled_up(self, subscriber: AnySubscriber, count: int) -> None:
-        """So many bytes more were written while its socket takes no more. Nothing may be ended here."""
+    def piled_up(self, subscriber: AnySubscriber, data: bytes) -> None:
+        """These bytes were written while its socket takes no more. Nothing may be ended here."""
 
 
 class Subscriber(Generic[P]):
@@ -121,7 +124,7 @@ class Subscriber(Generic[P]):
         except RuntimeError:
             return  # uvloop says so of a closed handle; connection_lost() is on its way
         if self.is_blocked:
-            self.backlog.piled_up(self, len(data))
+            self.backlog.piled_up(self, data)
 
     def ping(self) -> bool:
         """Ask for a sign of life; return whether one can be expected."""

@@ -34,6 +34,7 @@ there are a few bytes around it."""
 _LF, _CR = 0x0A, 0x0D
 
 _FIRST = b"data: "  # with a space: a client takes one away, and one that belongs to the text stays
+_BETWEEN = b"\n" + _FIRST
 _LAST = b"\n\n"
 _NEXT = _LAST + _FIRST
 _NAMES = {JOINED: b"\nevent: joined", LEFT: b"\nevent: left"}
@@ -63,6 +64,11 @@ def encode_plain(publications: Sequence[Publication]) -> bytes:
     contents[0] = _FIRST + contents[0]
     contents[-1] += _LAST
     return _NEXT.join(contents)
+
+
+def inflation(data: bytes) -> int:
+    """Return how many bytes of events stand before lines of data; they are most of what a text of line ends becomes."""
+    return data.count(_BETWEEN) * len(_FIRST)
 
 
 def comment(text: str) -> bytes:
@@ -131,4 +137,4 @@ def _content(payload: bytes, kind: Kind) -> bytes:
     if kind == BINARY or not is_text(payload):
         return b2a_base64(payload, newline=False) + b"\nevent: binary"
     lines = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return lines.replace(b"\n", b"\ndata: ") + _NAMES.get(kind, b"")
+    return lines.replace(b"\n", _BETWEEN) + _NAMES.get(kind, b"")

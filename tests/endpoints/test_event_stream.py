@@ -251,6 +251,28 @@ async def test_slow_consumer_is_dropped_and_the_others_hear_everything(
         await until(lambda: len(feed.mux.hub) == 1)
 
 
+@VERSIONS
+@pytest.mark.parametrize("text", ["\n", "a\r\n"], ids=repr)
+async def test_a_reader_of_line_ends_is_no_slow_consumer(
+    redis_url: str, publisher: redis.Redis, prefix: str, version: str, text: str
+) -> None:
+    """Four messages of them at once became 1.8 MB, and cost every healthy reader its connection."""
+    async with (
+        serving(redis_url=redis_url, prefix=prefix) as feed,
+        open_stream(feed.port, version=version) as reader,
+    ):
+        pipeline = publisher.pipeline(transaction=False)
+        for _ in range(12):
+            pipeline.publish(f"{prefix}lobby", text * (65536 // len(text)))
+        await asyncio.to_thread(pipeline.execute)
+        pause = asyncio.create_task(feed.mux.publish("lobby", "end"))
+        await reader.until(lambda: reader.heard.endswith(b"data: end\n\n"))
+        await pause
+        line_ends = (text * (65536 // len(text))).replace("\r\n", "\n").replace("\r", "\n")
+        assert parse(reader.heard).events == [Event("message", line_ends)] * 12 + [Event("message", "end")]
+        assert not feed.mux.hub.evicted
+
+
 async def test_client_that_stays_unwritable_is_dropped(redis_url: str, publisher: redis.Redis, prefix: str) -> None:
     """Less than the limit may wait, but not for ever."""
     limits: dict[str, Any] = {"max_pending_bytes": 2**30, "max_unwritable_seconds": 0.1}

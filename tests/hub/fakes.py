@@ -20,9 +20,13 @@ class FakeEndpoint:
 
     def __init__(self) -> None:
         self.is_answered = True
+        self.inflates = 0
         self.heard: list[bytes] = []
         self.losses = 0
         self.goodbyes: list[tuple[int, str]] = []
+
+    def inflation(self, data: bytes) -> int:
+        return self.inflates
 
     def received(self, subscriber: Subscriber[None], data: bytes) -> None:
         self.heard.append(data)
@@ -46,8 +50,8 @@ class FakeBacklog:
     def unblocked(self, subscriber: AnySubscriber) -> None:
         self.reports.append("unblocked")
 
-    def piled_up(self, subscriber: AnySubscriber, count: int) -> None:
-        self.reports.append(f"{count} more")
+    def piled_up(self, subscriber: AnySubscriber, data: bytes) -> None:
+        self.reports.append(f"{len(data)} more")
 
 
 class FakeClient:

@@ -69,6 +69,29 @@ def test_a_client_with_too_much_pending_is_evicted(hub: Hub) -> None:
     assert hub.evicted == {"overflow": 1}
 
 
+def test_what_an_encoding_adds_is_not_held_against_a_client(hub: Hub) -> None:
+    """Of 2,001 bytes 1,100 were added; what counts is the rest, until eight times the limit waits or all has left."""
+    client = connect(hub)
+    client.takes_nothing = True
+    client.endpoint.inflates = 1100
+    hub.dispatch([BIG])
+    assert client.aborts == 0
+    client.take_all()
+    client.takes_nothing = True
+    client.endpoint.inflates = 900
+    hub.dispatch([BIG])
+    assert hub.evicted == {"overflow": 1}
+
+    flooded = connect(hub)
+    flooded.takes_nothing = True
+    flooded.endpoint.inflates = 10**9
+    for _ in range(4):
+        hub.dispatch([BIG])
+    assert flooded.aborts == 0
+    hub.dispatch([BIG])
+    assert flooded.aborts == 1
+
+
 def test_eviction_comes_after_the_fan_out(hub: Hub) -> None:
     """While a batch is written nobody is ended: everybody has been written to by then."""
     clients = [connect(hub) for _ in range(3)]
