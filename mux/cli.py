@@ -211,6 +211,8 @@ def _fail(sentence: str, status: int) -> None:
     from mux.log_writer import write_at_once
     from mux.logs import STDERR, json_line
 
+    for handler in logging.getLogger().handlers:
+        handler.flush()
     write_at_once(STDERR, json_line(logging.CRITICAL, "mux", sentence) if _wants_json() else f"mux: {sentence}")
     sys.exit(status)
 

@@ -148,6 +148,7 @@ def _welcome(settings: Settings, url: str, redis: str) -> None:
 def _work(settings: Settings, sock: socket.socket, board: Board, number: int) -> None:
     """Be one of several processes that serve."""
     os.setpgid(0, 0)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a terminal set to `tostop` would stop us at a line of log
     configure_logging(settings.log_level, json=settings.log_json)
     with Signals() as signals:
         # What a terminal sends does not come here any more; until here the supervisor kept it from us.

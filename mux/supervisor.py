@@ -76,6 +76,7 @@ class Supervisor:
         self._workers: dict[int, SpawnProcess] = {}
         self._stop_seconds = stop_seconds
         self._is_stopping = False
+        self._stopping_for = 0.0
         self._looked = monotonic()
 
     def run(self, signals: Signals) -> None:
@@ -118,7 +119,7 @@ class Supervisor:
         due = min((seat.due for seat in self._seats if seat.state == "waiting"), default=now + LOOK_SECONDS)
         timeout = 0.0 if due <= now else min(due - now, LOOK_SECONDS)
         if self._is_stopping:
-            timeout = LOOK_SECONDS
+            timeout = max(0.05, min(LOOK_SECONDS, self._stop_seconds - self._stopping_for))
         numbers = {worker.sentinel: number for number, worker in self._workers.items()}
         for sentinel in wait(list(numbers), timeout):
             assert isinstance(sentinel, int), "a sentinel is a descriptor"
@@ -145,10 +146,7 @@ class Supervisor:
         now = monotonic()
         elapsed, self._looked = min(now - self._looked, LOOK_SECONDS), now
         if self._is_stopping:
-            self._stop_seconds -= elapsed
-            if self._stop_seconds < 0 and self._workers:
-                logger.error("killed %d workers that did not stop in time", len(self._workers))
-                self._kill_all()
+            self._end_stop(elapsed)
             return
         for number, worker in self._workers.items():
             seat = self._seats[number]
@@ -156,6 +154,18 @@ class Supervisor:
             self._notices.show(number, seat.state)
             if is_too_long:
                 logger.error("worker %s has stood still for %.0f s, and is killed", worker.pid, seat.silence)
+                worker.kill()
+
+    def _end_stop(self, elapsed: float) -> None:
+        """Kill the workers that do not stop in time, and those that stood still when they were told to and still do."""
+        self._stopping_for += elapsed
+        for number, worker in self._workers.items():
+            seat = self._seats[number]
+            if seat.state == "stalled":
+                seat.look(self._notices.beats(number), elapsed)
+            is_hopeless = seat.state == "stalled" and self._stopping_for > LOOK_SECONDS
+            if is_hopeless or self._stopping_for > self._stop_seconds:
+                logger.error("worker %s did not stop in time, and is killed", worker.pid)
                 worker.kill()
 
     def _stop(self) -> None:

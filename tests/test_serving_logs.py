@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -9,12 +10,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
 import pytest
 
-from tests.servers import PATIENCE_SECONDS, mux_serve, run_mux
+from tests.broker.redis_processes import redis_process
+from tests.servers import PATIENCE_SECONDS, mux_serve, run_mux, serving, until
 
 
 @pytest.fixture
@@ -62,10 +65,25 @@ def test_a_banner_that_nobody_reads_stops_nothing(redis_url: str, prefix: str, s
     for stdout in (stalled, gone):
         with subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
-            assert "serving on http://127.0.0.1:" in process.stderr.readline()
+            assert any("serving on http://127.0.0.1:" in line for line in process.stderr)
             process.terminate()
             assert process.wait(PATIENCE_SECONDS) == 0
     os.close(gone)
+
+
+def test_a_server_without_standard_streams_serves(redis_url: str, prefix: str, free_port: int) -> None:
+    """What was closed before it started is none of its sockets' numbers: nothing is printed into a connection."""
+    options = ["--port", str(free_port), "--redis-url", redis_url, "--prefix", prefix]
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "mux", "serve", *options]
+    with subprocess.Popen(command) as process:
+        answer = b""
+        while not answer:
+            assert process.poll() is None
+            with suppress(ConnectionRefusedError):
+                answer = bad_request(free_port)
+        assert answer == b"HTTP/1.1"
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize(
@@ -118,6 +136,23 @@ def test_the_log_tells_a_server_from_start_to_end(redis_url: str, prefix: str) -
     lines = ["serving on http://127.0.0.1:", "SIGHUP: stopping", "draining: ", "drained: 0 clients in "]
     assert [said.count(line) for line in lines] == [1] * len(lines)
     assert sorted(lines, key=said.index) == lines
+
+
+async def test_the_log_tells_of_redis_there_and_back(
+    tmp_path: Path, free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line when it is subscribed, and one with how long it was away when it is again."""
+    caplog.set_level(logging.INFO, "mux.broker")
+    url = f"redis://127.0.0.1:{free_port}"
+    with redis_process(tmp_path / "before", free_port) as first:
+        async with serving(redis_url=url) as feed:
+            assert [record.getMessage() for record in caplog.records] == [f"subscribed at {url}"]
+            first.kill()
+            await until(lambda: not feed.mux.broker.is_connected)
+            with redis_process(tmp_path / "after", free_port):
+                await until(lambda: feed.mux.broker.is_connected)
+    (back,) = [message for record in caplog.records if "again after" in (message := record.getMessage())]
+    assert re.fullmatch(rf"connected to Redis at {url} again after \d+\.\d s", back)
 
 
 APP = """

@@ -132,7 +132,18 @@ def test_a_stop_does_not_wait_for_a_worker_that_does_not_stop(tmp_path: Path, ca
     """After its time it is killed, whatever it does with SIGTERM."""
     with supervising(will_not_stop, tmp_path, stop_seconds=0.2):
         wait_for(lambda: notes(tmp_path, 0) and notes(tmp_path, 1))
-    assert any("killed 2 workers that did not stop in time" in record.getMessage() for record in caplog.records)
+    lines = {record.getMessage() for record in caplog.records}
+    assert len([line for line in lines if "did not stop in time, and is killed" in line]) == 2
+
+
+def test_a_stop_waits_even_less_for_a_worker_that_stood_still_before(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot say goodbye to anybody; its neighbour has all the time there is."""
+    monkeypatch.setattr("mux.seat.SILENT_SECONDS", 0.5)
+    with supervising(first_is_well_second_stands_still, tmp_path, stop_seconds=PATIENCE_SECONDS) as notices:
+        wait_for(lambda: notices.states() == ["serving", "stalled"])
+    assert any("did not stop in time, and is killed" in record.getMessage() for record in caplog.records)
 
 
 def test_a_signal_while_workers_start_ends_them_all() -> None:

@@ -236,6 +236,7 @@ class Broker:
         failures = 0
         told = ""
         loop = asyncio.get_running_loop()
+        lost_at: float | None = None
         while True:
             try:
                 connection = await self._open()
@@ -252,9 +253,13 @@ class Broker:
                 if not first.done():
                     first.set_result(None)
                 since = loop.time()
+                if lost_at is None:
+                    logger.info("subscribed at %s", self._location)
+                else:
+                    logger.info("connected to Redis at %s again after %.1f s", self._location, since - lost_at)
                 await self._live_with(connection)
-                told = ""
-                if loop.time() - since > STABLE_SECONDS:
+                told, lost_at = "", loop.time()
+                if lost_at - since > STABLE_SECONDS:
                     failures = 0
             failures += 1
             # 2**failures is a float in redis-py: far enough up it overflows.
