@@ -286,4 +286,4 @@ def test_clients_that_never_read_do_not_fill_a_process(redis_url: str, prefix: s
             most = max(most, resident_kib(server) - before)
             time.sleep(0.01)
         assert not waiting
-        assert most < 80 * 1024  # without a bound it was 110 MB, and more with more clients
+        assert most < 64 * 1024  # without a bound it was 110 MB, and more with more clients

@@ -42,8 +42,8 @@ class Turns(Generic[C]):
     """Clients whose frames are looked at slice by slice.
 
     Args:
-        serve: looks at so many frames of a client at most, and returns how many it were. It calls wait() when
-            there is more, and done() when not.
+        serve: looks at so many frames of a client at most, which may be none, and returns how many it were. It calls
+            wait() when there is more, and done() when not.
         has_room: tells whether what is published can be taken.
     """
 
@@ -63,16 +63,14 @@ class Turns(Generic[C]):
         return client in self._queue_of
 
     def came(self, client: C, size: int) -> None:
-        """Look at what a read of so many bytes brought, as far as this turn allows."""
-        if client in self._queue_of:
-            return
+        """Look at what a read of so many bytes brought, as far as this turn allows; the client does not wait yet."""
         if size <= LIGHT_BYTES:
             self._serve(client, LIGHT_FRAMES)
         elif self._left > 0:
             self._spend(client)
             self._schedule()
         else:
-            self.wait(client, publishes=True)
+            self._serve(client, 0)
 
     def wait(self, client: C, *, publishes: bool) -> None:
         """Give a client a slice in a later turn; with room for what it publishes, if it does."""

@@ -122,8 +122,14 @@ class WebSocketEndpoint:
 
     def received(self, client: WebSocketClient, data: bytes) -> None:
         """Handle what a client sent, now or in its turn."""
-        self._parser(client).feed(data)
-        self._turns.came(client, len(data))
+        parser = self._parser(client)
+        parser.feed(data)
+        if client not in self._turns:
+            self._turns.came(client, len(data))
+            return
+        # It is not read from, and TLS had this already.
+        self._hub.keep(client, parser.kept_bytes)
+        self._hub.evict_overflowing()
 
     def resume(self) -> None:
         """Go on with the clients whose messages wait: has_room() is true again."""

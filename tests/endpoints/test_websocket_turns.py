@@ -135,6 +135,9 @@ async def test_a_turn_is_for_so_many_frames_whoever_sent_them(
         client.subscriber.data_received(frames * (4000 // len(frames)))
     most = FRAMES_PER_TURN + cost + COST_OF_UNUSUAL
     assert looked_at <= most
+    assert all(client.is_reading_paused for client in clients) or frames == CLOSE
+    parsers = [client.subscriber.parser for client in clients if client.subscriber.parser is not None]
+    assert rig.hub.pending_bytes == sum(parser.kept_bytes for parser in parsers)
     quiet = rig.connect()
     quiet.subscriber.data_received(text(b"hello"))
     assert rig.published[-1] == b"hello"
