@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ from mux.descriptors import descriptor_limit
 from mux.drain import Drain
 from mux.endpoints.asking import Asking
 from mux.endpoints.feed import FEED_ROUTE, Feed, is_for_feed, mount_feed, own_route
-from mux.endpoints.gate import Gate
+from mux.endpoints.gate import Gate, LocalGate, TokenGate
 from mux.endpoints.inspect import Inspect
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.ops import Ops
@@ -49,6 +50,7 @@ from mux.serve.doorstep import Doorstep
 from mux.serve.intake import Intake
 from mux.settings import Settings, unknown_variables
 from mux.wire.channel import Namespace, binary_variant, check_channel
+from mux.wire.host import is_loopback
 from mux.wire.sse_encoder import GROWTH
 
 GIVE_BACK_BYTES = 32 * 1024 * 1024
@@ -68,7 +70,7 @@ class Mux:
     Args:
         app: gets the route /feed/<channel>, and listeners that start and stop the feed with the app.
         ops: also mount /healthz, /readyz and /metrics, and /stats and /channels unless inspect is False; an app
-            may have its own.
+            may have its own. The last three want the inspect_token; without one they let nobody in.
         page: also mount the page at /, which an app has a use of its own for.
         place: where to share numbers with other processes that serve.
         settings: all settings at once; without them, the environment and the options are used.
@@ -102,15 +104,21 @@ class Mux:
         # What is mounted once asks for what each run has of its own.
         mount_feed(app, lambda: self._feed)
         if ops:
-            Ops(conditions=self.conditions, snapshot=lambda: self._observer.snapshot()).mount(app)
-        if ops and settings.inspect:
-            Inspect(lambda: self._fleet, lambda: self.hub, Gate(settings.inspect_token)).mount(app)
+            self.mount_ops(app, TokenGate(settings.inspect_token))
         if page:
             Page(settings, inspect=ops and settings.inspect).mount(app)
         app.register_middleware(self._check_host, "request")
         app.before_server_start(self._on_start)
         app.before_server_stop(self._on_stop)
         app.after_server_stop(self._on_stopped)
+
+    def mount_ops(self, app: Sanic[Any, Any], gate: Gate) -> None:
+        """Mount the operator's routes; what is mounted once asks for what each run has of its own."""
+        Ops(
+            conditions=self.conditions, snapshot=lambda: self._observer.snapshot(), gate=gate, hub=lambda: self.hub
+        ).mount(app)
+        if self.settings.inspect:
+            Inspect(lambda: self._fleet, lambda: self.hub, gate).mount(app)
 
     def _begin(self, settings: Settings, redis_url: str) -> None:
         """Make everything that one run of the app has; an app may run again, as under a client for tests."""
@@ -324,21 +332,26 @@ def _load(options: dict[str, object]) -> Settings:
     return Settings.load(options, in_app=True)
 
 
-def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any]:
+def create_app(
+    settings: Settings, place: Place | None = None, ops_sock: socket.socket | None = None
+) -> Sanic[Any, Any]:
     """Return the app that `mux serve` serves: nothing but a Mux.
 
     app.ctx.http_protocol is what to listen with, app.ctx.hub has the clients, and app.ctx.mux_intake the connections
-    that are nobody's yet.
+    that are nobody's yet. app.ctx.ops_app has the operator's routes when they have a listener of their own, and is
+    None otherwise.
 
     Args:
         settings: all of them.
         place: where to share numbers with other processes that serve.
+        ops_sock: the listener of the operator's routes; None has them on the app.
 
     Raises:
         InvalidSetting: as Mux.
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
-    mux = Mux(app, settings=settings, ops=True, page=settings.page, place=place)
+    mux = Mux(app, settings=settings, ops=ops_sock is None, page=settings.page, place=place)
+    app.ctx.ops_app = None if ops_sock is None else _ops_app(mux, ops_sock)
     app.ctx.hub = mux.hub
     app.ctx.mux_intake = Intake(
         app,
@@ -355,3 +368,33 @@ def create_app(settings: Settings, place: Place | None = None) -> Sanic[Any, Any
     )
     app.ctx.http_protocol = Doorstep
     return app
+
+
+def _ops_app(mux: Mux, sock: socket.socket) -> Sanic[Any, Any]:
+    """Return an app of the operator's routes alone, for a listener of their own."""
+    settings = mux.settings
+    app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False)
+    app.config.TOUCHUP = False  # Sanic rewrites its own classes once in a process, and does so for the other app
+    mux.mount_ops(app, _ops_gate(settings, sock))
+    app.ctx.mux_intake = Intake(
+        app,
+        head_seconds=settings.handshake_seconds,
+        kept_seconds=settings.keep_alive_seconds,
+        answer_seconds=app.config.RESPONSE_TIMEOUT,
+        max_body_bytes=0,
+        wants_body=lambda method, target: False,
+        refused=mux.hub.refused,
+    )
+    return app
+
+
+def _ops_gate(settings: Settings, sock: socket.socket) -> Gate:
+    """Return who may see the numbers on a listener: this machine alone, or who has the token."""
+    if is_of_this_machine(sock):
+        return LocalGate(is_unix=sock.family == socket.AF_UNIX)
+    return TokenGate(settings.inspect_token)
+
+
+def is_of_this_machine(sock: socket.socket) -> bool:
+    """Tell whether nobody but this machine can reach a listening socket."""
+    return sock.family == socket.AF_UNIX or is_loopback(str(sock.getsockname()[0]))

@@ -155,7 +155,12 @@ def top(
     url: Url = DEFAULT_URL,
     token: Annotated[
         str | None,
-        typer.Option("--token", envvar="MUX_TOKEN", show_envvar=True, help="The server's --inspect-token."),
+        typer.Option(
+            "--token",
+            envvar="MUX_TOKEN",
+            show_envvar=True,
+            help="The server's --inspect-token; one that a server on this machine has drawn is found.",
+        ),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Print one look and end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON: a line a second, one with --once.")] = False,

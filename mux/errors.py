@@ -158,7 +158,7 @@ class TooManyInquiries(ServerFull):
 
 
 class InspectionRefused(ClientError):
-    """Whoever asks for the fleet's numbers is not on this machine, or has no token."""
+    """A request for the numbers or the names of channels has no token, or asks under a name of another host."""
 
     http_status = 403
     counted_as = "inspection"

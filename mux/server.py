@@ -14,14 +14,15 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from multiprocessing import parent_process
+from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from mux.app import create_app
+from mux.app import create_app, is_of_this_machine
 from mux.broker.embedded import embedded_server
 from mux.broker.location import parse_location
 from mux.broker.probe import probe
@@ -31,10 +32,12 @@ from mux.errors import CannotListen, MuxError
 from mux.log_writer import write_at_once
 from mux.logs import STDOUT, configure_logging, json_line
 from mux.metrics.board import Board, Place
+from mux.ops_listener import serving, unix_socket
 from mux.serve.intake import Intake
-from mux.settings import Settings, unknown_variables
+from mux.settings import UNIX, Settings, unknown_variables
 from mux.signals import MEANINGLESS, STOPS, Signals
 from mux.supervisor import Supervisor
+from mux.token_file import draw, token_file
 from mux.version import __version__
 from mux.wire.channel import Namespace
 
@@ -68,29 +71,64 @@ def _serve_until(signals: Signals, settings: Settings) -> None:
     for sentence in unknown_variables():
         logger.warning("%s", sentence)
     raise_descriptor_limit()
-    with listening_socket(settings.host, settings.port) as sock, _redis(settings) as redis_url:
-        settings = replace(settings, redis_url=redis_url)
+    with (
+        listening_socket(settings.host, settings.port) as sock,
+        _ops_socket(settings) as ops_sock,
+        _token(settings, sock, ops_sock) as token,
+        _redis(settings) as redis_url,
+    ):
+        is_drawn = token != settings.inspect_token
+        settings = replace(settings, redis_url=redis_url, inspect_token=token)
         location = parse_location(redis_url)
         namespace = Namespace(settings.prefix)
         asyncio.run(probe(location, namespace.pattern, namespace.redis_channel(b"$probe:start")))
         board = Board(settings.workers) if settings.workers > 1 else None
-        _welcome(settings, _url(sock), str(location))
+        # In JSON the banner is a line of the log, which has no secrets.
+        link = f"#token={token}" if is_drawn and settings.inspect and ops_sock is None and not settings.log_json else ""
+        _welcome(settings, _url(sock), str(location), link, ops_sock)
         if board is None:
-            uvloop.run(_serve(settings, sock, None, signals))
+            uvloop.run(_serve(settings, sock, ops_sock, None, signals))
             return
         Supervisor(
             settings.workers,
             _work,
-            (settings, sock, board),
+            (settings, sock, ops_sock, board),
             notices=board,
             stall_seconds=settings.stall_seconds,
             stop_seconds=settings.drain_seconds + STOP_SECONDS,
         ).run(signals)
 
 
+def _ops_socket(settings: Settings) -> AbstractContextManager[socket.socket | None]:
+    """Return the listener that the operator's routes have of their own, or nothing."""
+    if settings.ops_host is not None and settings.ops_host.startswith(UNIX):
+        return unix_socket(Path(settings.ops_host.removeprefix(UNIX)))
+    if settings.ops_port is not None:
+        return listening_socket(settings.ops_host or "127.0.0.1", settings.ops_port, "ops-")
+    return nullcontext(None)
+
+
 @contextmanager
-def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
+def _token(settings: Settings, sock: socket.socket, ops_sock: socket.socket | None) -> Iterator[str | None]:
+    """Give the token that the numbers want; one that is drawn lies in a file as long as the block runs."""
+    sock = ops_sock or sock
+    if settings.inspect_token is not None or (sock is ops_sock and is_of_this_machine(sock)):
+        yield settings.inspect_token
+        return
+    token = draw()
+    host, port = sock.getsockname()[:2]
+    with token_file(token, host, port):
+        yield token
+
+
+@contextmanager
+def listening_socket(host: str, port: int, options: str = "") -> Iterator[socket.socket]:
     """Listen on an address for as long as the block runs.
+
+    Args:
+        host: a name or an address.
+        port: 0 is any free one.
+        options: how those begin that name them, as ops- for --ops-host.
 
     Raises:
         CannotListen: the address is in use, forbidden, or not of this machine.
@@ -100,23 +138,24 @@ def listening_socket(host: str, port: int) -> Iterator[socket.socket]:
         sock = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
         reason = (getattr(error, "strerror", None) or "it is no name of a host").lower()
-        raise CannotListen(f"cannot listen on {host!a}: {reason}; choose another --host") from error
+        raise CannotListen(f"cannot listen on {host!a}: {reason}; choose another --{options}host") from error
     with sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind(address)
             sock.listen(BACKLOG)
         except OSError as error:
-            raise CannotListen(_why_not(error, host, port)) from error
+            raise CannotListen(_why_not(error, host, port, options)) from error
         yield sock
 
 
-def _why_not(error: OSError, host: str, port: int) -> str:
+def _why_not(error: OSError, host: str, port: int, options: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use; stop who has it, or choose another --port"
+        return f"port {port} on {host} is in use; stop who has it, or choose another --{options}port"
     if error.errno == errno.EACCES:
-        return f"this user may not listen on port {port}; choose a --port above 1023"
-    return f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}; choose another --host"
+        return f"this user may not listen on port {port}; choose a --{options}port above 1023"
+    reason = (error.strerror or str(error)).lower()
+    return f"cannot listen on {host} port {port}: {reason}; choose another --{options}host"
 
 
 def _redis(settings: Settings) -> AbstractContextManager[str]:
@@ -130,12 +169,17 @@ def _url(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _welcome(settings: Settings, url: str, redis: str) -> None:
+def _place(sock: socket.socket) -> str:
+    return f"{UNIX}{sock.getsockname()}" if sock.family == socket.AF_UNIX else _url(sock)
+
+
+def _welcome(settings: Settings, url: str, redis: str, link: str, ops_sock: socket.socket | None) -> None:
     option = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
     text = (
         f"mux {__version__} on {url}, {settings.workers} process{'' if settings.workers == 1 else 'es'}\n"
         f"Redis: {redis}, channels {settings.prefix}*\n"
-        + (f"Open {url}/ in a browser\n" if settings.page else "")
+        + (f"Open {url}/{link} in a browser\n" if settings.page else "")
+        + (f"Health and numbers: {_place(ops_sock)}\n" if ops_sock is not None else "")
         + "\n"
         "Try, each in a terminal of its own:\n"
         f"  python -m websockets {url.replace('http', 'ws', 1)}/feed/lobby\n"
@@ -145,7 +189,7 @@ def _welcome(settings: Settings, url: str, redis: str) -> None:
     write_at_once(STDOUT, json_line(logging.INFO, "mux.server", text.strip()) if settings.log_json else text)
 
 
-def _work(settings: Settings, sock: socket.socket, board: Board, number: int) -> None:
+def _work(settings: Settings, sock: socket.socket, ops_sock: socket.socket | None, board: Board, number: int) -> None:
     """Be one of several processes that serve."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a terminal set to `tostop` would stop us at a line of log
@@ -154,7 +198,7 @@ def _work(settings: Settings, sock: socket.socket, board: Board, number: int) ->
         # What a terminal sends does not come here any more; until here the supervisor kept it from us.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOPS, *MEANINGLESS})
         try:
-            uvloop.run(_serve(settings, sock, Place(board, number), signals))
+            uvloop.run(_serve(settings, sock, ops_sock, Place(board, number), signals))
         except MuxError as error:
             logger.error("%s", error)
             sys.exit(1)
@@ -163,7 +207,9 @@ def _work(settings: Settings, sock: socket.socket, board: Board, number: int) ->
             sys.exit(1)
 
 
-async def _serve(settings: Settings, sock: socket.socket, place: Place | None, signals: Signals) -> None:
+async def _serve(
+    settings: Settings, sock: socket.socket, ops_sock: socket.socket | None, place: Place | None, signals: Signals
+) -> None:
     """Serve in this process until a signal, or until its supervisor is gone.
 
     Sanic's own runner loses a signal that comes while it starts, and waits for idle connections when it
@@ -180,7 +226,7 @@ async def _serve(settings: Settings, sock: socket.socket, place: Place | None, s
             stop.set()
 
         loop.add_reader(supervisor.sentinel, stop_with_supervisor)
-    app = create_app(settings, place)
+    app = create_app(settings, place, ops_sock)
     # Any: the methods of Sanic's AsyncioServer have no annotations.
     server: Any = await app.create_server(
         sock=sock,
@@ -196,9 +242,16 @@ async def _serve(settings: Settings, sock: socket.socket, place: Place | None, s
     logger.info("serving on %s", _url(sock))
     collector = Collector(lambda: len(app.ctx.hub))
     collector.start()
-    await stop.wait()
-    collector.close()
-    intake: Intake = app.ctx.mux_intake
+    async with AsyncExitStack() as stack:
+        if ops_sock is not None:
+            await stack.enter_async_context(serving(app.ctx.ops_app, ops_sock, app.ctx.http_protocol))
+        await stop.wait()
+        collector.close()
+        await _stop(server, app.ctx.mux_intake)
+
+
+async def _stop(server: Any, intake: Intake) -> None:
+    """Say goodbye to all clients, let requests that have begun end, and end the server."""
     intake.leave()
     await server.before_stop()
     closed = server.close()  # from here on nobody listens

@@ -23,6 +23,9 @@ from mux.wire.origin import OriginPolicy
 LogLevel = Literal["debug", "info", "warning", "error"]
 OnGap = Literal["keep", "close"]
 
+UNIX = "unix:"
+"""How an address begins that is the path of a unix socket."""
+
 LONGEST_SECONDS = 86_400.0
 """A day: who wants no heartbeat has none in a day. Far longer ones overflow where they become milliseconds."""
 
@@ -149,8 +152,17 @@ class Settings:
     inspect: bool = _setting(True, "Serve /stats and /channels, and give channel names to the fleet.")
     inspect_token: str | None = _setting(
         None,
-        "What /stats and /channels want as a bearer token; without one they answer this machine alone.",
+        "What /stats, /channels and /metrics want as a bearer token; without one `mux serve` draws one at its start.",
         secret=True,
+    )
+    ops_host: str | None = _setting(
+        None,
+        "Address of a listener of its own for /healthz, /readyz, /metrics, /stats and /channels, or unix:/path; "
+        "with a port and no address it is 127.0.0.1.",
+        of_command=True,
+    )
+    ops_port: int | None = _setting(
+        None, "TCP port of that listener; 0 takes any free one.", minimum=0, maximum=65535, of_command=True
     )
     page: bool = _setting(True, "Serve a page at / that shows channels live in a browser.", of_command=True)
     log_level: LogLevel = _setting(  # noqa: RUF009 - immutable
@@ -164,6 +176,8 @@ class Settings:
             _check_type(spec, value, types[spec.name])
             _check_range(spec, value)
         _check_token(self.inspect_token)
+        if self.ops_host is not None and (self.ops_port is None) != self.ops_host.startswith(UNIX):
+            raise InvalidSetting("ops_host is unix:/path, or an address with an ops_port")
         Namespace(self.prefix)
         OriginPolicy(self.allowed_origin)
         HostPolicy(self.allowed_host)
@@ -257,8 +271,9 @@ def _check_type(spec: Field[Any], value: object, kind: object) -> None:
     if kind is float:
         is_right = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
         expected = "a number"
-    elif kind is int:
-        is_right, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    elif kind is int or kind == int | None:
+        is_right = (isinstance(value, int) and not isinstance(value, bool)) or (value is None and kind is not int)
+        expected = "a whole number"
     elif kind is bool:
         is_right, expected = isinstance(value, bool), "True or False"
     elif kind == tuple[str, ...]:
@@ -276,6 +291,8 @@ def _check_type(spec: Field[Any], value: object, kind: object) -> None:
 
 def _check_range(spec: Field[Any], value: Any) -> None:
     meaning: Meaning = spec.metadata["meaning"]
+    if value is None:
+        return
     if meaning.minimum is not None and value < meaning.minimum:
         raise InvalidSetting(f"{spec.name} is {value}; it must be at least {meaning.minimum}")
     if meaning.maximum is not None and value > meaning.maximum:
@@ -298,9 +315,9 @@ def _parse(variable: str, text: str, kind: object) -> object:
         raise InvalidSetting(f"{variable} is {_shown(text)}; it must be yes or no")
     if kind == tuple[str, ...]:
         return tuple(text.replace(",", " ").split())
-    if kind is int or kind is float:
+    if kind in (int, float, int | None):
         try:
-            return int(text) if kind is int else float(text)
+            return float(text) if kind is float else int(text)
         except ValueError:
             raise InvalidSetting(f"{variable} is {_shown(text)}; it must be a number") from None
     return text

@@ -26,6 +26,11 @@ from tests.warm import WARM, become_mux
 PATIENCE_SECONDS = 30.0
 """How long a test waits for what must happen; only a failing test waits so long."""
 
+TOKEN = "correct-horse-battery"  # noqa: S105 - of servers that live for a test
+"""What servers of tests want from whoever asks for numbers, unless a test says otherwise."""
+
+AUTHORIZATION = f"Authorization: Bearer {TOKEN}"
+
 CONNECT_OPTIONS: dict[str, Any] = {
     "max_size": None,
     "max_queue": None,
@@ -87,7 +92,8 @@ async def running(app: Sanic[Any, Any], **listen: Any) -> AsyncIterator[None]:
 async def serving(*, app: Sanic[Any, Any] | None = None, ssl: Any = None, **options: Any) -> AsyncIterator[Serving]:
     """Serve an app with a Mux on it for as long as the block runs."""
     app = app or Sanic(f"test-{next(_numbers)}", configure_logging=False)
-    mux = Mux(app, **(options if "settings" in options else {"announce": False, **options}))
+    usual = {"announce": False, "inspect_token": TOKEN}
+    mux = Mux(app, **(options if "settings" in options else usual | options))
     with listening_socket("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
         async with running(app, sock=sock, ssl=ssl):
@@ -151,7 +157,7 @@ def mux_serve(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "MUX_INSPECT_TOKEN": TOKEN, **(env or {})},
     )
     assert process.stdout is not None
     try:

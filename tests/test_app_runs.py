@@ -14,6 +14,7 @@ from sanic_testing.reusable import ReusableClient
 from sanic_testing.testing import SanicASGITestClient, SanicTestClient
 
 from mux import InvalidSetting, Mux
+from tests.servers import TOKEN
 
 _numbers = itertools.count()
 
@@ -25,7 +26,7 @@ App = tuple[Any, Mux]
 def shop(redis_url: str, prefix: str) -> Iterator[App]:
     """Return an app with a Mux and a route that publishes."""
     app = Sanic(f"runs{next(_numbers)}", configure_logging=False)
-    mux = Mux(app, redis_url=redis_url, prefix=prefix, ops=True, announce=False, drain_seconds=0)
+    mux = Mux(app, redis_url=redis_url, prefix=prefix, ops=True, announce=False, drain_seconds=0, inspect_token=TOKEN)
 
     @app.post("/order")
     async def order(request: Request) -> HTTPResponse:
@@ -55,10 +56,10 @@ def test_every_run_of_an_app_is_a_new_beginning(shop: App) -> None:
         assert posted is not None
         assert posted.status == 204
         client.websocket("/feed/lobby", mimic=_hear_oneself)
-        _, numbers = client.get("/metrics")
+        _, numbers = client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
         assert numbers is not None
         assert "mux_connections 0.0" in numbers.text
-        _, stats = client.get("/channels")
+        _, stats = client.get("/channels", headers={"Authorization": f"Bearer {TOKEN}"})
         assert stats is not None
         hubs.add(mux.hub)
     assert len(hubs) == 2

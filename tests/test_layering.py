@@ -65,14 +65,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         "log_writer",
         "logs",
         "metrics",
+        "ops_listener",
         "settings",
         "signals",
         "supervisor",
+        "token_file",
         "version",
         "wire",
         "serve",
     },
-    "client": {"errors"},
+    "token_file": set(),
+    "ops_listener": {"errors", "serve"},
+    "client": {"errors", "token_file"},
     "cli": {"client", "errors", "log_writer", "logs", "server", "settings", "version"},
     "__init__": {"app", "broker", "errors", "settings", "version"},
     "__main__": {"cli"},
@@ -81,7 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 IMPURE = {"asyncio", "os", "redis", "sanic", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"}
 """I/O, clocks and event loops."""
 
-MAY_IMPORT_SANIC = {"app", "endpoints", "serve", "server"}
+MAY_IMPORT_SANIC = {"app", "endpoints", "ops_listener", "serve", "server"}
 
 MAY_BE_PRIVATE = {"endpoints.takeover", "serve.doorstep", "serve.handover"}
 

@@ -46,6 +46,8 @@ DEFAULTS = {
     "max_control_frames_burst": 100,
     "inspect": True,
     "inspect_token": None,
+    "ops_host": None,
+    "ops_port": None,
     "page": True,
     "log_level": "info",
 }

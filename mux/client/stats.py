@@ -21,6 +21,7 @@ import orjson
 from mux.client.access import bearer
 from mux.client.address import Address, cause, escape_controls, reason, unreachable
 from mux.errors import ServerUnreachable
+from mux.token_file import find_token
 
 CHANNELS_SHOWN = 50
 """How many of the busiest channels are asked for: more than a screen has lines."""
@@ -92,15 +93,21 @@ class Look:
 
 
 class Inspector:
-    """Asks one server about its fleet; token is its --inspect-token, None where it wants none.
+    """Asks one server about its fleet.
 
     An Authorization among the headers of the address takes the place of the token.
+
+    Args:
+        address: where it is.
+        token: what it wants to see; None looks for the one that a server on this machine has drawn for itself.
     """
 
     def __init__(self, address: Address, token: str | None = None) -> None:
+        bearer(token)  # whether it can be used is said at once
         self._address = address
         self._connection = address.connection()
-        self._headers = {**bearer(token), **address.headers, "Accept": "application/json"}
+        self._is_found = token is None and "authorization" not in map(str.lower, address.headers)
+        self._token = _found(address) if self._is_found else token
 
     def look(self) -> Look:
         """Ask, and return what was answered.
@@ -138,9 +145,19 @@ class Inspector:
             self._connection.close()
             raise ServerUnreachable(unreachable(self._address.url, error)) from error
 
+    def _response(self, path: str) -> http.client.HTTPResponse:
+        headers = {**bearer(self._token), **self._address.headers, "Accept": "application/json"}
+        self._connection.request("GET", self._address.path + path, headers=headers)
+        return self._connection.getresponse()
+
     def _ask(self, path: str) -> Any:
-        self._connection.request("GET", self._address.path + path, headers=self._headers)
-        response = self._connection.getresponse()
+        response = self._response(path)
+        if response.status == 403 and self._is_found:
+            # Another server may be there by now, with a token of its own.
+            before, self._token = self._token, _found(self._address)
+            if self._token != before:
+                response.read(MAX_ANSWER_BYTES)
+                response = self._response(path)
         answer = response.read(MAX_ANSWER_BYTES + 1)
         name = path.partition("?")[0]
         if response.status == 404:
@@ -157,6 +174,11 @@ class Inspector:
             raise ServerUnreachable(
                 f"what answers at {self._address.url} is not mux: its {name} is not JSON"
             ) from error
+
+
+def _found(address: Address) -> str | None:
+    """Return the token of a server on this machine that has drawn one, by its address."""
+    return None if address.tls else find_token(address.host, address.port or http.client.HTTP_PORT)
 
 
 def short_reason(error: ServerUnreachable) -> str:

@@ -1,10 +1,11 @@
-"""Who may see the fleet's numbers and the names of its channels.
+"""Who may see the numbers of the fleet and the names of its channels.
 
-With a token: who has it. Without: who is on this machine. That is not told by the address alone:
+A request with the token. Nothing else about a request tells where it is from: the address is that of a proxy, headers
+that name a client are missing behind many, and their absence would open what is to be shut.
 
-- a page of another site can make a browser ask 127.0.0.1 under the name of that site (DNS rebinding), so the Host
-  has to be a name of this machine as well;
-- a proxy on this machine asks for people who are elsewhere, so there must be no trace of one.
+The operator's own listener wants no token where nobody but this machine reaches it, by a loopback address or a unix
+socket. There a page of another site may still make a browser ask under the name of that site (DNS rebinding), so the
+Host has to be a name of this machine.
 
 Pure: values in, a decision out.
 """
@@ -12,73 +13,66 @@ Pure: values in, a decision out.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
-from ipaddress import IPv6Address, ip_address
+from collections.abc import Sequence
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from mux.errors import InspectionRefused
+from mux.wire.host import is_loopback
 
-PROXY_HEADERS = ("forwarded", "via", "x-forwarded-", "x-real-ip")
-"""A proxy adds at least one that begins so (RFC 9110, section 7.6.3; RFC 7239; and what nginx is told to add)."""
-
-OLD_VERSION = "1.0"
-"""What nginx speaks to a server when it is not told otherwise, with the server's own name as the Host, and no header
-that names a client. Browsers, curl and mux top speak 1.1."""
-
-_HOW = "set an --inspect-token, and send it as 'Authorization: Bearer <token>'"
+HOW = "send it as 'Authorization: Bearer <token>'"
 
 
-class Gate:
-    """Lets a request pass or not.
+class TokenGate:
+    """Lets requests with the token pass.
 
     Args:
-        token: what it has to have; None lets this machine pass, and nobody else.
+        token: None lets nobody pass.
     """
 
     def __init__(self, token: str | None) -> None:
         self._token = None if token is None else token.encode()
 
-    def check(self, *, addresses: tuple[str, str] | None, version: str, headers: Mapping[str, list[str]]) -> None:
-        """Decide about a request.
-
-        Args:
-            addresses: of both ends of its socket; None for a unix socket.
-            version: of HTTP.
-            headers: all values by name, in lower case.
+    def check(self, *, authorization: Sequence[str], hosts: Sequence[str]) -> None:
+        """Decide about a request by the values of its Authorization header; of its Host nothing is asked.
 
         Raises:
             InspectionRefused: it may not pass; the message says what to do.
         """
-        if self._token is not None:
-            self._check_token(headers.get("authorization", []))
-        elif addresses is not None and not all(map(is_loopback, addresses)):
-            raise InspectionRefused(f"this is for the machine the server runs on; {_HOW}")
-        elif version == OLD_VERSION or any(name.startswith(PROXY_HEADERS) for name in headers):
-            raise InspectionRefused(f"behind a proxy this needs a token; {_HOW}")
-        elif not is_local_name(headers.get("host", [])):
-            raise InspectionRefused(f"this is for the machine the server runs on, under a name like localhost; {_HOW}")
-
-    def _check_token(self, values: list[str]) -> None:
-        assert self._token is not None, "check() has seen to it"
-        scheme, _, given = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+        if self._token is None:
+            raise InspectionRefused(f"this needs a token, and none is set: set inspect_token, and {HOW}")
+        scheme, _, given = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
         # Compared first: how long it takes tells nothing of the token.
         is_same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
         if not is_same or scheme.lower() != "bearer":
-            raise InspectionRefused("this needs the server's --inspect-token, as 'Authorization: Bearer <token>'")
+            raise InspectionRefused(f"this needs the server's token (mux prints it, or --inspect-token sets it): {HOW}")
 
 
-def is_loopback(address: str) -> bool:
-    """Tell whether an IP address is of this machine alone."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return (mapped or parsed).is_loopback
+class LocalGate:
+    """Lets requests pass that came by a listener which this machine alone can reach.
+
+    Args:
+        is_unix: it is a unix socket, which no browser opens.
+    """
+
+    def __init__(self, *, is_unix: bool) -> None:
+        self._is_unix = is_unix
+
+    def check(self, *, authorization: Sequence[str], hosts: Sequence[str]) -> None:
+        """Decide about a request by the values of its Host header; a token is not asked for.
+
+        Raises:
+            InspectionRefused: the Host is no name of this machine.
+        """
+        if not self._is_unix and not is_local_name(hosts):
+            raise InspectionRefused("this is for the machine the server runs on, under a name like localhost")
 
 
-def is_local_name(hosts: list[str]) -> bool:
-    """Tell whether the Host of a request, there is to be one, names this machine."""
+Gate: TypeAlias = TokenGate | LocalGate
+
+
+def is_local_name(hosts: Sequence[str]) -> bool:
+    """Tell whether the Host of a request, of which there is to be one, names this machine."""
     if len(hosts) != 1:
         return False
     try:

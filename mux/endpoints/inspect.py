@@ -8,17 +8,17 @@ Each asks all processes over Redis and takes half a second at most; who did not 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, cast
 
 import orjson
 from sanic import Sanic
 from sanic.request import Request
-from sanic.response import HTTPResponse, raw, text
+from sanic.response import HTTPResponse, raw
 
 from mux.endpoints.gate import Gate
-from mux.endpoints.ops import NO_STORE
+from mux.endpoints.ops import NO_STORE, check, refusal
 from mux.errors import ClientError, InvalidQuery
 from mux.fleet.fleet import Fleet
 from mux.fleet.messages import MAX_NAMES, Sort, is_printable
@@ -63,27 +63,12 @@ class Inspect:
     async def _answer(self, request: Request, ask: Callable[[], Awaitable[dict[str, object]]]) -> HTTPResponse:
         began = perf_counter()
         try:
-            self._gate.check(addresses=_addresses(request), version=request.version, headers=_headers(request))
+            check(self._gate, request)
             found = await ask()
         except ClientError as error:
-            self._hub().refused[error.counted_as] += 1
-            return text(f"{error}\n", error.http_status, NO_STORE)
+            return refusal(error, self._hub())
         body = orjson.dumps(found | {"took_seconds": round(perf_counter() - began, 6)})
         return raw(body, 200, NO_STORE, "application/json")
-
-
-def _addresses(request: Request) -> tuple[str, str] | None:
-    """Return the addresses of both ends of the socket; None for a unix socket."""
-    connection = request.conn_info
-    assert connection is not None, "the request came over a socket"
-    here, there = cast("object", connection.sockname), cast("object", connection.peername)
-    if isinstance(here, (str, bytes)):
-        return None
-    return str(here[0]) if isinstance(here, tuple) else "", str(there[0]) if isinstance(there, tuple) else ""
-
-
-def _headers(request: Request) -> Mapping[str, list[str]]:
-    return {name.lower(): request.headers.getall(name) for name in request.headers}
 
 
 def _query(request: Request) -> dict[str, Any]:

@@ -4,7 +4,8 @@
     GET /readyz     200 when clients may be sent here, else 503; the body says which condition fails
     GET /metrics    Prometheus' numbers, of all processes of the server
 
-The first two speak for the process that answers. Who starts and who empties a process needs no more.
+The first two speak for the process that answers. Who starts and who empties a process needs no more, and no token; the
+numbers want one.
 """
 
 from __future__ import annotations
@@ -17,11 +18,30 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, raw, text
 
+from mux.endpoints.gate import Gate
+from mux.errors import ClientError, InspectionRefused
+from mux.hub.hub import Hub
 from mux.metrics.catalogue import Snapshot
 from mux.metrics.exposition import Exposition
 
 NO_STORE = {"Cache-Control": "no-store"}
 """What is true now is of no use later (RFC 9111, section 5.2.2.5)."""
+
+
+def check(gate: Gate, request: Request) -> None:
+    """Let a request pass a gate.
+
+    Raises:
+        InspectionRefused: it may not pass.
+    """
+    headers = request.headers
+    gate.check(authorization=headers.getall("authorization", []), hosts=headers.getall("host", []))
+
+
+def refusal(error: ClientError, hub: Hub) -> HTTPResponse:
+    """Count a refusal and return its answer."""
+    hub.refused[error.counted_as] += 1
+    return text(f"{error}\n", error.http_status, NO_STORE)
 
 
 class Ops:
@@ -30,10 +50,21 @@ class Ops:
     Args:
         conditions: returns what must be true for clients to be sent here, by name.
         snapshot: returns the numbers.
+        gate: who may see the numbers.
+        hub: returns where refusals are counted; every run of the app has one of its own.
     """
 
-    def __init__(self, *, conditions: Callable[[], Mapping[str, bool]], snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(
+        self,
+        *,
+        conditions: Callable[[], Mapping[str, bool]],
+        snapshot: Callable[[], Snapshot],
+        gate: Gate,
+        hub: Callable[[], Hub],
+    ) -> None:
         self._conditions = conditions
+        self._gate = gate
+        self._hub = hub
         self._exposition = Exposition(snapshot)
 
     def mount(self, app: Sanic[Any, Any]) -> None:
@@ -55,5 +86,9 @@ class Ops:
 
     async def metrics(self, request: Request) -> HTTPResponse:
         """Answer with every metric, in the format that is asked for."""
+        try:
+            check(self._gate, request)
+        except InspectionRefused as error:
+            return refusal(error, self._hub())
         body, content_type = self._exposition.expose(request.headers.get("accept", ""))
         return raw(body, 200, NO_STORE, content_type)

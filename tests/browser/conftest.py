@@ -65,10 +65,11 @@ class Visitor:
         """Take complaints that contain one of these for what they are: a browser logs every request that fails."""
         self._expected += parts
 
-    async def open(self, port: int, *channels: str, path: str = "/") -> Page:
-        """Open the page on some channels, and wait until they are connected."""
+    async def open(self, port: int, *channels: str, path: str = "/", token: str = "") -> Page:
+        """Open the page on some channels, perhaps with a token in the link, and wait until they are connected."""
         page = await self.context.new_page()
-        fragment = f"#{','.join(channels)}" if channels else ""
+        parts = [*([f"token={token}"] if token else []), *channels]
+        fragment = f"#{','.join(parts)}" if parts else ""
         await page.goto(f"http://127.0.0.1:{port}{path}{fragment}")
         for channel in channels or ("lobby",):
             await panel(page, channel).locator("[data-state=open]").wait_for()

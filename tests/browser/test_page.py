@@ -18,7 +18,7 @@ from sanic.response import html
 from tests.browser.blind_proxy import blind_proxy
 from tests.browser.conftest import Visitor, panel
 from tests.nginx import NGINX, nginx, reachable
-from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
+from tests.servers import PATIENCE_SECONDS, TOKEN, Serving, mux_serve, receive, serving, until
 
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
@@ -421,6 +421,33 @@ async def test_the_numbers_of_the_fleet_want_the_token(redis_url: str, prefix: s
         await expect(panel(page, "orders").locator("[data-state=open]")).to_be_visible()
 
 
+@pytest.mark.parametrize("channels", [(), ("orders", "a/b")])
+async def test_a_link_with_the_token_shows_the_numbers(
+    redis_url: str, prefix: str, visitor: Visitor, channels: tuple[str, ...]
+) -> None:
+    """The token leaves the address bar and the history, is sent in no URL, and stays with this tab alone."""
+    urls: list[str] = []
+    visitor.context.on("request", lambda request: urls.append(request.url))
+    async with serving(redis_url=redis_url, prefix=prefix, ops=True, page=True) as site, visitor:
+        page = await visitor.open(site.port, *channels, token=TOKEN)
+        await expect(page.locator("#processes tr.total")).to_contain_text("1 process")
+        base = f"http://127.0.0.1:{site.port}/"
+        assert page.url == f"{base}#{','.join(channels or ('lobby',))}"
+        await page.reload()
+        await expect(page.locator("#processes tr.total")).to_contain_text("1 process")
+        other = await visitor.open(site.port)
+        await expect(other.locator("#fleet-note")).to_contain_text("token")
+        await expect(other.locator("#processes")).to_be_hidden()
+        await other.evaluate(f"location.hash = '#token={TOKEN}'")
+        await expect(other.locator("#processes tr.total")).to_contain_text("1 process")
+        assert other.url == f"{base}#lobby"
+        await other.go_back()
+        assert TOKEN not in other.url
+        assert not any(TOKEN in url.partition("#")[0] for url in urls)
+        for tab in (page, other):
+            await tab.close()
+
+
 async def test_in_somebodys_app_the_page_asks_for_no_numbers(site: Serving, visitor: Visitor) -> None:
     """They are not mounted there; the page says so and does not ask."""
     page = await visitor.open(site.port)
@@ -432,7 +459,7 @@ async def test_nothing_is_wider_than_the_narrowest_phone(redis_url: str, prefix:
     """360 pixels: with the longest name, which hides no state, hostile text, the fleet, and the ways to reach one."""
     async with serving(redis_url=redis_url, prefix=prefix, page=True, ops=True) as site, visitor:
         name = "x" * 255
-        page = await visitor.open(site.port, "lobby", name)
+        page = await visitor.open(site.port, "lobby", name, token=TOKEN)
         await page.set_viewport_size({"width": 360, "height": 640})
         for message in ("w" * 400, '{"' + "k" * 200 + '": 1}', b"\xff" * 100, "\u202e" * 50):
             await site.mux.publish(name, message)
@@ -469,8 +496,8 @@ BARE = "server { listen 127.0.0.1:{listen}; location /mux/ { proxy_pass http://1
 async def test_behind_a_prefix(
     redis_url: str, prefix: str, visitor: Visitor, free_port: int, tmp_path: Path, block: str, way: str
 ) -> None:
-    """Everything is asked for under it, also of an nginx that was told nothing; and nobody behind it is local."""
-    visitor.expect("/stats)", "WebSocket connection to", "/feed/lobby)")
+    """Everything is asked for under it, also of an nginx that was told nothing; the numbers want a token there."""
+    visitor.expect("WebSocket connection to", "/feed/lobby)")
     async with serving(redis_url=redis_url, prefix=prefix, page=True, ops=True) as site, visitor:
         with nginx(block, free_port, site.port, tmp_path):
             await reachable(free_port)
@@ -478,7 +505,7 @@ async def test_behind_a_prefix(
             await expect(panel(page).locator(".state")).to_have_text(way)
             await site.mux.publish("lobby", "good morning")
             await expect(bodies(page)).to_have_text(["good morning"])
-            await expect(page.locator("#fleet-note")).to_contain_text("behind a proxy this needs a token")
+            await expect(page.locator("#fleet-note")).to_contain_text("token")
             await expect(page.locator("#where")).to_contain_text(f"127.0.0.1:{free_port}/mux")
             await panel(page).get_by_role("button", name="Code").click()
             await expect(page.locator("#reach pre").first).to_contain_text(f"127.0.0.1:{free_port}/mux/feed/lobby")

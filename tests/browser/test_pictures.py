@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import panel
-from tests.servers import PATIENCE_SECONDS, ServerProcess, mux_serve
+from tests.servers import PATIENCE_SECONDS, TOKEN, ServerProcess, mux_serve
 
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
@@ -85,7 +85,7 @@ async def test_the_page_is_drawn(
     """Nothing is wider than the window, in light, in dark and on a phone."""
     context = await browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = await context.new_page()
-    await page.goto(f"http://127.0.0.1:{server.port}/#{','.join(channels)}")
+    await page.goto(f"http://127.0.0.1:{server.port}/#{','.join([f'token={TOKEN}', *channels])}")
     for channel in channels:
         await panel(page, channel).locator("[data-state=open]").wait_for()
     await fill(page, server)

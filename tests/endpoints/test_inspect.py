@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
 import tempfile
-from typing import Any
+from pathlib import Path
 
 import orjson
 import pytest
-from sanic import Sanic
 
-from mux import Mux
 from mux.fleet.report import RATED
-from tests.servers import PATIENCE_SECONDS, mux_serve, run_mux, running, serving
-
-SECRET = "correct-horse-battery"  # noqa: S105 - of a test
+from tests.nginx import NGINX, nginx, reachable
+from tests.servers import PATIENCE_SECONDS, TOKEN, mux_serve, raw_client, run_mux, serving
 
 
 async def ask(
-    port: int, path: str, *headers: str, method: str = "GET", host: str = "localhost"
+    port: int, path: str, *headers: str, method: str = "GET", host: str = "localhost", token: str | None = TOKEN
 ) -> tuple[int, str, bytes]:
     """Return status, head and body of an answer."""
+    if token is not None:
+        headers = (f"Authorization: Bearer {token}", *headers)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", ""]
     writer.write("\r\n".join(lines).encode())
@@ -95,30 +96,172 @@ async def test_a_parameter_that_cannot_be_is_one_sentence(
         assert feed.mux.hub.refused["query"] == 1
 
 
-async def test_without_a_token_this_machine_alone_may_ask(redis_url: str, prefix: str) -> None:
-    """Not a page of another site by DNS rebinding, nor who comes through a proxy."""
+NUMBERS = ("/stats", "/channels", "/metrics")
+
+
+async def test_the_numbers_want_the_token(redis_url: str, prefix: str) -> None:
+    """Of whoever is on this machine as well, in the header and nowhere else; health does not."""
     async with serving(redis_url=redis_url, prefix=prefix, ops=True) as feed:
-        for path in ("/stats", "/channels"):
-            assert (await ask(feed.port, path))[0] == 200
-            for status, head, body in (
-                await ask(feed.port, path, host="evil.com"),
-                await ask(feed.port, path, "X-Forwarded-For: 127.0.0.1"),
-                await ask(feed.port, path, "X-Real-IP: 127.0.0.1"),
-            ):
-                assert status == 403
-                assert b"--inspect-token" in body
+        for path in NUMBERS:
+            for headers in ((), ("Authorization: Bearer wrong-horse",), (f"Authorization: Basic {TOKEN}",)):
+                status, head, body = await ask(feed.port, path, *headers, token=None)
+                assert (status, b"Bearer <token>" in body) == (403, True)
                 assert "cache-control: no-store" in head
-        assert feed.mux.hub.refused["inspection"] == 6
+            assert (await ask(feed.port, f"{path}?token={TOKEN}", token=None))[0] == 403
+            assert (await ask(feed.port, path, "X-Forwarded-For: 10.0.0.1", host="mux.example.com"))[0] == 200
+        assert feed.mux.hub.refused["inspection"] == 12
+        assert (await ask(feed.port, "/healthz", token=None))[0] == 200
+        assert (await ask(feed.port, "/readyz", token=None))[0] == 200
 
 
-async def test_with_a_token_everybody_needs_it(redis_url: str, prefix: str) -> None:
-    """Whoever is on this machine as well, and behind any proxy; in the header and nowhere else."""
-    async with serving(redis_url=redis_url, prefix=prefix, ops=True, inspect_token=SECRET) as feed:
-        for headers in ((), ("Authorization: Bearer wrong-horse",), (f"Authorization: Basic {SECRET}",)):
-            assert (await ask(feed.port, "/stats", *headers))[0] == 403
-        assert (await ask(feed.port, f"/stats?token={SECRET}"))[0] == 403
-        right = f"Authorization: Bearer {SECRET}"
-        assert (await ask(feed.port, "/stats", right, "X-Forwarded-For: 10.0.0.1", host="mux.example.com"))[0] == 200
+async def test_an_app_without_a_token_shows_no_numbers(redis_url: str, prefix: str) -> None:
+    """It fails shut, and the sentence says what to set; health is answered."""
+    async with serving(redis_url=redis_url, prefix=prefix, ops=True, inspect_token=None) as feed:
+        for path in NUMBERS:
+            status, _, body = await ask(feed.port, path)
+            assert (status, b"set inspect_token" in body) == (403, True)
+        assert (await ask(feed.port, "/readyz", token=None))[0] == 200
+
+
+USUAL_RECIPE = """
+server {
+    listen 127.0.0.1:{listen};
+    location / {
+        proxy_pass http://127.0.0.1:{port};
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+    }
+}
+"""
+"""What everybody copies for WebSockets: no header tells the server behind it that there is a proxy."""
+
+BARE = "server { listen 127.0.0.1:{listen}; location / { proxy_pass http://127.0.0.1:{port}; } }"
+
+
+@pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
+@pytest.mark.parametrize("block", [USUAL_RECIPE, BARE], ids=["usual recipe", "bare"])
+async def test_the_world_behind_nginx_gets_no_numbers(
+    redis_url: str, prefix: str, free_port: int, tmp_path: Path, block: str
+) -> None:
+    """A proxy that adds nothing looks like this machine; /stats and /channels once answered everybody behind it."""
+    with (
+        mux_serve("--redis-url", redis_url, "--prefix", prefix, env={"MUX_INSPECT_TOKEN": ""}) as server,
+        nginx(block, free_port, server.port, tmp_path),
+    ):
+        await reachable(free_port)
+        for path in NUMBERS:
+            for host in ("localhost", "127.0.0.1", "feed.example.com"):
+                assert (await ask(free_port, path, host=host, token=None))[0] == 403
+        found = re.search(r"#token=(\S+) in a browser", server.welcome)
+        assert found is not None
+        for path in NUMBERS:
+            assert (await ask(free_port, path, token=found[1]))[0] == 200
+
+
+async def test_the_token_that_is_drawn_is_found_on_this_machine(redis_url: str, prefix: str, tmp_path: Path) -> None:
+    """By mux top, in a file for this user alone; workers share it, and it is gone with the server."""
+    environment = {"MUX_INSPECT_TOKEN": "", "XDG_RUNTIME_DIR": str(tmp_path)}
+    options = ("--redis-url", redis_url, "--prefix", prefix, "--workers", "2")
+    with mux_serve(*options, env=environment) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        (file,) = (tmp_path / "mux").iterdir()
+        assert f"Open {url}/#token={file.read_text()} in a browser" in server.welcome
+        for _ in range(4):
+            assert (await ask(server.port, "/metrics", token=file.read_text()))[0] == 200
+        shown = await asyncio.to_thread(run_mux, "top", "--once", "--json", "--url", url, env=environment)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert orjson.loads(shown.stdout)["stats"]["processes"]
+        status, said = await asyncio.to_thread(server.stop)
+        assert status == 0
+        assert "token" not in said
+        assert list((tmp_path / "mux").iterdir()) == []
+
+
+async def test_a_token_that_was_given_is_not_printed_nor_kept(redis_url: str, prefix: str, tmp_path: Path) -> None:
+    """Whoever set it knows it."""
+    with mux_serve("--redis-url", redis_url, "--prefix", prefix, env={"XDG_RUNTIME_DIR": str(tmp_path)}) as server:
+        assert "token" not in server.welcome
+        assert not (tmp_path / "mux").exists()
+
+
+async def test_the_operators_routes_have_a_listener_of_their_own(redis_url: str, prefix: str, free_port: int) -> None:
+    """On loopback it wants no token, but a Host of this machine; the public port has none of these routes any more."""
+    options = ("--redis-url", redis_url, "--prefix", prefix, "--workers", "2", "--ops-port", str(free_port))
+    with mux_serve(*options, env={"MUX_INSPECT_TOKEN": ""}) as server:
+        assert f"Health and numbers: http://127.0.0.1:{free_port}\n" in server.welcome
+        assert "token" not in server.welcome
+        async with server.connect():
+            for path in (*NUMBERS, "/healthz", "/readyz"):
+                assert (await ask(server.port, path, token=None))[0] == 404
+                assert (await ask(free_port, path, token=None))[0] == 200
+            assert (await ask(free_port, "/feed/lobby", token=None))[0] == 404
+        for path in NUMBERS:
+            assert (await ask(free_port, path, token=None, host="evil.com"))[0] == 403
+        shown = await asyncio.to_thread(run_mux, "top", "--once", "--url", f"http://127.0.0.1:{free_port}")
+        assert shown.returncode == 0
+        assert (await asyncio.to_thread(server.stop))[0] == 0
+
+
+async def test_a_listener_that_others_can_reach_wants_the_token(redis_url: str, prefix: str, free_port: int) -> None:
+    """Health is open there as well."""
+    options = ("--redis-url", redis_url, "--prefix", prefix, "--ops-host", "0.0.0.0", "--ops-port", str(free_port))
+    with mux_serve(*options):
+        assert (await ask(free_port, "/readyz", token=None))[0] == 200
+        for path in NUMBERS:
+            assert (await ask(free_port, path, token=None))[0] == 403
+            assert (await ask(free_port, path))[0] == 200
+
+
+async def test_readiness_is_answered_while_the_server_drains(redis_url: str, prefix: str, free_port: int) -> None:
+    """The listener of the operator ends after the clients have gone."""
+    options = ("--redis-url", redis_url, "--prefix", prefix, "--ops-port", str(free_port), "--drain-seconds", "1")
+    with mux_serve(*options) as server:
+        async with raw_client(server.port):  # it does not answer the goodbye, so the drain waits for it
+            server.process.terminate()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (status := (await ask(free_port, "/readyz", token=None))[0]) == 200:
+                    await asyncio.sleep(0.01)
+        assert status == 503
+        assert (await asyncio.to_thread(server.process.wait, PATIENCE_SECONDS)) == 0
+
+
+async def ask_unix(path: Path, target: str) -> bytes:
+    """Return an answer over a unix socket."""
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: anything\r\nConnection: close\r\n\r\n".encode())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_a_unix_socket_is_a_listener(redis_url: str, prefix: str) -> None:
+    """For this user alone, and then without a token; one that was left is replaced, and it is gone with the server."""
+    with tempfile.TemporaryDirectory() as directory:  # not pytest's: the path of a unix socket has at most 107 bytes
+        path = Path(directory) / "ops.sock"
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(path))
+        options = ("--redis-url", redis_url, "--prefix", prefix, "--ops-host", f"unix:{path}")
+        with mux_serve(*options) as server:
+            assert f"Health and numbers: unix:{path}\n" in server.welcome
+            assert path.stat().st_mode & 0o777 == 0o600
+            for target in (*NUMBERS, "/healthz"):
+                assert (await ask_unix(path, target)).startswith(b"HTTP/1.1 200 ")
+            second = await asyncio.to_thread(run_mux, "serve", "--port", "0", *options)
+            assert second.returncode == 1
+            assert second.stderr.startswith(f"mux: cannot listen on unix:{path}: ")
+            assert (await ask_unix(path, "/healthz")).startswith(b"HTTP/1.1 200 ")
+            assert (await asyncio.to_thread(server.stop))[0] == 0
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("options", [("--ops-host", "127.0.0.1"), ("--ops-host", "unix:/x", "--ops-port", "1")])
+def test_a_listener_has_an_address_and_a_port_or_a_path(options: tuple[str, ...]) -> None:
+    """Half of one, or both kinds, is a mistake."""
+    done = run_mux("serve", *options)
+    assert done.returncode == 2
+    assert done.stderr == "mux: ops_host is unix:/path, or an address with an ops_port\n"
 
 
 async def test_an_app_has_these_routes_only_when_it_asks(redis_url: str, prefix: str) -> None:
@@ -127,22 +270,6 @@ async def test_an_app_has_these_routes_only_when_it_asks(redis_url: str, prefix:
         async with serving(redis_url=redis_url, prefix=prefix, ops=ops, inspect=inspect) as feed:
             for path in ("/stats", "/channels"):
                 assert (await ask(feed.port, path))[0] == 404
-
-
-async def test_over_a_unix_socket(redis_url: str, prefix: str) -> None:
-    """Whoever may open the socket is on this machine."""
-    app: Sanic[Any, Any] = Sanic(f"unix-{prefix[:-1]}", configure_logging=False)
-    Mux(app, redis_url=redis_url, prefix=prefix, ops=True)
-    # Not in pytest's directory: the path of a unix socket has at most 107 bytes.
-    directory = tempfile.TemporaryDirectory()
-    path = f"{directory.name}/mux.sock"
-    async with running(app, unix=path):
-        reader, writer = await asyncio.open_unix_connection(path)
-        writer.write(b"GET /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
-        writer.close()
-    directory.cleanup()
 
 
 async def test_every_worker_answers_for_all(redis_url: str, prefix: str) -> None:

@@ -17,13 +17,14 @@ from websockets.exceptions import ConnectionClosed
 
 from mux import Mux
 from mux.metrics.catalogue import METRICS
-from tests.servers import PATIENCE_SECONDS, RawClient, mux_serve, raw_client, receive, serving, until
+from tests.servers import AUTHORIZATION, PATIENCE_SECONDS, RawClient, mux_serve, raw_client, receive, serving, until
 
 
 async def ask(port: int, path: str, *, method: str = "GET", body: bytes = b"", headers: str = "") -> tuple[int, bytes]:
     """Return the status and the body of an answer, over a connection of its own."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+    head += f"{AUTHORIZATION}\r\n{headers}\r\n"
     writer.write(head.encode() + body)
     async with asyncio.timeout(PATIENCE_SECONDS):
         answer = await reader.read()

@@ -22,7 +22,7 @@ from mux.fleet.messages import MAX_ANSWER_BYTES, Process, Question, Stats, Top, 
 from mux.fleet.respondent import MAX_ROUND_BYTES, Reply
 from mux.wire.publication import Publication
 from tests.hub.fakes import FakeClient
-from tests.servers import PATIENCE_SECONDS, ServerProcess, Serving, mux_serve, receive, serving, until
+from tests.servers import AUTHORIZATION, PATIENCE_SECONDS, ServerProcess, Serving, mux_serve, receive, serving, until
 
 STRANGER = "f" * 32
 ROUND = "0" * 16
@@ -42,7 +42,7 @@ def beat(number: int) -> bytes:
 async def get(port: int, path: str) -> dict[str, Any]:
     """Return the JSON of an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{AUTHORIZATION}\r\nConnection: close\r\n\r\n".encode())
     async with asyncio.timeout(PATIENCE_SECONDS):
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
