@@ -183,6 +183,8 @@ def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 misused, 130 interrupted."""
     try:
         status = cli(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except typer.TyperException as error:
         _fail(_without_addresses(error.format_message()), 2)
     except InvalidSetting as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -225,11 +226,13 @@ def test_readme_puts_no_secret_on_a_command_line() -> None:
         assert not re.search(r"secret|token [^#]|Bearer|://[^ /]*@", command.partition(" #")[0]), command
 
 
-def test_full_disk_under_the_output_is_a_sentence(redis_url: str) -> None:
+@pytest.mark.parametrize("is_buffered", [True, False])
+def test_full_disk_under_the_output_is_a_sentence(is_buffered: bool) -> None:
     """Whatever the system refuses is said in one line, without a traceback and not again at the end."""
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
-            [sys.executable, "-m", "mux", "serve", "--port", "0", "--redis-url", redis_url],
+            [sys.executable, "-m", "mux", "--version"],
+            env={**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
