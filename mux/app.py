@@ -209,6 +209,10 @@ class Mux:
         except InvalidChannel:
             return None
 
+    def refusal_of_host(self, request: Request) -> HTTPResponse | None:
+        """Return the answer to a request that came under a name that is not served; None when the name is."""
+        return self._feed.refusal_of_host(request)
+
     def on_gap(self, callback: Callable[[Gap], None]) -> Callable[[Gap], None]:
         """Have a function called with every Gap: a time in which messages may have been missed.
 
@@ -293,7 +297,7 @@ class Mux:
     def _check_host(self, request: Request) -> HTTPResponse | None:
         """Hold the routes beside the feed to the hosts that are served, as the feed does by itself."""
         is_beside = own_route(request) and not is_for_feed(request)
-        return self._feed.refusal_of_host(request) if is_beside else None
+        return self.refusal_of_host(request) if is_beside else None
 
     async def _on_start(self, app: Sanic[Any, Any]) -> None:
         if is_under_asgi_server(app):
@@ -352,6 +356,8 @@ def create_app(
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
     mux = Mux(app, settings=settings, ops=ops_sock is None, page=settings.page, place=place)
     app.ctx.ops_app = None if ops_sock is None else _ops_app(mux, ops_sock)
+    # Where all routes are mux' own, what has no route is held to the hosts that are served as well.
+    app.register_middleware(lambda of: None if of.route else mux.refusal_of_host(of), "request")
     app.ctx.hub = mux.hub
     app.ctx.mux_intake = Intake(
         app,

@@ -6,11 +6,12 @@ ClientError; it is counted by its reason, and answered with its status and its s
 
 from __future__ import annotations
 
+from sanic.helpers import STATUS_CODES
 from sanic.response import HTTPResponse, text
 
 from mux.endpoints.asking import Asking
 from mux.endpoints.takeover import own_end, plain_connections
-from mux.errors import ClientError, OriginRefused
+from mux.errors import ClientError, HostRefused, OriginRefused
 from mux.hub.admission import Admission
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
@@ -19,6 +20,8 @@ from mux.wire.channel import Namespace, check_channel
 from mux.wire.cors import sharing
 from mux.wire.host import HostPolicy
 from mux.wire.origin import OriginPolicy
+
+STATUS_CODES.setdefault(HostRefused.http_status, b"Misdirected Request")  # Sanic says UNKNOWN
 
 RETRY_AFTER = {"Retry-After": "2"}
 """Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""

@@ -112,10 +112,10 @@ class Router:
                 kind = GUESS
                 if channel not in table:
                     # Only a miss is looked at twice, so that what is plainly named costs nothing more.
-                    if (mark := channel[-1]) > LAST_MARK or (channel := channel[:-1]) not in table:
+                    if channel[-1] > LAST_MARK or (plain := channel[:-1]) not in table:
                         unheard += 1
                         continue
-                    kind = BINARY + mark
+                    kind, channel = BINARY + channel[-1], plain
                 if len(payload) > max_bytes and channel not in self._ears:
                     self.oversized += 1
                     continue

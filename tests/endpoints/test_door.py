@@ -21,7 +21,7 @@ from tests.endpoints.test_event_stream_clients import documented_block
 from tests.endpoints.test_feed import UPGRADE, http
 from tests.event_streams import open_stream
 from tests.nginx import NGINX, nginx, reachable
-from tests.servers import PATIENCE_SECONDS, Serving, receive, serving, until
+from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 _numbers = itertools.count()
 
@@ -74,6 +74,31 @@ async def test_a_page_whose_name_was_made_to_point_here_gets_nothing(site: Servi
             assert (status, sentence.count("--allowed-host")) == (421, 1), request
     assert site.mux.hub.refused["host"] == 2 * len(BY_ANY_WAY)
     assert len(site.mux.hub) == 0
+
+
+async def test_mux_serve_holds_every_request_to_its_hosts(redis_url: str, prefix: str) -> None:
+    """Handshakes that are known by sight, and what has no route; the guard of a name holds there as well."""
+    options = (
+        "--redis-url",
+        redis_url,
+        "--prefix",
+        prefix,
+        "--allowed-host",
+        "feed.example.com",
+        "--no-client-publish",
+    )
+    nowhere = [("GET /nothing HTTP/1.1",), ("PUT /feed/lobby HTTP/1.1", "Content-Length: 0")]
+    with mux_serve(*options) as server:
+        for request, *headers in [*BY_ANY_WAY, *nowhere]:
+            status, _, sentence = await ask(server.port, request, f"Host: localhost:{server.port}", *headers)
+            assert (status, sentence.count("--allowed-host")) == (421, 1), request
+            assert (await ask(server.port, request, "Host: feed.example.com", *headers))[0] != 421
+        own = ("Host: feed.example.com", *UPGRADE)
+        assert (await ask(server.port, "GET /feed/%24mux HTTP/1.1", *own))[0] == 400
+        assert (await ask(server.port, "GET /feed/lobby HTTP/1.1", *own, "Sec-Fetch-Site: cross-site"))[0] == 403
+        _, answer, _ = await ask(server.port, "GET /feed/lobby HTTP/1.1", *own, "Sec-WebSocket-Protocol: a, b")
+        assert answer["sec-websocket-protocol"] == "a"
+        assert (await ask(server.port, "POST /feed/lobby HTTP/1.1", own[0], "Content-Length: 0"))[0] == 403
 
 
 async def test_with_allowed_hosts_the_others_get_nothing(redis_url: str, prefix: str) -> None:
