@@ -282,8 +282,8 @@ class Broker:
 
     def _tell_gap(self, loss: Loss, connection: Connection) -> None:
         before, good = self._previous, self._good_until
-        loss = blame_buffer(loss, before, connection)
         if before is not None:
+            loss = blame_buffer(loss, before.record, connection.record)
             good = good_before(good, before.good_at, before.record, connection.record)
         self.gaps += 1
         gap = Gap.between(self.gaps, good, Moment.now(), loss.cause, loss.reason)

@@ -231,13 +231,23 @@ class Outbox:
             self._expiry = None
 
     def _count(self, done: Done, reply: Reply) -> None:
-        if isinstance(reply, BrokerRefused) and reply.is_temporary:
-            reply = BrokerBusy(f"Redis takes nothing now: {reply}")
-        if isinstance(reply, BrokerError):
-            self.refused[reply.counted_as] += 1
-        else:
+        if type(reply) is int and reply > 0:
             self.published += 1
+        else:
+            reply = self._failure(reply)
+            self.refused[reply.counted_as] += 1
         done(reply)
+
+    def _failure(self, reply: Reply) -> BrokerError:
+        """Return what has become of a message that Redis did not deliver to anybody."""
+        if isinstance(reply, BrokerRefused) and reply.is_temporary:
+            return BrokerBusy(f"Redis takes nothing now: {reply}")
+        if isinstance(reply, BrokerError):
+            return reply
+        # We hear every channel that we publish to, so it is delivered once at least.
+        if self._connection is not None:
+            self._connection.drop("deaf", "Redis delivered a message of ours to nobody")
+        return BrokerLost("Redis delivered the message to nobody, not even to us")
 
     def _count_announcement(self, reply: Reply) -> None:
         if isinstance(reply, BrokerError):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from mux.broker.answer import ignore
 from mux.broker.bus import Bus
 from mux.broker.connection import Connection
 from mux.broker.gap import Moment
@@ -99,15 +98,20 @@ class Watchdog:
         if isinstance(reply, BrokerError):
             return
         self.round_trip_seconds = max(0.0, Moment.now().monotonic - asked_at.monotonic)
-        if not is_useful(reply):
-            connection.drop("demoted", "it is no master any more")
-        elif connection_id(reply) != connection.client_id:
+        if not isinstance(reply, dict) or connection_id(reply) != connection.client_id:
             connection.drop("moved", "another server answers on the connection")
+        elif not is_useful(reply):
+            connection.drop("demoted", "it is no master any more")
         else:
             self._prove(asked_at)
             if is_quiet:
-                # After the answer, so that it proves the moment. One that Redis refuses is one that is not heard.
-                connection.publish(self._channel, b"", ignore)
+                # After the answer, so that it proves the moment.
+                connection.publish(self._channel, b"", self._told_hearers)
+
+    def _told_hearers(self, reply: Reply) -> None:
+        # A probe that Redis refuses is one that is not heard.
+        if reply == 0:
+            self._connection.drop("deaf", "Redis delivered a probe to nobody")
 
     def _prove(self, asked_at: Moment) -> None:
         proven = asked_at if self._bus is None else self._bus.good_at

@@ -7,6 +7,9 @@ Each way can be late, cut into slices, stalled, or corrupted; a link can be rese
 hole; new connections can be dropped. What is random comes from one seed. TCP keeps its promise whatever
 happens: bytes arrive once and in order, or the link breaks. So a stalled way goes on where it stopped,
 and a link that was in a black hole never comes back.
+
+What some proxies in front of Redis do is worse, for the connection lives on: between two commands of the client one
+can be slipped in, what answers it can be kept back, and the link can be led to another server.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
+
+import hiredis
 
 CHUNK_BYTES = 16 * 1024
 """How much is read at once, and about how much a stalled way keeps."""
@@ -82,8 +87,13 @@ class Way:
 class Link:
     """One connection through a proxy: two sockets, and a task for each way."""
 
-    def __init__(self, *, is_swallowed: bool) -> None:
+    def __init__(self, *, is_swallowed: bool, is_redis: bool) -> None:
         self.writers: list[asyncio.StreamWriter] = []
+        self._commands = hiredis.Reader() if is_redis else None
+        self._kept_back = b""
+        self._next_target: tuple[str, int] | None = None
+        self._is_led = asyncio.Event()
+        self._is_led.set()
         self._open = asyncio.Event()
         if not is_swallowed:
             self._open.set()
@@ -92,18 +102,32 @@ class Link:
         """Pass nothing on any more, not even an end."""
         self._open.clear()
 
+    @property
+    def is_between_commands(self) -> bool:
+        """Whether the last byte that was passed up ended a command of Redis' protocol."""
+        return len(self.writers) == 2 and self._commands is not None and not self._commands.has_data()
+
+    def slip_in(self, command: bytes, answer: bytes) -> None:
+        """Send the target a command that the client did not send, and keep its answer back, if it is whole."""
+        self._kept_back = answer
+        self.writers[1].write(command)
+
+    def lead_to(self, target: tuple[str, int]) -> None:
+        """Go on with another target as soon as the one that was has said its last."""
+        self._next_target = target
+        self._is_led.clear()
+        self.writers[1].write_eof()
+
     async def run(self, near: asyncio.StreamReader, target: tuple[str, int], up: Way, down: Way) -> None:
         """Carry bytes both ways until both have ended."""
         await self._open.wait()
         far, writer = await asyncio.open_connection(*target, limit=CHUNK_BYTES)
         self.writers.append(writer)
         for one in self.writers:
-            sock: socket.socket = one.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _tune(one)
         async with asyncio.TaskGroup() as ways:
-            ways.create_task(self._carry(near, up, self.writers[1]))
-            ways.create_task(self._carry(far, down, self.writers[0]))
+            ways.create_task(self._carry_up(near, up))
+            ways.create_task(self._carry_down(far, down))
 
     def reset(self) -> None:
         """End both sockets with a reset."""
@@ -113,16 +137,50 @@ class Link:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()
 
-    async def _carry(self, reader: asyncio.StreamReader, way: Way, writer: asyncio.StreamWriter) -> None:
+    async def _carry_up(self, near: asyncio.StreamReader, way: Way) -> None:
+        while chunk := await self._read(near, way):
+            if self._commands is not None:
+                self._commands.feed(chunk)
+                while self._commands.gets() is not False:
+                    pass
+            await self._is_led.wait()
+            await way.carry(chunk, self.writers[1])
+        _pass_end(self.writers[1])
+
+    async def _carry_down(self, far: asyncio.StreamReader, way: Way) -> None:
         while True:
-            chunk = await reader.read(CHUNK_BYTES)
-            await way.passes()
-            await self._open.wait()
-            if not chunk:
+            chunk = await self._read(far, way)
+            if chunk:
+                if self._kept_back and self._kept_back in chunk:
+                    chunk, self._kept_back = chunk.replace(self._kept_back, b""), b""
+                if chunk:
+                    await way.carry(chunk, self.writers[0])
+            elif self._next_target is None:
                 break
-            await way.carry(chunk, writer)
-        if not writer.transport.is_closing():
-            writer.write_eof()
+            else:
+                self.writers[1].close()
+                far, self.writers[1] = await asyncio.open_connection(*self._next_target, limit=CHUNK_BYTES)
+                _tune(self.writers[1])
+                self._next_target = None
+                self._is_led.set()
+        _pass_end(self.writers[0])
+
+    async def _read(self, reader: asyncio.StreamReader, way: Way) -> bytes:
+        chunk = await reader.read(CHUNK_BYTES)
+        await way.passes()
+        await self._open.wait()
+        return chunk
+
+
+def _tune(writer: asyncio.StreamWriter) -> None:
+    sock: socket.socket = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BYTES)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _pass_end(writer: asyncio.StreamWriter) -> None:
+    if not writer.transport.is_closing():
+        writer.write_eof()
 
 
 class Proxy:
@@ -131,10 +189,12 @@ class Proxy:
     Args:
         target: host and port.
         seed: of all that is random.
+        is_redis: whether what goes up is Redis' protocol, and can be followed.
     """
 
-    def __init__(self, target: tuple[str, int], seed: int) -> None:
+    def __init__(self, target: tuple[str, int], seed: int, *, is_redis: bool) -> None:
         self._target = target
+        self._is_redis = is_redis
         random = Random(seed)
         self.up = Way(random)
         """From the client to the target."""
@@ -186,8 +246,27 @@ class Proxy:
         for link in self._links:
             link.swallow()
 
+    def slip_in(self, command: bytes, answer: bytes = b"") -> bool:
+        """Slip a command into every link, and keep its answer back; return False when one is in the middle of another.
+
+        Nothing is done then; try again.
+        """
+        if not self._links or not all(link.is_between_commands for link in self._links):
+            return False
+        for link in self._links:
+            link.slip_in(command, answer)
+        return True
+
+    def lead_to(self, target: tuple[str, int]) -> bool:
+        """Lead every link that is there to another target; return False when one is in the middle of a command."""
+        if not self._links or not all(link.is_between_commands for link in self._links):
+            return False
+        for link in self._links:
+            link.lead_to(target)
+        return True
+
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = Link(is_swallowed=self._is_black_hole)
+        link = Link(is_swallowed=self._is_black_hole, is_redis=self._is_redis)
         link.writers.append(writer)
         if self.drops_new:
             self.dropped += 1
@@ -210,9 +289,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(target: tuple[str, int], seed: int = 0) -> AsyncIterator[Proxy]:
+async def proxy(target: tuple[str, int], seed: int = 0, *, is_redis: bool = False) -> AsyncIterator[Proxy]:
     """Run a proxy for as long as the block runs."""
-    one = Proxy(target, seed)
+    one = Proxy(target, seed, is_redis=is_redis)
     await one.start()
     try:
         yield one

@@ -20,8 +20,6 @@ from pathlib import Path
 from random import Random
 from time import time
 
-from redis.asyncio import Redis
-
 from tests.chaos.gaps import gaps_told
 from tests.chaos.ledger import Problem, Verdict, check
 from tests.chaos.processes import PASSWORD, USER, MuxServer, RedisServer, redis_client
@@ -66,9 +64,17 @@ class Outcome:
 class Rig:
     """Everything there is to break; made by rig()."""
 
-    def __init__(self, redis: RedisServer, control: Redis, link: Proxy, door: Proxy, servers: list[MuxServer]) -> None:
+    def __init__(
+        self,
+        redis: RedisServer,
+        spare: RedisServer,
+        link: Proxy,
+        door: Proxy,
+        servers: list[MuxServer],
+    ) -> None:
         self.redis = redis
-        self._control = control
+        self.spare = spare
+        """A Redis that nobody uses."""
         self.link = link
         """Between server a and Redis."""
         self.door = door
@@ -76,8 +82,9 @@ class Rig:
         self.a, self.b = servers
 
     async def command(self, *words: str) -> None:
-        """Give Redis a command, with all rights."""
-        await self._control.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's has no annotations
+        """Give Redis a command, with all rights, on a connection that no fault before has cut."""
+        async with redis_client(self.redis.port, PATIENCE_SECONDS) as control:
+            await control.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's has no annotations
 
     async def run(self, scenario: Scenario, *, seed: int, hold_seconds: float) -> Outcome:
         """Send traffic, break something for about hold_seconds, mend it, and judge the ledger."""
@@ -176,9 +183,10 @@ async def rig(seed: int) -> AsyncIterator[Rig]:
         redis = RedisServer(folder)
         stack.callback(redis.kill)
         await redis.start()
-        control = redis_client(redis.port, PATIENCE_SECONDS)
-        stack.push_async_callback(control.aclose)
-        link = await stack.enter_async_context(proxy(("127.0.0.1", redis.port), seed))
+        spare = RedisServer(folder)
+        stack.callback(spare.kill)
+        await spare.start()
+        link = await stack.enter_async_context(proxy(("127.0.0.1", redis.port), seed, is_redis=True))
         servers = []
         for name, port, workers in (("a", link.port, "1"), ("b", redis.port, "2")):
             url = f"redis://{USER}:{PASSWORD}@127.0.0.1:{port}"
@@ -189,4 +197,4 @@ async def rig(seed: int) -> AsyncIterator[Rig]:
             await server.start()
         door = await stack.enter_async_context(proxy(("127.0.0.1", servers[0].port), seed))
         await until(lambda: len(servers[1].workers()) == 2)
-        yield Rig(redis, control, link, door, servers)
+        yield Rig(redis, spare, link, door, servers)

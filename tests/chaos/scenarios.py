@@ -22,6 +22,9 @@ Fault: TypeAlias = Callable[[Rig, Random, float], Awaitable[None]]
 
 SCENARIOS: dict[str, Scenario] = {}
 
+UNSUBSCRIBED = b">3\r\n$12\r\npunsubscribe\r\n$6\r\nfeed:*\r\n:0\r\n"
+"""What Redis says when the subscription has ended."""
+
 NOBODY, A, B, BOTH = frozenset(""), frozenset("a"), frozenset("b"), frozenset("ab")
 
 
@@ -110,6 +113,20 @@ async def link_corrupt(rig: Rig, random: Random, hold: float) -> None:
 async def link_drop_new(rig: Rig, random: Random, hold: float) -> None:
     """The connection is lost, and new ones are for a while."""
     await _drop_new(rig.link, random, hold)
+
+
+@scenario("link-unsubscribed", must_gap=A)
+async def link_unsubscribed(rig: Rig, random: Random, hold: float) -> None:
+    """Something on the way ends the subscription, and the connection lives on: it answers, and hears nothing."""
+    await until(lambda: rig.link.slip_in(b"*1\r\n$12\r\nPUNSUBSCRIBE\r\n", UNSUBSCRIBED))
+    await asyncio.sleep(hold)
+
+
+@scenario("link-led-elsewhere", must_gap=A)
+async def link_led_elsewhere(rig: Rig, random: Random, hold: float) -> None:
+    """A proxy leads the connection to another server, which knows nothing of it; a new connection is led back."""
+    await until(lambda: rig.link.lead_to(("127.0.0.1", rig.spare.port)))
+    await asyncio.sleep(hold)
 
 
 @scenario("redis-kill", must_gap=BOTH)
