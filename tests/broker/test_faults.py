@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 import redis
 
+from mux.broker.broker import Broker
 from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
 from mux.errors import BrokerUnavailable
 from mux.wire.resp import encode_command
 from tests.broker.redis_processes import client, free_ports, redis_process, wait
 from tests.broker.test_broker import Heard, broker_on
+from tests.chaos.proxy import proxy
+from tests.chaos.scenarios import UNSUBSCRIBED
 from tests.servers import until
 
 PROBE_SECONDS = 0.1
@@ -115,16 +118,82 @@ async def test_silence_is_probed_and_a_probe_that_is_heard_is_enough(own_redis: 
         assert broker._connection is connection
 
 
-async def test_lost_subscription_is_found(own_redis: str) -> None:
-    """The connection answers everything and hears nothing: only a probe can tell."""
+@pytest.mark.parametrize("how", ["told", "silent", "silent, and others hear our probes"])
+async def test_lost_subscription_is_found_and_the_gap_begins_before_it(
+    free_port: int, tmp_path: Path, how: str
+) -> None:
+    """The connection answers everything and hears nothing; the gap once began with its last answer, 3 s later."""
     gaps: list[Gap] = []
-    async with broker_on(own_redis, gaps=gaps, probe_seconds=PROBE_SECONDS) as (broker, heard):
-        assert broker._connection is not None
-        broker._connection._transport.write(encode_command(b"PUNSUBSCRIBE"))
-        await until(lambda: gaps)
-        assert gaps[0].cause == "deaf"
-        await broker.publish(b"feed:x", b"back")
-        await until(lambda: (b"feed:x", b"back") in heard.messages)
+    with redis_process(tmp_path, free_port), client(free_port) as control, control.pubsub() as other:
+        if "others" in how:
+            other.psubscribe("feed:*")
+        async with (
+            proxy(("127.0.0.1", free_port), is_redis=True) as link,
+            broker_on(f"redis://127.0.0.1:{link.port}", gaps=gaps, probe_seconds=PROBE_SECONDS) as (_, heard),
+        ):
+            lost_at: list[float] = []
+
+            def unsubscribe() -> bool:
+                lost_at.append(time.time())
+                return link.slip_in(encode_command(b"PUNSUBSCRIBE"), b"" if how == "told" else UNSUBSCRIBED)
+
+            await until(unsubscribe)
+            while not gaps:
+                control.publish("feed:x", "missed?")
+                await asyncio.sleep(0.005)
+            assert gaps[0].cause == "deaf"
+            assert gaps[0].since <= lost_at[-1] < gaps[0].until
+            control.publish("feed:x", "back")
+            await _heard(heard, b"back")
+
+
+async def test_another_server_on_the_same_connection_is_found(tmp_path: Path) -> None:
+    """A proxy that leads us elsewhere keeps the connection, and the server there knows nothing of a subscription."""
+    gaps: list[Gap] = []
+    first, second = free_ports(2)
+    with redis_process(tmp_path, first), redis_process(tmp_path, second):
+        async with (
+            proxy(("127.0.0.1", first), is_redis=True) as link,
+            broker_on(f"redis://127.0.0.1:{link.port}", gaps=gaps, probe_seconds=PROBE_SECONDS) as (broker, _),
+        ):
+            assert broker._watchdog is not None
+            began = broker._watchdog.good_at
+            await until(lambda: broker._watchdog is not None and broker._watchdog.good_at != began)
+            led_at: list[float] = []
+
+            def lead() -> bool:
+                led_at.append(time.time())
+                return link.lead_to(("127.0.0.1", second))
+
+            await until(lead)
+            await until(lambda: gaps)
+            assert gaps[0].cause in ("moved", "deaf")
+            assert gaps[0].since <= led_at[-1]
+
+
+async def test_address_that_led_to_another_server_before_we_noticed(tmp_path: Path) -> None:
+    """The old server answers as ever while all others are on the new one; since when is not known, and not made up."""
+    gaps: list[Gap] = []
+    first, second = free_ports(2)
+    with redis_process(tmp_path, second), redis_process(tmp_path, first):
+        async with (
+            proxy(("127.0.0.1", first), is_redis=True) as link,
+            broker_on(f"redis://127.0.0.1:{link.port}", gaps=gaps, probe_seconds=PROBE_SECONDS) as (broker, _),
+        ):
+            first_connection = broker._connection
+            assert first_connection is not None
+            led_at = time.time()
+            link.target = ("127.0.0.1", second)
+            # The new server heard what was published meanwhile; for the old one every moment was proven.
+            await until(lambda: broker._watchdog is not None and _wall(broker) > led_at)
+            link.reset()
+            await until(lambda: gaps)
+            assert gaps[0].since <= led_at
+
+
+def _wall(broker: Broker) -> float:
+    proven = broker._watchdog.good_at if broker._watchdog is not None else None
+    return proven.wall if proven is not None else 0.0
 
 
 async def test_stopped_redis_is_found_and_found_again(own_redis: str) -> None:
@@ -146,12 +215,15 @@ async def test_demoted_master_is_found(own_redis: str, caplog: pytest.LogCapture
     gaps: list[Gap] = []
     with redis.Redis.from_url(own_redis) as control:
         async with broker_on(own_redis, gaps=gaps, probe_seconds=PROBE_SECONDS) as (broker, _):
+            demoted_at = time.time()
             control.replicaof("127.0.0.1", "1")
             await until(lambda: any("is a replica" in record.message for record in caplog.records))
             assert not broker.is_connected
             control.replicaof("NO", "ONE")
             await until(lambda: gaps)
             assert gaps[0].cause in ("demoted", "closed")
+            # The answer that says so proved the moment of its question once.
+            assert gaps[0].since <= demoted_at
             # One line for the loss, one for the reason it does not come back, one for the gap.
             assert len(caplog.records) == 3
 
@@ -171,10 +243,12 @@ async def test_revoked_rights_are_found(own_redis: str) -> None:
             await until(lambda: not broker.is_connected)
             allow("+publish")
             await until(lambda: gaps)
+            revoked_at = time.time()
             allow("resetchannels")
             await until(lambda: not broker.is_connected)
             allow("&feed:*")
             await until(lambda: len(gaps) == 2)
+            assert gaps[1].since <= revoked_at
 
 
 async def test_disconnect_over_the_output_buffer_is_counted_as_such(own_redis: str) -> None:
@@ -215,8 +289,11 @@ async def test_failover_by_sentinels_is_followed(tmp_path: Path, how: str) -> No
                 one.sentinel_failover("main")
             with client(replica) as new_master:
                 await asyncio.to_thread(wait, lambda: new_master.role()[0] == b"master")
+                promoted_at = time.time()
                 await until(lambda: gaps and broker.is_connected)
                 await until(lambda: mux_names(new_master))
+                # The old master says for seconds that it is one, and hears our probes.
+                assert gaps[0].since <= promoted_at
                 await broker.publish(b"feed:x", b"followed")
                 await until(lambda: (b"feed:x", b"followed") in heard.messages)
 
@@ -248,8 +325,10 @@ async def test_cluster_that_loses_our_node(tmp_path: Path) -> None:
         async with broker_on(url, gaps=gaps, max_held_seconds=60) as (broker, heard):
             controls[2].publish("feed:x", "from another node")
             await _heard(heard, b"from another node")
+            killed_at = time.time()
             nodes[0].kill()
             await until(lambda: gaps and broker.is_connected)
+            assert gaps[0].since <= killed_at
             controls[2].publish("feed:x", "from a node that lives")
             await _heard(heard, b"from a node that lives")
 

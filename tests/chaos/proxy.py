@@ -193,7 +193,8 @@ class Proxy:
     """
 
     def __init__(self, target: tuple[str, int], seed: int, *, is_redis: bool) -> None:
-        self._target = target
+        self.target = target
+        """Where new links lead."""
         self._is_redis = is_redis
         random = Random(seed)
         self.up = Way(random)
@@ -277,7 +278,7 @@ class Proxy:
 
     async def _run(self, link: Link, reader: asyncio.StreamReader) -> None:
         try:
-            await link.run(reader, self._target, self.up, self.down)
+            await link.run(reader, self.target, self.up, self.down)
         except* (OSError, RuntimeError, ValueError):  # of a closed handle uvloop raises one of the last two
             link.reset()  # what one side did, the other sees
         finally:
