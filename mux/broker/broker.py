@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -85,7 +86,7 @@ class Broker:
         self._probe_prefix = probe_prefix
         self._probe_channel = b""
         self._probe_seconds = probe_seconds
-        self._outbox = Outbox(holding, on_writable)
+        self._outbox = Outbox(holding, _literal(pattern), on_writable)
         self._on_messages = on_messages
         self._on_gap = on_gap
         self._client_name = b""
@@ -310,3 +311,8 @@ def _resolve(first: asyncio.Future[None], error: BrokerError) -> None:
         first.set_exception(error)
     else:
         first.set_result(None)
+
+
+def _literal(pattern: bytes) -> bytes:
+    """Return what every Redis channel starts with that a pattern of Namespace matches."""
+    return re.sub(rb"\\(.)", rb"\1", pattern.removesuffix(b"*"))

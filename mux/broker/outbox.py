@@ -32,11 +32,13 @@ class Outbox:
 
     Args:
         holding: the queue.
+        prefix: we hear all Redis channels that start with it.
         on_writable: called when publishers that saw is_writable False may go on.
     """
 
-    def __init__(self, holding: Holding, on_writable: Callable[[], None]) -> None:
+    def __init__(self, holding: Holding, prefix: bytes, on_writable: Callable[[], None]) -> None:
         self._holding = holding
+        self._prefix = prefix
         self._on_writable = on_writable
         self._connection: Connection | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -93,7 +95,7 @@ class Outbox:
 
         Returns what publish() withdraws.
         """
-        return self._add(redis_channel, payload, partial(self._count, done))
+        return self._add(redis_channel, payload, partial(self._count, redis_channel, done))
 
     def announce(self, redis_channel: bytes, payload: bytes) -> None:
         """Publish what nobody waits for: dropped, and counted, when Redis is away or does not keep up."""
@@ -230,8 +232,9 @@ class Outbox:
             self._expiry.cancel()
             self._expiry = None
 
-    def _count(self, done: Done, reply: Reply) -> None:
-        if type(reply) is int and reply > 0:
+    def _count(self, redis_channel: bytes, done: Done, reply: Reply) -> None:
+        # What we hear is delivered once at least: to us.
+        if type(reply) is int and (reply > 0 or not redis_channel.startswith(self._prefix)):
             self.published += 1
         else:
             reply = self._failure(reply)
@@ -244,7 +247,6 @@ class Outbox:
             return BrokerBusy(f"Redis takes nothing now: {reply}")
         if isinstance(reply, BrokerError):
             return reply
-        # We hear every channel that we publish to, so it is delivered once at least.
         if self._connection is not None:
             self._connection.drop("deaf", "Redis delivered a message of ours to nobody")
         return BrokerLost("Redis delivered the message to nobody, not even to us")

@@ -392,12 +392,17 @@ _CONVERSATION = (
 
 @asynccontextmanager
 async def scripted_redis(
-    *, hello: bytes | None = _HELLO, then: asyncio.Event | None = None, last_words: bytes = b""
+    *,
+    hello: bytes | None = _HELLO,
+    subscribed: bytes = _SUBSCRIBED,
+    then: asyncio.Event | None = None,
+    last_words: bytes = b"",
 ) -> AsyncIterator[str]:
     """Run a server that says what real ones say only in trouble.
 
     Args:
         hello: the answer to HELLO; None is silence. Anything but the usual one ends the connection.
+        subscribed: the answer of the first connection to PSUBSCRIBE.
         then: when set, the first connection ends, with the last words.
         last_words: see then.
     """
@@ -419,7 +424,7 @@ async def scripted_redis(
         else:
             for word, answer in _CONVERSATION:
                 await reader.readuntil(word)
-                writer.write(answer)
+                writer.write(subscribed if word == b"PSUBSCRIBE" and len(ends) == 1 else answer)
             if len(ends) == 1 and then is not None:
                 await then.wait()
                 writer.write(last_words)

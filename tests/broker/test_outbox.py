@@ -1,0 +1,226 @@
+"""What is published while Redis keeps up, does not keep up, is away, or is not there yet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from mux.broker import broker as broker_module
+from mux.broker.answer import ignore
+from mux.broker.embedded import embedded_server
+from mux.broker.gap import Gap
+from mux.broker.holding import CONNECTED_BYTES, Holding, Waiting
+from mux.errors import BrokerBusy, BrokerLost, BrokerUnavailable
+from mux.wire.resp import Reply
+from tests.broker.test_broker import broker_on, make_broker, scripted_redis
+from tests.servers import until
+
+LARGE = b"x" * 65_000
+
+
+@pytest.fixture
+def own_redis() -> Iterator[str]:
+    """Return the URL of a Valkey that a test may break."""
+    with embedded_server() as url:
+        yield url
+
+
+async def test_large_messages_are_paced_so_that_redis_closes_nobody(own_redis: str) -> None:
+    """Fifty clients that published 64 KB messages had 64 MB on their way; Redis closes a subscriber over 32."""
+    gaps: list[Gap] = []
+    with redis.Redis.from_url(own_redis) as control:
+        control.config_set("client-output-buffer-limit", "pubsub 8388608 4194304 1")
+        async with broker_on(own_redis, gaps=gaps) as (broker, heard):
+            await asyncio.gather(*(broker.publish(b"feed:x", LARGE, is_patient=True) for _ in range(400)))
+            await heard.wait_for(400)
+    assert gaps == []
+
+
+async def test_what_was_held_is_sent_paced_and_in_order(own_redis: str) -> None:
+    """All at once it filled the output buffer, and the new connection was closed as soon as it was made."""
+    gaps: list[Gap] = []
+    with redis.Redis.from_url(own_redis) as control:
+        control.config_set("client-output-buffer-limit", "pubsub 8388608 4194304 1")
+        pid = int(control.info("server")["process_id"])
+        bound = 1000 * len(LARGE)
+        async with broker_on(own_redis, gaps=gaps, max_held_seconds=60, max_held_bytes=bound) as (broker, heard):
+            os.kill(pid, signal.SIGSTOP)
+            assert broker._connection is not None
+            broker._connection.abort()
+            await until(lambda: not broker.is_connected)
+            publishing = [asyncio.create_task(broker.publish(b"feed:x", b"%d " % n + LARGE)) for n in range(400)]
+            await asyncio.sleep(0)
+            os.kill(pid, signal.SIGCONT)
+            await asyncio.gather(*publishing)
+            await heard.wait_for(400)
+            assert [int(payload.split()[0]) for _, payload in heard.messages] == list(range(400))
+    assert len(gaps) == 1
+
+
+async def test_bytes_that_wait_for_a_slow_redis_are_bounded(own_redis: str) -> None:
+    """A sender over the bound is told at once that nothing was sent; the queue had no end while Redis was there."""
+    with redis.Redis.from_url(own_redis) as control:
+        pid = int(control.info("server")["process_id"])
+        async with broker_on(own_redis) as (broker, heard):
+            os.kill(pid, signal.SIGSTOP)
+            replies: list[Reply] = []
+            for _ in range(400):
+                broker.send(b"feed:x", LARGE, replies.append)
+                await asyncio.sleep(0)
+            refused = len(replies)
+            assert {type(reply) for reply in replies} == {BrokerUnavailable}
+            assert not broker.is_writable
+            assert broker._outbox._holding.bytes <= CONNECTED_BYTES
+            patient = asyncio.create_task(broker.publish(b"feed:x", b"patient", is_patient=True))
+            broker.announce(b"feed:x", b"announcement")
+            broker.send_aside(b"feed:x", b"aside")
+            os.kill(pid, signal.SIGCONT)
+            await patient
+            await until(lambda: len(replies) == 400)
+            assert broker.refused == {"redis_unavailable": refused, "announcement": 1}
+            assert len(await heard.wait_for(400 - refused + 1)) == 400 - refused + 1
+            assert heard.messages[-1] == (b"feed:x", b"patient")
+
+
+async def test_a_long_queue_is_taken_from_one_by_one(own_redis: str) -> None:
+    """What was left was copied at each answer: with 12,000 messages 36 million places of a list."""
+    taken = 0
+
+    class Counting(Holding):
+        def take(self) -> Waiting | None:
+            nonlocal taken
+            taken += 1
+            return super().take()
+
+    async with broker_on(own_redis) as (broker, heard):
+        broker._outbox._holding = Counting(max_bytes=2**23, max_seconds=0)
+        await asyncio.gather(*(broker.publish(b"feed:x", b"") for _ in range(12_000)))
+        await heard.wait_for(12_000)
+        assert taken < 2 * 12_000
+
+
+async def test_announcements_are_dropped_and_counted_while_redis_is_away(free_port: int) -> None:
+    """Held, those of a storm of reconnects filled the holding, and every client that published was closed."""
+    async with broker_on(f"redis://127.0.0.1:{free_port}", max_held_seconds=60, max_held_bytes=1000) as (broker, _):
+        for _ in range(100):
+            broker.announce(b"feed:x", b"Client has joined")
+        held = asyncio.create_task(broker.publish(b"feed:x", b"x" * 500))
+        await asyncio.sleep(0)
+        assert not held.done()
+        assert broker.refused == {"announcement": 100}
+        held.cancel()
+
+
+@pytest.mark.parametrize("max_held_seconds", [0, 60])
+async def test_what_meets_a_lost_connection_is_not_said_to_be_sent(own_redis: str, max_held_seconds: float) -> None:
+    """A connection that is about to end takes nothing: what was not sent is held, or said not to be."""
+    async with broker_on(own_redis, max_held_seconds=max_held_seconds) as (broker, heard):
+        assert broker._connection is not None
+        broker._connection.abort()
+        result = (await asyncio.gather(broker.publish(b"feed:x", b"late"), return_exceptions=True))[0]
+        if max_held_seconds:
+            assert result is None
+            assert await heard.wait_for(1) == [(b"feed:x", b"late")]
+        else:
+            assert isinstance(result, BrokerUnavailable)
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0, "no connection"), (0.05, r"within 0\.05 s")])
+async def test_a_publish_that_was_given_up_is_not_sent_later(
+    own_redis: str, monkeypatch: pytest.MonkeyPatch, seconds: float, words: str
+) -> None:
+    """While Redis was away it waited 5 s, and when it was cancelled the message was sent all the same."""
+    async with broker_on(own_redis, max_held_seconds=60) as (broker, heard):
+        assert broker._connection is not None
+        broker._connection.abort()
+        cancelled = asyncio.create_task(broker.publish(b"feed:x", b"cancelled"))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        monkeypatch.setattr(broker, "_open", _never)
+        await until(lambda: not broker.is_connected)
+        with pytest.raises(BrokerUnavailable, match=words):
+            await broker.publish(b"feed:x", b"given up", timeout_seconds=seconds)
+        monkeypatch.undo()
+        await broker.publish(b"feed:x", b"meant")
+        assert await heard.wait_for(1) == [(b"feed:x", b"meant")]
+
+
+async def _never() -> None:
+    raise BrokerUnavailable("away")
+
+
+async def test_a_publish_that_was_sent_and_not_answered_in_time_is_said_to_be_uncertain(own_redis: str) -> None:
+    """Redis may have it."""
+    with redis.Redis.from_url(own_redis) as control:
+        pid = int(control.info("server")["process_id"])
+        async with broker_on(own_redis) as (broker, heard):
+            await broker.publish(b"feed:x", b"now", timeout_seconds=0)
+            os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(BrokerLost, match="may be published"):
+                await broker.publish(b"feed:x", b"who knows", timeout_seconds=0.05)
+            os.kill(pid, signal.SIGCONT)
+            await heard.wait_for(2)
+
+
+async def test_nothing_is_published_before_the_start_and_after_the_end(redis_url: str) -> None:
+    """It once waited for a connection that nobody was making."""
+    broker = make_broker(redis_url, max_held_seconds=60)
+    with pytest.raises(BrokerUnavailable, match="not started"):
+        await broker.publish(b"feed:x", b"early")
+    await broker.start()
+    await broker.aclose()
+    with pytest.raises(BrokerUnavailable, match="ended"):
+        await broker.publish(b"feed:x", b"late", timeout_seconds=0)
+
+
+async def test_what_redis_does_not_take_for_now_may_be_sent_again(own_redis: str) -> None:
+    """A script that runs for long, a server that loads: nobody has to do anything about it, so it is no refusal."""
+    with redis.Redis.from_url(own_redis) as control, redis.Redis.from_url(own_redis) as other:
+        control.config_set("busy-reply-threshold", 1)
+        async with broker_on(own_redis) as (broker, _):
+            script = asyncio.create_task(asyncio.to_thread(_run, other, "while true do end"))
+            busy = None
+            while not isinstance(busy, BrokerBusy):
+                busy = (await asyncio.gather(broker.publish(b"feed:x", b"hi"), return_exceptions=True))[0]
+            control.script_kill()
+            await script
+            await broker.publish(b"feed:x", b"hi")
+
+
+def _run(control: redis.Redis, script: str) -> None:
+    with pytest.raises(redis.ResponseError):
+        control.eval(script, 0)
+
+
+async def test_garbage_in_place_of_the_subscription_is_tried_again() -> None:
+    """It cancelled the future that was awaited, so that the task that keeps us connected counted as cancelled."""
+    async with scripted_redis(subscribed=b"?!\r\n") as url, broker_on(url) as (broker, _):
+        await until(lambda: broker.is_connected)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_whatever_ends_the_task_that_connects_is_a_failure(
+    own_redis: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """It is logged, readiness goes down, and it begins anew; a cancellation once passed without a word."""
+    monkeypatch.setattr(broker_module, "LAST_RETRY_SECONDS", 0.05)
+    gaps: list[Gap] = []
+    async with broker_on(own_redis, gaps=gaps) as (broker, heard):
+        assert broker._task is not None
+        assert broker._connection is not None
+        if how == "cancelled":
+            broker._task.cancel()
+        else:
+            monkeypatch.setattr(broker, "_open", lambda: 1 / 0)
+            broker._connection.abort()
+        await until(lambda: any(record.levelname == "CRITICAL" for record in caplog.records))
+        assert not broker.is_connected
+        monkeypatch.undo()
+        await until(lambda: gaps and broker.is_connected)
+        broker.send(b"feed:x", b"back", ignore)
+        assert await heard.wait_for(1) == [(b"feed:x", b"back")]
