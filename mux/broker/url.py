@@ -91,6 +91,10 @@ def split_url(url: str) -> RedisUrl:
             "/ as %2F, ? as %3F, # as %23 and @ as %40"
         )
     credentials, _, hosts = authority.rpartition("@")
+    if "password=" in credentials.lower():  # host:6379,password=… of other programs, with an @ in the password
+        raise InvalidSetting(
+            "the Redis URL cannot be read: write the password before the host, as redis://:password@host:6379"
+        )
     username, _, password = credentials.partition(":")
     path, _, query = tail.partition("?")
     return RedisUrl(

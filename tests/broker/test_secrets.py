@@ -60,6 +60,7 @@ MISTYPINGS = [
     "{host},password={password}",
     "{host},user=u,password={password},ssl=True",
     "{scheme}://{host},password={password}",
+    "{scheme}://{host},password=x@{password}",
     "{scheme}://{host} password={password}",
     "{scheme}://{host}/0,password={password}",
     "{scheme}://{host}/main/{password}@x",
