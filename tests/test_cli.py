@@ -211,7 +211,7 @@ def test_readme_lists_every_setting() -> None:
     """What `mux serve --help` knows, the README knows."""
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     for spec in fields(Settings):
-        row = next(line for line in readme.splitlines() if f"`{environment_variable(spec)}`" in line)
+        (row,) = [line for line in readme.splitlines() if f"| `{environment_variable(spec)}` |" in line]
         assert f"`--{spec.name.replace('_', '-')}`" in row
         if isinstance(spec.default, int | float | str) and not isinstance(spec.default, bool):
             assert f"{spec.default:g}" in row if isinstance(spec.default, float) else str(spec.default) in row
