@@ -29,7 +29,7 @@ from mux.broker.location import parse_location
 from mux.descriptors import descriptor_limit
 from mux.drain import Drain
 from mux.endpoints.asking import Asking
-from mux.endpoints.feed import FEED_ROUTE, Feed, is_for_feed, mount_feed, own_route
+from mux.endpoints.feed import FEED_ROUTE, Feed, channel_name, is_for_feed, mount_feed, own_route
 from mux.endpoints.gate import Gate, LocalGate, TokenGate
 from mux.endpoints.inspect import Inspect
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
@@ -205,7 +205,7 @@ class Mux:
         if not is_for_feed(request):
             return None
         try:
-            return check_channel(request.match_info["channel"]).decode()
+            return check_channel(channel_name(request)).decode()
         except InvalidChannel:
             return None
 

@@ -50,6 +50,9 @@ READ_ONLY = "this feed is read-only"
 FEED_ROUTE = "mux_feed"
 """The name of the feed's route in Sanic's router; an app has one. The names of its POST and OPTIONS begin so."""
 
+PATH = "/feed/"
+"""What the path of every feed begins with; the rest is the channel's name."""
+
 FIRST = 1_000_000
 """The priority of a middleware that comes before any of the app's."""
 
@@ -245,7 +248,7 @@ def mount_feed(app: Sanic[Any, Any], current: Callable[[], Feed]) -> None:
         current: returns the feed of this run of the app.
     """
     # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
-    route = "/feed/<channel:path>"
+    route = f"{PATH}<channel:path>"
     app.register_middleware(_decode, "request", priority=FIRST)
 
     @app.route(route, methods=["GET", "HEAD"], name=FEED_ROUTE, strict_slashes=True, ignore_body=True)
@@ -280,10 +283,15 @@ def is_for_feed(request: Request) -> bool:
     return own_route(request).startswith(FEED_ROUTE)
 
 
+def channel_name(request: Request) -> str:
+    """Return the name that a request for a feed gives, percent-decoded; whether a channel may have it is not asked."""
+    return unquote(request.path.removeprefix(PATH))
+
+
 def _decode(request: Request) -> None:
     """Let every middleware of the app find in match_info the very name that is used: Sanic does not decode a path."""
     if is_for_feed(request):
-        request.match_info["channel"] = unquote(request.match_info["channel"])
+        request.match_info["channel"] = channel_name(request)
 
 
 def _has_body(request: Request) -> bool:

@@ -7,6 +7,7 @@ import itertools
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mux.hub.slot import members
 from mux.server import listening_socket
-from tests.endpoints.test_event_stream_clients import documented_block
+from tests.endpoints.test_event_stream_clients import README, documented_block
 from tests.endpoints.test_feed import UPGRADE, http
 from tests.event_streams import open_stream
 from tests.nginx import NGINX, nginx, reachable
@@ -251,23 +252,28 @@ async def test_where_only_the_backend_publishes_clients_are_told(redis_url: str,
 
 @pytest.fixture
 async def guarded(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
-    """Return an app whose middleware, as documented, keeps channels of users from all but these users."""
+    """Return an app with the very guard of the README, which keeps channels of users from all but these users."""
     app: Sanic[Any, Any] = Sanic(f"guarded-{next(_numbers)}", configure_logging=False)
+    scope: dict[str, Any] = {"app": app, "text": text, "user_of": lambda request: request.headers.get("user")}
+    block = README.read_text().partition("**A guard**")[2].partition("\n\n")[2].partition("\n\n`request")[0]
+    exec(dedent(block), scope)  # noqa: S102 - it is what people copy
 
     @app.on_request
-    async def guard(request: Request) -> HTTPResponse | None:
-        channel = one.mux.channel_of(request)
+    async def look(request: Request) -> None:
+        channel = scope["mux"].channel_of(request)
         if channel is not None:
-            assert request.match_info["channel"] == channel
-        if channel is not None and channel.startswith("user:") and channel != f"user:{request.headers.get('user')}":
-            return text("this channel is another user's\n", 403)
-        return None
+            assert request.match_info["channel"] == channel == request.ctx.early
+
+    @app.signal("http.routing.after")
+    async def early(request: Request, **_: Any) -> None:
+        request.ctx.early = scope["mux"].channel_of(request)
 
     @app.get("/other/<channel:path>")
     async def other(request: Request, channel: str) -> HTTPResponse:
-        return text(str(one.mux.channel_of(request)))
+        return text(str(scope["mux"].channel_of(request)))
 
     async with serving(app=app, redis_url=redis_url, prefix=prefix) as one:
+        scope["mux"] = one.mux
         yield one
 
 
