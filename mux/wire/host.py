@@ -30,7 +30,9 @@ ANY = "*"
 _SHOWN_BY_PROXIES = ("forwarded", "via", "x-forwarded-", "x-real-ip")
 """A proxy that shows itself adds a header that begins so (RFC 9110, section 7.6.3; RFC 7239)."""
 
-_USUAL_PORTS = (80, 443)
+_HTTP_PORT = 80
+
+_USUAL_PORTS = (_HTTP_PORT, 443)
 
 _NO_LIST = (
     "a page of another site may hide behind this host; if it is a name of this server, "
@@ -97,7 +99,7 @@ class HostPolicy:
             is_shown = any(name.startswith(_SHOWN_BY_PROXIES) for name in names)
             for host in filter(_may_be_a_page, hosts):
                 is_straight = _port(host) == own[1] or (_port(host) is None and own[1] in _USUAL_PORTS)
-                if is_straight or (not is_shown and f"http://{host}".lower() in map(str.lower, origins)):
+                if is_straight or (not is_shown and any(_is_page_of(origin, host) for origin in origins)):
                     raise HostRefused(_NO_LIST)
 
     def _lists(self, host: str) -> bool:
@@ -127,6 +129,15 @@ def _may_be_a_page(host: str) -> bool:
     last = name.rpartition(".")[2]
     # A name that ends in a number is an IPv4 address to a browser, as 127.1 is (the URL standard, section 3.5).
     return "." in name and last != "localhost" and not (last.isdigit() or last.startswith("0x"))
+
+
+def _is_page_of(origin: str, host: str) -> bool:
+    """Tell whether an Origin is that of a page which a host sent over plain http."""
+    scheme, _, netloc = origin.partition("://")
+    page, asked = _split(netloc), _split(host)
+    if scheme.lower() != "http" or page is None or asked is None:
+        return False
+    return page[0] == asked[0] and (page[1] or _HTTP_PORT) == (asked[1] or _HTTP_PORT)
 
 
 def _port(host: str) -> int | None:

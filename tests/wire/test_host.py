@@ -88,6 +88,9 @@ def test_through_a_tunnel_the_origin_tells() -> None:
     """A port forwarded to us is another one, so only what has an Origin of plain http is known for an attack."""
     assert not passes("evil.example:9000", origin="http://EVIL.example:9000")
     assert not passes("evil.example", origin="http://evil.example")
+    assert not passes("evil.example:80", origin="HTTP://evil.example.")
+    assert not passes("Evil.example.", origin="http://evil.example:80")
+    assert passes("evil.example:9000", origin="http://evil.example:9001")
 
 
 @pytest.mark.parametrize("own", [None, ("10.0.0.7", 8000), ("fe80::1%eth0", 8000), ("@unix", 8000)])
