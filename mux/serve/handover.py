@@ -72,6 +72,8 @@ class Handover(WebSocketProtocol):
         """Answer a request; the first one or, after answered(), the next."""
         if self.transport is None:
             self.connection_made(transport)  # type: ignore[no-untyped-call]
+            if self.front is not None:
+                self.connections.discard(self)  # a set of its own: they would hold each other for ever
         self.recv_buffer += request
         self._data_received.set()
 

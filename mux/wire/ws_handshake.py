@@ -95,7 +95,13 @@ class Handshake:
             )
         except InvalidHandshake as error:
             return self._protocol.reject(HTTPStatus.BAD_REQUEST, f"Failed to open a WebSocket connection: {error!a}.\n")
-        return self._protocol.accept(Request(path, own))
+        answer = self._protocol.accept(Request(path, own))
+        wrong, self._protocol.handshake_exc = self._protocol.handshake_exc, None
+        if wrong is not None:
+            # The request holds it, and its frames hold the request and all that called this: they would go together,
+            # and only by the collector.
+            wrong.__traceback__ = None
+        return answer
 
 
 def _first(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -238,6 +238,12 @@ class WebSocketParser:
         self._begun = bytearray()
         self._needed = 0
 
+    def __del__(self) -> None:
+        # The protocol holds a generator that holds the protocol, and after a failure an exception with frames of both.
+        # Without them it goes at once, and what it keeps with it; otherwise it would wait for the collector.
+        self._protocol.parser.close()
+        self._protocol.parser_exc = None
+
     @property
     def is_open(self) -> bool:
         """True until either side starts to close."""

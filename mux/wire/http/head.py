@@ -112,16 +112,33 @@ class RequestHead:
         return "\r\n".join(lines).encode("utf-8", "surrogateescape")
 
 
+class _Heard:
+    """What a parser has found; apart from the reader, so that reader and parser do not hold each other."""
+
+    __slots__ = ("fields", "is_complete")
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self.is_complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field from the parser."""
+        self.fields.append((name.decode("ascii").lower(), value.strip().decode("utf-8", "surrogateescape")))
+
+    def on_headers_complete(self) -> None:
+        """Take the end from the parser."""
+        self.is_complete = True
+
+
 class HeadReader:
     """Reads one head."""
 
-    __slots__ = ("_fed", "_fields", "_is_complete", "_parser")
+    __slots__ = ("_fed", "_heard", "_parser")
 
     def __init__(self) -> None:
         self._fed = 0
-        self._fields: list[tuple[str, str]] = []
-        self._is_complete = False
-        self._parser = httptools.HttpRequestParser(self)
+        self._heard = _Heard()
+        self._parser = httptools.HttpRequestParser(self._heard)
 
     def read(self, buffer: bytes | bytearray) -> RequestHead | None:
         """Return the head that a buffer begins with, None as long as it is not whole.
@@ -143,17 +160,9 @@ class HeadReader:
             raise HeadTooLarge(f"the head of a request may have at most {MAX_HEAD_BYTES} bytes")
         if end < 0:
             return None
-        if not self._is_complete:
+        if not self._heard.is_complete:
             raise MalformedRequest("the request's head is no HTTP/1.1")
-        return _understood(bytes(buffer[: buffer.find(b"\r\n")]), self._fields, size)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field from the parser."""
-        self._fields.append((name.decode("ascii").lower(), value.strip().decode("utf-8", "surrogateescape")))
-
-    def on_headers_complete(self) -> None:
-        """Take the end from the parser."""
-        self._is_complete = True
+        return _understood(bytes(buffer[: buffer.find(b"\r\n")]), self._heard.fields, size)
 
     def _feed(self, buffer: bytes | bytearray, to: int) -> None:
         if to <= self._fed:
