@@ -22,8 +22,8 @@ MAX_ANSWERS_BYTES = 2 * MAX_ROUND_BYTES
 MAX_STRANGERS_BYTES = MAX_ROUND_BYTES // 4
 """Most bytes of answers that are kept of processes that are not known."""
 
-PLACE_BYTES = 256
-"""What an answer takes beside its bytes; so a thousand strangers are heard when what they say is short."""
+MAX_STRANGERS = 256
+"""Most answers that are kept of processes that are not known."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,8 +47,13 @@ class _Round:
             if body != NO_ANSWER and size <= self.room:
                 self.room -= size
                 self.bodies[sender] = body
-        elif sender not in self.known and sender not in self.bodies and size + PLACE_BYTES <= self.strangers_room:
-            self.strangers_room -= size + PLACE_BYTES
+        elif (
+            sender not in self.known
+            and sender not in self.bodies
+            and size <= self.strangers_room
+            and len(self.bodies) - len(self.known) < MAX_STRANGERS
+        ):
+            self.strangers_room -= size
             self.bodies[sender] = body
         if not self.expected and not self.done.done():
             self.done.set_result(None)

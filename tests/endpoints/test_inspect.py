@@ -10,10 +10,15 @@ from pathlib import Path
 
 import orjson
 import pytest
+from sanic import Sanic
 
+from mux import ops_listener
+from mux.app import create_app
 from mux.fleet.report import RATED
+from mux.server import listening_socket
+from mux.settings import Settings
 from tests.nginx import NGINX, nginx, reachable
-from tests.servers import PATIENCE_SECONDS, TOKEN, mux_serve, raw_client, run_mux, serving
+from tests.servers import PATIENCE_SECONDS, TOKEN, mux_serve, raw_client, run_mux, running, serving
 
 
 async def ask(
@@ -140,23 +145,20 @@ BARE = "server { listen 127.0.0.1:{listen}; location / { proxy_pass http://127.0
 
 
 @pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
-@pytest.mark.parametrize("block", [USUAL_RECIPE, BARE], ids=["usual recipe", "bare"])
 async def test_the_world_behind_nginx_gets_no_numbers(
-    redis_url: str, prefix: str, free_port: int, tmp_path: Path, block: str
+    redis_url: str, prefix: str, free_port: int, tmp_path: Path
 ) -> None:
     """A proxy that adds nothing looks like this machine; /stats and /channels once answered everybody behind it."""
-    with (
-        mux_serve("--redis-url", redis_url, "--prefix", prefix, env={"MUX_INSPECT_TOKEN": ""}) as server,
-        nginx(block, free_port, server.port, tmp_path),
-    ):
-        await reachable(free_port)
-        for path in NUMBERS:
-            for host in ("localhost", "127.0.0.1", "feed.example.com"):
-                assert (await ask(free_port, path, host=host, token=None))[0] == 403
+    with mux_serve("--redis-url", redis_url, "--prefix", prefix, env={"MUX_INSPECT_TOKEN": ""}) as server:
         found = re.search(r"#token=(\S+) in a browser", server.welcome)
         assert found is not None
-        for path in NUMBERS:
-            assert (await ask(free_port, path, token=found[1]))[0] == 200
+        for block in (USUAL_RECIPE, BARE):
+            with nginx(block, free_port, server.port, tmp_path):
+                await reachable(free_port)
+                for path in NUMBERS:
+                    for host in ("localhost", "127.0.0.1", "feed.example.com"):
+                        assert (await ask(free_port, path, host=host, token=None))[0] == 403
+                    assert (await ask(free_port, path, token=found[1]))[0] == 200
 
 
 async def test_the_token_that_is_drawn_is_found_on_this_machine(redis_url: str, prefix: str, tmp_path: Path) -> None:
@@ -203,14 +205,21 @@ async def test_the_operators_routes_have_a_listener_of_their_own(redis_url: str,
         assert (await asyncio.to_thread(server.stop))[0] == 0
 
 
-async def test_a_listener_that_others_can_reach_wants_the_token(redis_url: str, prefix: str, free_port: int) -> None:
+@pytest.mark.parametrize(("host", "is_open"), [("127.0.0.1", True), ("0.0.0.0", False)])
+async def test_a_listener_that_others_can_reach_wants_the_token(
+    redis_url: str, prefix: str, host: str, is_open: bool
+) -> None:
     """Health is open there as well."""
-    options = ("--redis-url", redis_url, "--prefix", prefix, "--ops-host", "0.0.0.0", "--ops-port", str(free_port))
-    with mux_serve(*options):
-        assert (await ask(free_port, "/readyz", token=None))[0] == 200
-        for path in NUMBERS:
-            assert (await ask(free_port, path, token=None))[0] == 403
-            assert (await ask(free_port, path))[0] == 200
+    settings = Settings(redis_url=redis_url, prefix=prefix, inspect_token=TOKEN, drain_seconds=0)
+    with listening_socket("127.0.0.1", 0) as sock, listening_socket(host, 0) as ops_sock:
+        app = create_app(settings, ops_sock=ops_sock)
+        port = ops_sock.getsockname()[1]
+        async with running(app, sock=sock), ops_listener.serving(app.ctx.ops_app, ops_sock, app.ctx.http_protocol):
+            assert (await ask(port, "/readyz", token=None))[0] == 200
+            for path in NUMBERS:
+                assert (await ask(port, path, token=None))[0] == (200 if is_open else 403)
+                assert (await ask(port, path))[0] == 200
+        Sanic.unregister_app(app.ctx.ops_app)
 
 
 async def test_readiness_is_answered_while_the_server_drains(redis_url: str, prefix: str, free_port: int) -> None:

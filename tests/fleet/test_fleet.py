@@ -68,10 +68,9 @@ def rows(found: dict[str, Any]) -> list[tuple[str, int]]:
 @pytest.fixture
 async def three(redis_url: str, prefix: str) -> AsyncIterator[list[Serving]]:
     """Three in this process that know each other."""
+    options: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "ops": True, "drain_seconds": 0}
     async with AsyncExitStack() as stack:
-        feeds = [
-            await stack.enter_async_context(serving(redis_url=redis_url, prefix=prefix, ops=True)) for _ in range(3)
-        ]
+        feeds = [await stack.enter_async_context(serving(**options)) for _ in range(3)]
         await until(lambda: all(len(feed.mux._fleet._census) == 2 for feed in feeds))
         yield feeds
 

@@ -65,9 +65,10 @@ async def test_answers_are_kept_while_there_is_room(monkeypatch: pytest.MonkeyPa
     assert len(answers) == 10
 
 
-async def test_each_process_answers_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "value"), [("MAX_STRANGERS_BYTES", 12), ("MAX_STRANGERS", 2)])
+async def test_each_process_answers_once(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
     """A second answer, one to another question and one in our own name are dropped; of strangers a little is kept."""
-    monkeypatch.setattr(inquiry_module, "MAX_STRANGERS_BYTES", 2 * (inquiry_module.PLACE_BYTES + 6))
+    monkeypatch.setattr(inquiry_module, limit, value)
     others = Others(2, lambda process: b"1")
     known, later = (process.id for process in others.processes)
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux.fleet.census import MAX_PROCESSES
+from mux.fleet.inquiry import MAX_STRANGERS
 from mux.fleet.report import MAX_NUMBER, MAX_REASONS, Report, read_report, report, total
 from mux.metrics.catalogue import Snapshot
 
@@ -71,10 +72,10 @@ def test_the_total_is_the_sum_and_of_lag_and_uptime_the_most() -> None:
 
 
 def test_the_total_of_a_forged_fleet_can_be_told() -> None:
-    """As many processes as are known at most, with the largest numbers that are read: JSON counts to 64 bits."""
+    """As many processes as can answer at most, with the largest numbers that are read: JSON counts to 64 bits."""
     most = one(gaps=MAX_NUMBER - 1, evicted={"overflow": MAX_NUMBER - 1})
     assert read_report(most) is not None
-    summed = total([most] * (MAX_PROCESSES + 1))
+    summed = total([most] * (1 + MAX_PROCESSES + MAX_STRANGERS))
     assert orjson.loads(orjson.dumps(summed)) == summed
 
 
