@@ -71,6 +71,8 @@ async def test_app_starts_without_redis_and_publishes_when_it_is_there(free_port
     async with serving(redis_url=redis_url, max_held_seconds=0) as feed, feed.connect("orders") as client:
         with pytest.raises(BrokerUnavailable):
             await feed.mux.publish("orders", "too early")
+        with pytest.raises(BrokerUnavailable, match="was not sent"):
+            await feed.mux.publish("orders", "now or not at all", timeout=0)
         with redis_process(tmp_path, free_port):
             await until(lambda: feed.mux.broker.is_connected)
             await feed.mux.publish("orders", "hi")

@@ -12,13 +12,15 @@ import redis
 
 from mux.broker import broker as broker_module
 from mux.broker.answer import ignore
+from mux.broker.connection import MAX_UNANSWERED_BYTES
 from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
 from mux.broker.holding import CONNECTED_BYTES, Holding, Waiting
 from mux.errors import BrokerBusy, BrokerLost, BrokerUnavailable
 from mux.wire.resp import Reply
 from tests.broker.test_broker import broker_on, make_broker, scripted_redis
-from tests.servers import until
+from tests.chaos.traffic import post
+from tests.servers import serving, until
 
 LARGE = b"x" * 65_000
 
@@ -85,6 +87,22 @@ async def test_bytes_that_wait_for_a_slow_redis_are_bounded(own_redis: str) -> N
             assert broker.refused == {"redis_unavailable": refused, "announcement": 1}
             assert len(await heard.wait_for(400 - refused + 1)) == 400 - refused + 1
             assert heard.messages[-1] == (b"feed:x", b"patient")
+
+
+async def test_posts_over_the_bound_are_answered_503_while_redis_does_not_keep_up(own_redis: str) -> None:
+    """Every body was kept for as long as Redis took nothing, however many there were."""
+    with redis.Redis.from_url(own_redis) as control:
+        pid = int(control.info("server")["process_id"])
+        async with serving(redis_url=own_redis) as feed:
+            os.kill(pid, signal.SIGSTOP)
+            posts = [asyncio.create_task(post(feed.port, "lobby", LARGE)) for _ in range(150)]
+            taken = (CONNECTED_BYTES + MAX_UNANSWERED_BYTES) // len(LARGE) + 2
+            await until(lambda: sum(one.done() for one in posts) >= 150 - taken)
+            assert feed.mux.broker._outbox._holding.bytes <= CONNECTED_BYTES
+            os.kill(pid, signal.SIGCONT)
+            statuses = await asyncio.gather(*posts)
+            assert set(statuses) == {204, 503}
+            assert statuses.count(204) <= taken
 
 
 async def test_a_long_queue_is_taken_from_one_by_one(own_redis: str) -> None:
