@@ -103,6 +103,11 @@ class Link:
         self._open.clear()
 
     @property
+    def is_swallowed(self) -> bool:
+        """Whether it leads into a black hole."""
+        return not self._open.is_set()
+
+    @property
     def is_between_commands(self) -> bool:
         """Whether the last byte that was passed up ended a command of Redis' protocol."""
         return len(self.writers) == 2 and self._commands is not None and not self._commands.has_data()
@@ -248,23 +253,25 @@ class Proxy:
             link.swallow()
 
     def slip_in(self, command: bytes, answer: bytes = b"") -> bool:
-        """Slip a command into every link, and keep its answer back; return False when one is in the middle of another.
+        """Slip a command into every link that passes anything, and keep its answer back.
 
-        Nothing is done then; try again.
+        Returns False, and does nothing, while there is none or one is in the middle of another command; try again.
         """
-        if not self._links or not all(link.is_between_commands for link in self._links):
-            return False
-        for link in self._links:
+        links = self._links_between_commands()
+        for link in links:
             link.slip_in(command, answer)
-        return True
+        return bool(links)
 
     def lead_to(self, target: tuple[str, int]) -> bool:
-        """Lead every link that is there to another target; return False when one is in the middle of a command."""
-        if not self._links or not all(link.is_between_commands for link in self._links):
-            return False
-        for link in self._links:
+        """Lead every link that passes anything to another target; False as for slip_in()."""
+        links = self._links_between_commands()
+        for link in links:
             link.lead_to(target)
-        return True
+        return bool(links)
+
+    def _links_between_commands(self) -> list[Link]:
+        links = [link for link in self._links if not link.is_swallowed]
+        return links if all(link.is_between_commands for link in links) else []
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = Link(is_swallowed=self._is_black_hole, is_redis=self._is_redis)
