@@ -135,24 +135,20 @@ class Connection(asyncio.Protocol):
         """Send what waits in a queue, in one write, as far as there is room; what is not sent stays there."""
         if self._is_full or not self.is_usable:
             return
-        commands = []
-        while (
-            len(self._unanswered) < MAX_UNANSWERED
-            and self._unanswered_bytes < MAX_UNANSWERED_BYTES
-            and (waiting := queue.take()) is not None
-        ):
-            self._unanswered.append(waiting)
-            self._unanswered_bytes += len(waiting.command)
-            commands.append(waiting.command)
-        if commands:
-            self._transport.write(b"".join(commands))
+        room = MAX_UNANSWERED - len(self._unanswered), MAX_UNANSWERED_BYTES - self._unanswered_bytes
+        if taken := queue.take(*room):
+            commands = b"".join([waiting.command for waiting in taken])
+            self._unanswered.extend(taken)
+            self._unanswered_bytes += len(commands)
+            self._transport.write(commands)
 
-    def is_loaded(self, queue: Holding, share: float = 1.0) -> bool:
-        """Tell whether what waits and what is on its way is more than a share of what may be on its way at once."""
+    def room(self, queue: Holding) -> tuple[int, int]:
+        """Return how many commands, and bytes, more than those in a queue may be on their way at once."""
+        if self._is_full:
+            return 0, 0
         return (
-            self._is_full
-            or len(self._unanswered) + len(queue) > MAX_UNANSWERED * share
-            or self._unanswered_bytes + queue.bytes > MAX_UNANSWERED_BYTES * share
+            MAX_UNANSWERED - len(self._unanswered) - len(queue),
+            MAX_UNANSWERED_BYTES - self._unanswered_bytes - queue.bytes,
         )
 
     async def aclose(self) -> None:

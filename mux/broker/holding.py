@@ -16,7 +16,7 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 
 from mux.broker.answer import Done
 
@@ -35,15 +35,17 @@ class Waiting:
         done: gets the answer.
         due: when it is too old if there is no connection, on the clock of the event loop.
         is_held: whether it is kept while there is no connection.
+        is_queued: False once it has left the queue.
     """
 
-    __slots__ = ("command", "done", "due", "is_held")
+    __slots__ = ("command", "done", "due", "is_held", "is_queued")
 
     def __init__(self, command: bytes, done: Done, due: float, is_held: bool) -> None:
         self.command = command
         self.done = done
         self.due = due
         self.is_held = is_held
+        self.is_queued = True
 
 
 class Holding:
@@ -56,18 +58,20 @@ class Holding:
 
     def __init__(self, *, max_bytes: int, max_seconds: float) -> None:
         self._max_bytes = max_bytes if max_seconds else 0
+        self._connected_bytes = max(CONNECTED_BYTES, self._max_bytes)
         self._max_seconds = max_seconds
-        self._queue: OrderedDict[Waiting, None] = OrderedDict()
+        self._queue: deque[Waiting] = deque()
+        self._withdrawn = 0
         self.bytes = 0
         """The size of all commands in the queue, with what each takes beside it."""
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) - self._withdrawn
 
     @property
     def next_due(self) -> float | None:
         """When the oldest is too old; None when nothing waits."""
-        return next(iter(self._queue)).due if self._queue else None
+        return self._queue[0].due if self._queue else None
 
     def add(
         self, now: float, command: bytes, done: Done, *, is_connected: bool, is_held: bool = True
@@ -78,51 +82,69 @@ class Holding:
         """
         total = self.bytes + len(command) + OVERHEAD_BYTES
         if is_connected:
-            if total > CONNECTED_BYTES and total > self._max_bytes and self._queue:
+            if total > self._connected_bytes and self.bytes:
                 return None
         elif total > self._max_bytes or not is_held:
             return None
         waiting = Waiting(command, done, now + self._max_seconds, is_held)
-        self._queue[waiting] = None
+        self._queue.append(waiting)
         self.bytes = total
         return waiting
 
-    def take(self) -> Waiting | None:
-        """Remove and return the oldest; None when nothing waits."""
-        if not self._queue:
-            return None
-        waiting = self._queue.popitem(last=False)[0]
-        self.bytes -= len(waiting.command) + OVERHEAD_BYTES
-        return waiting
+    def take(self, max_commands: int, max_bytes: int) -> list[Waiting]:
+        """Remove and return the oldest: so many, and no more once they have so many bytes."""
+        queue, taken_bytes = self._queue, 0
+        taken: list[Waiting] = []
+        while queue and len(taken) < max_commands and taken_bytes < max_bytes:
+            waiting = queue.popleft()
+            if waiting.is_queued:
+                waiting.is_queued = False
+                taken_bytes += len(waiting.command)
+                taken.append(waiting)
+            else:
+                self._withdrawn -= 1
+        self.bytes -= taken_bytes + len(taken) * OVERHEAD_BYTES
+        return taken
 
     def withdraw(self, waiting: Waiting) -> bool:
         """Remove a command whose sender does not want it sent any more; return False if it has left the queue."""
-        if waiting not in self._queue:
+        if not waiting.is_queued:
             return False
-        del self._queue[waiting]
         self.bytes -= len(waiting.command) + OVERHEAD_BYTES
+        waiting.is_queued, waiting.command = False, b""
+        self._withdrawn += 1
+        if self._withdrawn > len(self._queue) // 2:  # so seldom that it costs nothing each
+            self._queue = deque(waiting for waiting in self._queue if waiting.is_queued)
+            self._withdrawn = 0
         return True
 
     def take_expired(self, now: float) -> list[Waiting]:
         """Remove and return those that are too old."""
-        expired = []
-        while self._queue and next(iter(self._queue)).due <= now and (waiting := self.take()) is not None:
-            expired.append(waiting)
+        expired: list[Waiting] = []
+        while self._queue and (self._queue[0].due <= now or not self._queue[0].is_queued):
+            waiting = self._queue.popleft()
+            if waiting.is_queued:
+                waiting.is_queued = False
+                self.bytes -= len(waiting.command) + OVERHEAD_BYTES
+                expired.append(waiting)
+            else:
+                self._withdrawn -= 1
         return expired
 
     def take_unheld(self) -> list[Waiting]:
         """Remove and return what does not stay in the queue when the connection is lost: the youngest go first."""
-        unheld = [waiting for waiting in self._queue if not waiting.is_held]
-        for waiting in unheld:
-            self.withdraw(waiting)
-        over = []
-        while self.bytes > self._max_bytes:
-            waiting = self._queue.popitem()[0]
-            self.bytes -= len(waiting.command) + OVERHEAD_BYTES
-            over.append(waiting)
-        return unheld + over[::-1]
+        kept, given_back = [], []
+        for waiting in self.take_all():
+            size = len(waiting.command) + OVERHEAD_BYTES
+            if waiting.is_held and self.bytes + size <= self._max_bytes:
+                self.bytes += size
+                waiting.is_queued = True
+                kept.append(waiting)
+            else:
+                given_back.append(waiting)
+        self._queue.extend(kept)
+        return given_back
 
     def take_all(self) -> list[Waiting]:
         """Remove and return everything, oldest first."""
-        waiting, self._queue, self.bytes = list(self._queue), OrderedDict(), 0
-        return waiting
+        return self.take(len(self._queue), self.bytes + 1)

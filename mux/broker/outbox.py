@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 
 from mux.broker.answer import Done, ignore, settle
-from mux.broker.connection import Connection
+from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
 from mux.broker.holding import CONNECTED_BYTES, Holding, Waiting
 from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Reply, encode_publish
@@ -40,12 +40,15 @@ class Outbox:
         self._holding = holding
         self._prefix = prefix
         self._on_writable = on_writable
+        self._loop: asyncio.AbstractEventLoop
+        self._now = 0.0
         self._connection: Connection | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._is_flushing = False
         self._closed: str | None = "the feed is not started"
         self._turn = asyncio.Lock()
         self._room = asyncio.Event()
+        self._commands_left = self._bytes_left = 0
         self.is_writable = True
         """False while Redis does not keep up with what is published: stop reading from publishers."""
         self.published = 0
@@ -60,6 +63,7 @@ class Outbox:
     def open(self) -> None:
         """Take messages from now on."""
         self._closed = None
+        self._loop = asyncio.get_running_loop()
         self._turn, self._room = asyncio.Lock(), asyncio.Event()
 
     def close(self) -> None:
@@ -85,9 +89,10 @@ class Outbox:
             return
         if not self._is_flushing:
             connection.send_from(self._holding)
-        if self.is_writable and connection.is_loaded(self._holding):
+        self._commands_left, self._bytes_left = commands, size = connection.room(self._holding)
+        if self.is_writable and (commands <= 0 or size <= 0):
             self._stop_publishers()
-        elif not self.is_writable and not connection.is_loaded(self._holding, 0.5):
+        elif not self.is_writable and commands > MAX_UNANSWERED // 2 and size > MAX_UNANSWERED_BYTES // 2:
             self._let_publishers_go_on()
 
     def send(self, redis_channel: bytes, payload: bytes, done: Done) -> Waiting | None:
@@ -178,22 +183,24 @@ class Outbox:
         if self._closed is not None:
             done(BrokerUnavailable(self._closed))
             return None
-        loop = asyncio.get_running_loop()
-        connection = self._connection
+        if not self._is_flushing:
+            # Once a turn of the loop; it is exact enough for an age.
+            self._now = self._loop.time()
+            self._is_flushing = True
+            self._loop.call_soon(self._flush)
+        is_connected = self._connection is not None
         command = encode_publish(redis_channel, payload)
-        waiting = self._holding.add(loop.time(), command, done, is_connected=connection is not None, is_held=is_held)
+        waiting = self._holding.add(self._now, command, done, is_connected=is_connected, is_held=is_held)
         if waiting is None:
-            problem = "there is no connection to Redis now" if connection is None else "Redis does not keep up"
+            problem = "Redis does not keep up" if is_connected else "there is no connection to Redis now"
             done(BrokerUnavailable(f"{problem}; try again later"))
-        elif connection is None:
-            if self._expiry is None:
-                self._expire()
-        else:
-            if not self._is_flushing:
-                self._is_flushing = True
-                loop.call_soon(self._flush)
-            if self.is_writable and connection.is_loaded(self._holding):
+        elif is_connected:
+            self._commands_left -= 1
+            self._bytes_left -= len(command)
+            if (self._commands_left < 0 or self._bytes_left < 0) and self.is_writable:
                 self._stop_publishers()
+        elif self._expiry is None:
+            self._expire()
         return waiting
 
     def _flush(self) -> None:

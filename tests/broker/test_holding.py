@@ -24,12 +24,10 @@ def test_messages_come_out_in_order_and_once() -> None:
     holding = Holding(max_bytes=10_000, max_seconds=5)
     for n in range(3):
         assert hold(holding, b"%d" % n, n)
-    first = holding.take()
-    assert first is not None
-    assert first.command == b"0"
+    assert commands(holding.take(1, 100)) == [b"0"]
     assert commands(holding.take_all()) == [b"1", b"2"]
     assert holding.take_all() == []
-    assert (holding.take(), holding.next_due, holding.bytes) == (None, None, 0)
+    assert (holding.take(1, 100), holding.next_due, holding.bytes) == ([], None, 0)
 
 
 def test_bytes_are_bounded_and_given_free_again() -> None:
@@ -66,7 +64,7 @@ def test_with_a_connection_the_bytes_are_bounded_too_and_the_largest_message_pas
     holding = Holding(max_bytes=0, max_seconds=5)
     assert holding.add(0, b"x" * 2 * CONNECTED_BYTES, _ignore, is_connected=True)
     assert not holding.add(0, b"x", _ignore, is_connected=True)
-    holding.take()
+    holding.take(1, 1)
     while holding.add(0, b"x" * 65536, _ignore, is_connected=True):
         assert holding.bytes <= CONNECTED_BYTES
     assert holding.bytes > CONNECTED_BYTES - 2 * 65536
@@ -98,6 +96,40 @@ def test_what_is_withdrawn_is_gone_and_what_was_taken_cannot_be() -> None:
     sent, unsent = hold(holding, b"sent"), hold(holding, b"unsent")
     assert sent is not None
     assert unsent is not None
-    holding.take()
+    holding.take(1, 100)
     assert (holding.withdraw(sent), holding.withdraw(unsent), holding.withdraw(unsent)) == (False, True, False)
-    assert (holding.take(), holding.bytes) == (None, 0)
+    assert (holding.take(1, 100), holding.bytes, len(holding)) == ([], 0, 0)
+
+
+def test_what_is_withdrawn_leaves_nothing_behind() -> None:
+    """A publisher that gives up again and again while Redis is away fills nothing."""
+    holding = Holding(max_bytes=10_000, max_seconds=5)
+    hold(holding, b"first")
+    for _ in range(1000):
+        withdrawn = hold(holding, b"x")
+        assert withdrawn is not None
+        holding.withdraw(withdrawn)
+    assert len(holding._queue) < 5
+    assert (len(holding), commands(holding.take_expired(5)), holding.bytes) == (1, [b"first"], 0)
+
+
+def test_what_was_withdrawn_is_never_due() -> None:
+    """A timer that was set for it would ring without end."""
+    holding = Holding(max_bytes=10_000, max_seconds=5)
+    waiting = [hold(holding, b"%d" % n, n) for n in range(5)]
+    assert waiting[0] is not None
+    holding.withdraw(waiting[0])
+    assert holding.take_expired(0) == []
+    assert holding.next_due == 6
+
+
+def test_so_many_are_taken_and_so_many_bytes() -> None:
+    """What is on its way to Redis is bounded by both, and one command always goes."""
+    holding = Holding(max_bytes=10_000, max_seconds=5)
+    for n in range(6):
+        hold(holding, b"%d" % n * 10)
+    assert len(holding.take(2, 1000)) == 2
+    assert len(holding.take(9, 11)) == 2
+    assert len(holding.take(9, 1)) == 1
+    assert len(holding.take(9, 0)) == 0
+    assert len(holding) == 1
