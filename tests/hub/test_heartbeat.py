@@ -218,3 +218,27 @@ def test_who_answers_at_once_is_never_silent(ping_seconds: float, share: float, 
     client.on_write = lambda: client.subscriber.data_received(b"pong")
     assert silent(heartbeat, 4 * SPOKES) == []
     assert len(client.written) >= 3
+
+
+@given(st.lists(st.booleans(), max_size=200))
+def test_every_connection_is_on_one_spoke_and_stays_there(comes: list[bool]) -> None:
+    """Whoever looks at a copy of one spoke after the other meets each connection that is there throughout once."""
+    heartbeat = Heartbeat(ping_seconds=PING, pong_seconds=PONG)
+    there = {FakeClient().subscriber for _ in range(60)}
+    for subscriber in there:
+        heartbeat.add(subscriber)
+    met = []
+    passing = []
+    number = 0
+    while (spoke := heartbeat.spoke(number)) is not None:
+        met += [subscriber for subscriber in spoke if subscriber in there]
+        for is_coming in comes[number::SPOKES]:
+            if is_coming:
+                passing.append(watched(heartbeat).subscriber)
+            elif passing:
+                heartbeat.discard(passing.pop())
+            heartbeat.tick()
+        number += 1
+    assert number == SPOKES
+    assert len(met) == len(there)
+    assert set(met) == there
