@@ -212,6 +212,11 @@ class RawClient:
         transport: Any = self.writer.transport
         transport.pause_reading()
 
+    def read_on(self) -> None:
+        """Take again what the server sends."""
+        transport: Any = self.writer.transport
+        transport.resume_reading()
+
     async def aclose(self) -> None:
         """End the connection as it is."""
         self.writer.transport.abort()

@@ -306,6 +306,28 @@ async def test_client_that_stays_unwritable_is_dropped(redis_url: str, publisher
         await until(lambda: len(feed.mux.hub) == 0)
 
 
+async def test_client_that_reads_slowly_stays(redis_url: str, publisher: redis.Redis, prefix: str) -> None:
+    """Much waits for it all the time, and some of it leaves all the time: it was once evicted as unwritable."""
+    limits = Settings(
+        redis_url=redis_url, prefix=prefix, announce=False, max_pending_bytes=2**30, max_unwritable_seconds=0.4
+    )
+    async with serving(settings=limits) as feed, raw_client(feed.port) as slow:
+        slow.stop_reading()
+        (subscriber,) = feed.mux.hub.open_connections()
+        while feed.mux.hub.pending_bytes < 4_000_000:
+            await asyncio.to_thread(publisher.publish, f"{prefix}lobby", "x" * 60000)
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + 3 * 0.4
+        while loop.time() < ends:
+            slow.read_on()
+            await slow.read(60000)
+            slow.stop_reading()
+            await asyncio.to_thread(publisher.publish, f"{prefix}lobby", "x" * 60000)
+            await asyncio.sleep(0.01)
+            assert subscriber.is_blocked
+        assert not feed.mux.hub.evicted
+
+
 async def test_silent_client_is_dropped_and_one_that_answers_is_not(redis_url: str, prefix: str) -> None:
     """A ping goes out; who does not answer in time is gone."""
     async with (
