@@ -16,6 +16,7 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from itertools import islice
 from math import inf
 
 from mux.hub.deadlines import Deadlines
@@ -51,8 +52,8 @@ of an event stream, and a reader of such texts is not to be dropped over fewer o
 LOOKS_PER_TICK = 5000
 """Most clients that are behind and are looked at in one tick: a millisecond or two."""
 
-OVERDUE_PER_TICK = 1000
-"""Most clients that are told in one tick that a message took too long; the others are told in the next."""
+ENDED_AT_ONCE = 1000
+"""Most clients that are ended for one reason in one turn; the others follow in the next dispatch or tick."""
 
 POLICY_VIOLATION = 1008
 """The close code for a client that breaks a rule of ours (RFC 6455, section 7.4.1)."""
@@ -199,18 +200,20 @@ class Hub:
         seconds = self._time.seconds
         self._evict(self._heartbeat.tick(), "silent")
         self._look()
-        self._evict([client for client in self._unwritable.tick(seconds) if not self._has_taken(client)], "unwritable")
-        for subscriber in self._unfinished.tick(seconds, OVERDUE_PER_TICK):
+        overdue = self._unwritable.tick(seconds, ENDED_AT_ONCE)
+        self._evict([client for client in overdue if not self._has_taken(client)], "unwritable")
+        for subscriber in self._unfinished.tick(seconds, ENDED_AT_ONCE):
             self.refused["too_slow"] += 1
             subscriber.endpoint.close(subscriber, POLICY_VIOLATION, "a message was not complete in time")
-        for subscriber in self._closing.tick(seconds):
+        for subscriber in self._closing.tick(seconds, ENDED_AT_ONCE):
             subscriber.transport.abort()
         self.evict_overflowing()
 
     def evict_overflowing(self) -> None:
         """End the connections with which too much waits; to be called after writing outside dispatch()."""
         if self._overflowing:
-            overflowing, self._overflowing = self._overflowing, set()
+            overflowing = list(islice(self._overflowing, ENDED_AT_ONCE))
+            self._overflowing.difference_update(overflowing)
             self._evict(overflowing, "overflow")
         if self.pending_bytes > self._max_pending_total_bytes:
             self._evict(self._largest(), "memory")

@@ -70,7 +70,7 @@ METRICS = (
     Metric(
         "gauge",
         "mux_pending_bytes",
-        "Bytes that wait for clients whose sockets take no more.",
+        "Bytes that wait for clients that are behind, and that are kept of what clients have sent.",
         lambda of: of.hub.pending_bytes,
     ),
     Metric("gauge", "mux_subscribed", "Processes subscribed to Redis.", lambda of: int(of.broker.is_connected)),

@@ -349,6 +349,33 @@ def test_a_crowd_that_is_evicted_is_one_line(hub: Hub, caplog: pytest.LogCapture
     ]
 
 
+@pytest.mark.parametrize("what", ["overflow", "unwritable", "closing", "too slow"])
+def test_a_crowd_is_ended_a_part_at_a_time(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """18,000 at once would hold the loop for a fifth of a second; nobody is forgotten."""
+    monkeypatch.setattr("mux.hub.hub.ENDED_AT_ONCE", 2)
+    hub = make_hub(message_seconds=10)
+    clients = [connect(hub) for _ in range(5)]
+    for client in clients:
+        if what == "closing":
+            hub.closing(client.subscriber)
+        elif what == "too slow":
+            hub.keep(client.subscriber, 1, is_late_soon=True)
+        else:
+            client.takes_nothing = True
+    if what in ("overflow", "unwritable"):
+        hub.dispatch([BIG] if what == "overflow" else [SMALL])
+
+    def ended() -> int:
+        return sum(client.aborts + len(client.endpoint.goodbyes) for client in clients)
+
+    steps, now = [ended()], 0
+    while ended() < 5 and now < 60:
+        now += 1
+        run_clock(hub, now, now, *clients)
+        steps.append(ended())
+    assert sorted({*steps, 0}) == [0, 2, 4, 5]
+
+
 def test_a_silent_client_is_worth_a_line_at_debug(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     """Phones lose their network all day."""
     caplog.set_level(logging.DEBUG, "mux.hub")
