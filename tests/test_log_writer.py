@@ -33,6 +33,11 @@ def read_all(descriptor: int) -> list[str]:
 def test_a_reader_that_stalls_holds_nobody_up_and_hears_how_much_it_missed(pipe: tuple[int, int]) -> None:
     """Lines are kept up to a bound, then dropped and counted; what is kept comes in order."""
     reader, descriptor = pipe
+    os.set_blocking(descriptor, False)
+    with suppress(BlockingIOError):  # full, so that not one line can be written while they are put
+        while True:
+            os.write(descriptor, b"\n")
+    os.set_blocking(descriptor, True)
     writer = LogWriter(descriptor, max_waiting_bytes=10_000)
     for number in range(10_000):
         writer.put(f"line {number}")
