@@ -19,14 +19,14 @@ from threading import Thread
 from types import ModuleType
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mux.signals import Signals
 from mux.supervisor import Supervisor
-from tests.servers import PATIENCE_SECONDS, mux_serve, until
+from tests.servers import PATIENCE_SECONDS, TOKEN, mux_serve, until
 from tests.workers import (
     Notices,
     both_are_well,
@@ -188,7 +188,8 @@ def _children(pid: int) -> list[int]:
 def _get(url: str) -> bytes:
     """Ask whichever worker answers; one that is stopped may have taken the connection, and is not waited for."""
     try:
-        with urlopen(url, timeout=0.3) as answer:  # noqa: S310 - it is of this test
+        request = Request(url, headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310 - it is of this test
+        with urlopen(request, timeout=0.3) as answer:  # noqa: S310 - it is of this test
             return bytes(answer.read())
     except HTTPError as error:
         return error.read()
