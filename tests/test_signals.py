@@ -88,7 +88,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
-STUCK = """
+STUCK = r"""
 import os
 import uvloop
 from mux.signals import Signals
