@@ -15,7 +15,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any
+from inspect import isawaitable
+from typing import Any, TypeAlias
 
 import orjson
 from sanic import Sanic
@@ -59,6 +60,11 @@ GIVE_BACK_BYTES = 32 * 1024 * 1024
 PENDING_SHARE = 4
 """A quarter of the memory that all processes of a server may use together is for what waits for clients."""
 
+CALLBACK_FAILED = "a callback of on_gap failed"
+
+GapCallback: TypeAlias = Callable[[Gap], object]
+"""Takes a gap; what it returns is awaited if it can be."""
+
 logger = logging.getLogger("mux")
 
 
@@ -97,7 +103,8 @@ class Mux:
         _check_app(app)
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
-        self._gap_callbacks: list[Callable[[Gap], None]] = []
+        self._gap_callbacks: list[GapCallback] = []
+        self._gap_tasks: set[asyncio.Future[object]] = set()
         self._place = place
         self._has_run = False
         self._begin(settings, settings.redis_url)
@@ -182,14 +189,14 @@ class Mux:
             BrokerUnavailable: nothing was sent, for there is no connection to Redis, or the app is not started.
             BrokerLost: the connection broke, or the time was over, before Redis answered; the message may be published.
             BrokerRefused: Redis did not take it.
-            TypeError: orjson cannot encode the message.
+            TypeError: orjson cannot encode the message, or it is a str with half of a surrogate pair, which is no text.
         """
         redis_channel = self._namespace.redis_channel(check_channel(channel))
         if isinstance(message, (bytes, bytearray, memoryview)):
             payload = bytes(message)
             redis_channel = binary_variant(redis_channel)
         else:
-            payload = message.encode() if isinstance(message, str) else orjson.dumps(message)
+            payload = _encode(message)
         if len(payload) > self.settings.max_message_bytes:
             self.hub.refused[MessageTooLarge.counted_as] += 1
             raise MessageTooLarge(
@@ -213,11 +220,11 @@ class Mux:
         """Return the answer to a request that came under a name that is not served; None when the name is."""
         return self._feed.refusal_of_host(request)
 
-    def on_gap(self, callback: Callable[[Gap], None]) -> Callable[[Gap], None]:
+    def on_gap(self, callback: GapCallback) -> GapCallback:
         """Have a function called with every Gap: a time in which messages may have been missed.
 
-        It is called in the event loop when messages come again, and must not block. What it raises is
-        logged. May be used as a decorator.
+        It is called in the event loop when messages come again, and must not block; it may be an `async def`, which
+        then runs as a task, until the app ends at the latest. What it raises is logged. May be used as a decorator.
         """
         self._gap_callbacks.append(callback)
         return callback
@@ -269,6 +276,9 @@ class Mux:
         """Stop the timers and leave Redis, after what was published has been answered."""
         await self._drain.aclose()
         await self._resync.aclose()
+        for task in self._gap_tasks:
+            task.cancel()
+        await asyncio.gather(*self._gap_tasks, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -281,9 +291,19 @@ class Mux:
             self._resync.begin()
         for callback in self._gap_callbacks:
             try:
-                callback(gap)
+                result = callback(gap)
             except Exception:  # whatever is wrong with it, the feed goes on
-                logger.exception("a callback of on_gap failed")
+                logger.exception(CALLBACK_FAILED)
+            else:
+                if isawaitable(result):
+                    task = asyncio.ensure_future(result)
+                    self._gap_tasks.add(task)
+                    task.add_done_callback(self._told_gap)
+
+    def _told_gap(self, task: asyncio.Future[object]) -> None:
+        self._gap_tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error(CALLBACK_FAILED, exc_info=error)
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -327,6 +347,15 @@ def _check_app(app: Sanic[Any, Any]) -> None:
         raise InvalidSetting("the app has started, and takes no routes any more; make the Mux where the app is made")
     if any(route.name == f"{app.name}.{FEED_ROUTE}" for route in app.router.routes):
         raise InvalidSetting(f"the app {app.name} has a Mux already; one serves all of its channels")
+
+
+def _encode(message: object) -> bytes:
+    if not isinstance(message, str):
+        return orjson.dumps(message)
+    try:
+        return message.encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(f"the message is no text: {error}") from None
 
 
 def _load(options: dict[str, object]) -> Settings:

@@ -8,12 +8,15 @@ anew. They are told in batches, for they come back as they went.
 from __future__ import annotations
 
 import asyncio
+import logging
 from random import Random
 
 from websockets.frames import CloseCode
 
 from mux.hub.hub import Hub
 from mux.hub.spread import spread
+
+logger = logging.getLogger("mux.resync")
 
 
 class Resync:
@@ -35,6 +38,7 @@ class Resync:
         if self._task is not None:
             self._task.cancel()
         self._task = asyncio.create_task(self._run(), name="mux-resync")
+        self._task.add_done_callback(_log_failure)
 
     async def aclose(self) -> None:
         """Stop, wherever it is."""
@@ -49,3 +53,8 @@ class Resync:
             await asyncio.sleep(due - (loop.time() - began))
             for client in batch:
                 client.endpoint.close(client, CloseCode.SERVICE_RESTART, "messages may have been missed: read anew")
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("not every client was told that messages may have been missed", exc_info=error)

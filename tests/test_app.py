@@ -42,8 +42,9 @@ async def test_publish_checks_what_it_is_given(feed: Serving) -> None:
         await feed.mux.publish("no spaces", "hi")
     with pytest.raises(MessageTooLarge, match="65537"):
         await feed.mux.publish("orders", "x" * 65537)
-    with pytest.raises(TypeError):
-        await feed.mux.publish("orders", object())
+    for message in (object(), "\ud800", {"half": "\ud800"}):
+        with pytest.raises(TypeError):
+            await feed.mux.publish("orders", message)
 
 
 async def test_publish_from_a_handler_of_the_app(redis_url: str, prefix: str) -> None:

@@ -102,9 +102,11 @@ def test_a_message_on_a_kept_connection_that_ends_is_sent_on_a_new_one() -> None
         ([[b""]], 1),
         ([[DONE, b"HTTP/1.1 2"]], 2),
         ([[DONE, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]], 2),
+        ([[DONE, b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70000]], 2),
+        ([[DONE, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f000\r\n%061440d\r\n" % 0 * 9]], 2),
         ([[DONE, b""], [b""]], 3),
     ],
-    ids=["new", "a byte came", "half an answer", "twice"],
+    ids=["new", "a byte came", "half an answer", "a long answer", "a long answer in chunks", "twice"],
 )
 def test_a_message_that_may_have_arrived_is_not_sent_again(scripts: list[list[bytes]], sent: int) -> None:
     """A new connection that ends, an answer that breaks off, a second try that fails: the person is told."""

@@ -15,7 +15,7 @@ from tests.servers import PATIENCE_SECONDS, receive, serving, until
 async def test_clients_are_kept_and_the_app_is_told(
     redis_url: str, prefix: str, publisher: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By default a gap is the app's business: its callbacks get it, and one that fails harms nobody."""
+    """Callbacks get a gap, functions and coroutines alike; one that fails is logged, one that does not end is ended."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed, feed.connect() as client:
         gaps: list[Gap] = []
 
@@ -23,13 +23,37 @@ async def test_clients_are_kept_and_the_app_is_told(
         def fail(gap: Gap) -> None:
             raise ZeroDivisionError
 
+        @feed.mux.on_gap
+        async def fail_later(gap: Gap) -> None:
+            await feed.mux.publish("gaps", f"{gap.number}")
+            raise ZeroDivisionError
+
+        @feed.mux.on_gap
+        async def wait_for_ever(gap: Gap) -> None:
+            await asyncio.Event().wait()
+
         feed.mux.on_gap(gaps.append)
-        publisher.client_kill_filter(skipme=True, _type="pubsub")
-        await until(lambda: gaps)
+        async with feed.connect("gaps") as told:
+            publisher.client_kill_filter(skipme=True, _type="pubsub")
+            await until(lambda: gaps)
+            assert await receive(told, 1) == ["1"]
         await client.send("still here")
         assert await receive(client, 1) == ["still here"]
         assert gaps[0].seconds > 0
-    assert [record.message for record in caplog.records if record.exc_info] == ["a callback of on_gap failed"]
+    assert [record.message for record in caplog.records if record.exc_info] == ["a callback of on_gap failed"] * 2
+
+
+async def test_a_round_that_fails_is_logged(
+    redis_url: str, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looked at how its task ended, so that clients who were not told could not be known of."""
+    async with serving(redis_url=redis_url, prefix=prefix, drain_seconds=0) as feed, feed.connect():
+        (client,) = feed.mux.hub.open_connections()
+        with monkeypatch.context() as broken:
+            broken.setattr(client.endpoint, "close", None)
+            feed.mux._resync.begin()
+            await until(lambda: caplog.records)
+    assert "not every client was told" in caplog.records[0].message
 
 
 async def test_clients_are_closed_to_read_anew(redis_url: str, prefix: str, publisher: redis.Redis) -> None:

@@ -21,6 +21,10 @@ REUSE_SECONDS = 15.0
 """A connection that was idle for longer is made anew: something between may have forgotten it without a word."""
 
 
+MAX_ANSWER_BYTES = 64 * 1024
+"""No more of an answer is read; mux' own is a line."""
+
+
 def publish(url: str, channel: str, messages: Iterable[bytes], access: Access = NONE) -> int:
     """POST messages, in order, over one connection; return how many.
 
@@ -39,9 +43,11 @@ def publish(url: str, channel: str, messages: Iterable[bytes], access: Access = 
                 connection.close()  # the next request opens it again
             used_at = monotonic()
             response = _post(connection, path, message, address.headers)
-            answer = response.read()
+            answer = response.read(MAX_ANSWER_BYTES)
             if response.status >= 300:
                 raise ServerUnreachable(f"the server did not publish: {reason(answer, response)}")
+            if response.length or response.read(1):
+                raise ServerUnreachable(f"no mux answers at {address.url}: its answer breaks off, or has no end")
             count += 1
     except (OSError, UnicodeError, http.client.HTTPException) as error:
         raise ServerUnreachable(unreachable(address.url, error)) from error

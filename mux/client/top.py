@@ -24,7 +24,7 @@ import orjson
 from rich.console import Console
 
 from mux.client.access import NONE, Access
-from mux.client.address import parse_address
+from mux.client.address import cause, parse_address
 from mux.client.lines import print_line
 from mux.client.stats import Inspector, Look, short_reason
 from mux.client.terminal import Terminal
@@ -132,6 +132,8 @@ class _Looking:
                 self._found.put(self._inspector.look())
             except ServerUnreachable as error:
                 self._found.put(error)
+            except Exception as error:  # noqa: BLE001 - the view says so; a thread that ends leaves it as if all were well
+                self._found.put(ServerUnreachable(f"the answer cannot be used: {cause(error)}"))
             if not self._closed.is_set():
                 self._told()
 

@@ -25,7 +25,8 @@ FORGET_SECONDS = 60.0
 """How long a silent one stays known."""
 
 MAX_PROCESSES = 1024
-"""How many others are known at most; one more is not heard, until another is forgotten."""
+"""How many others are known at most. One more takes the place of the one that was silent for longest: whoever beats
+keeps its place, however many are forged."""
 
 SECONDS_PER_PROCESS = 0.002
 LONGEST_REPLY_SECONDS = 2.0
@@ -76,14 +77,17 @@ class Census:
 
     def heard_again(self, id_: str, now: float) -> None:
         """Take notice that a process is there, if it is known."""
-        known = self._members.get(id_)
+        known = self._members.pop(id_, None)
         if known is not None:
             known.heard = now
+            self._members[id_] = known  # last now: they are in the order in which they were heard
 
     def heard(self, process: Process, now: float) -> None:
         """Take notice of another."""
         self.heard_again(process.id, now)
-        if process.id not in self._members and process.id != self._myself.id and len(self._members) < MAX_PROCESSES:
+        if process.id not in self._members and process.id != self._myself.id:
+            if len(self._members) >= MAX_PROCESSES:
+                del self._members[next(iter(self._members))]
             self._members[process.id] = Member(process, now)
 
     def welcome(self, process: Process, now: float) -> None:
@@ -95,7 +99,7 @@ class Census:
                 self._due = max(now + self._dice.uniform(0, soon), self._beaten + REST_SECONDS)
 
     def left(self, id_: str) -> None:
-        """Forget a process that said goodbye."""
+        """Forget a process that said goodbye; if that was forged, its next beat makes it known again."""
         self._members.pop(id_, None)
 
     @property

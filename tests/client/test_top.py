@@ -9,11 +9,15 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
+from threading import Event
+from typing import cast
 
 import pytest
 
+from mux.client.stats import Inspector, Look
+from mux.client.top import _Looking
 from mux.client.top import top as top_command
 from mux.errors import InvalidSetting
 from tests.client import made_up
@@ -181,6 +185,22 @@ def test_a_server_that_goes_away_is_waited_for() -> None:
             shown.until_shown("feed-2:4707")
         shown.type(b"q")
         assert shown.ended() == 0
+
+
+def test_a_look_that_fails_in_any_way_is_shown() -> None:
+    """The thread ended without a word, and the last picture stayed as if all were well."""
+
+    class Broken:
+        def look(self) -> Look:
+            raise RecursionError("too deep")
+
+        def close(self) -> None:
+            pass
+
+    told = Event()
+    with closing(_Looking(cast("Inspector", Broken()), told.set)) as looking:
+        assert told.wait(PATIENCE_SECONDS)
+        assert [str(found) for found in looking.take()] == ["the answer cannot be used: too deep"]
 
 
 def test_keys_work_while_the_server_thinks(server: ScriptedServer) -> None:
