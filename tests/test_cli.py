@@ -209,9 +209,9 @@ def test_version() -> None:
     assert re.fullmatch(r"mux \d+\.\d+\.\d+\n", run_mux("--version").stdout)
 
 
-def test_readme_lists_every_setting() -> None:
-    """What `mux serve --help` knows, the README knows."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+def test_every_setting_is_documented() -> None:
+    """What `mux serve --help` knows, the page on operating knows."""
+    readme = (Path(__file__).parent.parent / "mux/serve/README.md").read_text()
     for spec in fields(Settings):
         (row,) = [line for line in readme.splitlines() if f"| `{environment_variable(spec)}` |" in line]
         assert f"`--{spec.name.replace('_', '-')}`" in row
@@ -219,9 +219,10 @@ def test_readme_lists_every_setting() -> None:
             assert f"{spec.default:g}" in row if isinstance(spec.default, float) else str(spec.default) in row
 
 
-def test_readme_puts_no_secret_on_a_command_line() -> None:
+def test_no_page_puts_a_secret_on_a_command_line() -> None:
     """Every user of a machine can read the command lines of all its processes."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    root = Path(__file__).parent.parent
+    readme = "\n".join(page.read_text() for page in (root / "README.md", *root.glob("mux/**/README.md")))
     commands = re.findall(r"^    (?:mux|curl|python|docker|sudo|pip) .*$", readme, re.MULTILINE)
     assert len(commands) > 10
     for command in commands:

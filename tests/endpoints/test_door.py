@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mux.hub.slot import members
 from mux.server import listening_socket
-from tests.endpoints.test_event_stream_clients import README, documented_block
+from tests.endpoints.test_event_stream_clients import documented_block
 from tests.endpoints.test_feed import UPGRADE, http
 from tests.event_streams import open_stream
 from tests.nginx import NGINX, nginx, reachable
@@ -252,10 +252,11 @@ async def test_where_only_the_backend_publishes_clients_are_told(redis_url: str,
 
 @pytest.fixture
 async def guarded(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
-    """Return an app with the very guard of the README, which keeps channels of users from all but these users."""
+    """Return an app with the documented guard, which keeps channels of users from all but these users."""
     app: Sanic[Any, Any] = Sanic(f"guarded-{next(_numbers)}", configure_logging=False)
     scope: dict[str, Any] = {"app": app, "text": text, "user_of": lambda request: request.headers.get("user")}
-    block = README.read_text().partition("**A guard**")[2].partition("\n\n")[2].partition("\n\n`request")[0]
+    page = Path(__file__).parents[2] / "mux/endpoints/README.md"
+    block = page.read_text().partition("**A guard**")[2].partition("\n\n")[2].partition("\n\n`request")[0]
     exec(dedent(block), scope)  # noqa: S102 - it is what people copy
 
     @app.on_request

@@ -22,15 +22,15 @@ from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving
 
 CURL = shutil.which("curl")
 
-README = Path(__file__).parents[2] / "README.md"
+OPERATING = Path(__file__).parents[2] / "mux/serve/README.md"
 
 BARE_BLOCK = "server { listen 127.0.0.1:{listen}; location /feed/ { proxy_pass http://127.0.0.1:{port}; } }"
 """What somebody writes who has read nothing: nginx asks with HTTP/1.0 and a Host of its own."""
 
 
 def documented_block() -> str:
-    """Return what the README tells to write into nginx.conf; listen and port are the test's own."""
-    block = README.read_text().partition("    map $http_upgrade")[2].partition("`proxy_read_timeout`")[0]
+    """Return what the page on operating tells to write into nginx.conf; listen and port are the test's own."""
+    block = OPERATING.read_text().partition("    map $http_upgrade")[2].partition("`proxy_read_timeout`")[0]
     assert "listen 80;" in block
     assert "127.0.0.1:8000;" in block
     own = block.replace("listen 80;", "listen 127.0.0.1:{listen};").replace("127.0.0.1:8000;", "127.0.0.1:{port};")
