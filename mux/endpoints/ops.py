@@ -90,5 +90,5 @@ class Ops:
             check(self._gate, request)
         except InspectionRefused as error:
             return refusal(error, self._hub())
-        body, content_type = self._exposition.expose(request.headers.get("accept", ""))
+        body, content_type = self._exposition.expose(",".join(request.headers.getall("accept", [])))
         return raw(body, 200, NO_STORE, content_type)

@@ -2,6 +2,9 @@
 
 To write one takes milliseconds, and whoever has the token may ask a thousand times in one read.
 So what was written is remembered for a moment.
+
+There are two formats, and of an Accept header nothing counts but whether it names OpenMetrics: prometheus-client takes
+whatever version it finds there for a number, and sends it back.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from prometheus_client.registry import Collector
 
 from mux.metrics.catalogue import METRICS, Metric, Snapshot, Value
 from mux.metrics.histogram import upper_bounds
+from mux.wire.accept import names
 
 
 class _Of(Collector):
@@ -36,6 +40,8 @@ class _Of(Collector):
         for metric in METRICS:
             yield _family(metric, self._snapshot[metric.name])
 
+
+_OPENMETRICS = "application/openmetrics-text"
 
 REMEMBERED_SECONDS = 0.1
 """How long what was written is given again."""
@@ -52,7 +58,7 @@ class Exposition:
     def __init__(self, snapshot: Callable[[], Snapshot], clock: Callable[[], float] = monotonic) -> None:
         self._snapshot = snapshot
         self._clock = clock
-        self._written: dict[str, bytes] = {}
+        self._written: dict[bool, tuple[bytes, str]] = {}
         self._good_until = float("-inf")
 
     def expose(self, accept: str) -> tuple[bytes, str]:
@@ -64,10 +70,10 @@ class Exposition:
         if self._clock() >= self._good_until:
             self._written.clear()
             self._good_until = self._clock() + REMEMBERED_SECONDS
-        _, content_type = choose_encoder(accept)
-        if content_type not in self._written:
-            self._written[content_type], _ = expose(self._snapshot(), accept)
-        return self._written[content_type], content_type
+        is_open = names(accept, _OPENMETRICS)
+        if is_open not in self._written:
+            self._written[is_open] = expose(self._snapshot(), accept)
+        return self._written[is_open]
 
 
 def expose(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
@@ -79,7 +85,7 @@ def expose(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     """
     registry = CollectorRegistry()
     registry.register(_Of(snapshot))
-    encode, content_type = choose_encoder(accept)
+    encode, content_type = choose_encoder(f"{_OPENMETRICS}; version=1.0.0" if names(accept, _OPENMETRICS) else "")
     return encode(registry), content_type
 
 

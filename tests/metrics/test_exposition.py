@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mux.metrics.catalogue import METRICS, Snapshot
@@ -51,6 +52,18 @@ def test_openmetrics_is_given_to_who_asks_for_it() -> None:
     body, content_type = expose(SNAPSHOT, "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/openmetrics-text"])
+def test_a_version_that_is_asked_for_is_neither_judged_nor_sent_back(kind: str) -> None:
+    """Some ended in a traceback; others came back in the content type, and each of them was written anew."""
+    snapshots = [SNAPSHOT]
+    exposition = Exposition(snapshots.pop, lambda: 100.0)
+    expected = exposition.expose(kind)
+    assert expected[1].startswith(f"{kind}; version=")
+    for version in ("x", "1.", "..", "1.0.x", "\xb2.0", "2.0.0", "1.0." + "7" * 6000):
+        assert exposition.expose(f"{kind}; version={version}") == expected
+        assert exposition.expose(f"{kind};version={version};escaping=dots;q=0.5") == expected
 
 
 def test_what_was_written_is_remembered_for_a_moment() -> None:
