@@ -12,8 +12,9 @@ import os
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from mux.client.access import NONE, Access
@@ -107,12 +108,26 @@ def first_line(answer: bytes | bytearray) -> str:
     return escape_controls(answer.decode(errors="replace").strip().partition("\n")[0])
 
 
-def reason(answer: bytes, response: http.client.HTTPResponse) -> str:
+class Fields(Protocol):
+    """The header fields of an answer."""
+
+    def get_all(self, name: str, /) -> Sequence[str] | None:
+        """Return the values of a field."""
+
+
+def refusal(answer: bytes | bytearray, status: int, phrase: str, fields: Fields) -> str:
     """Return why a server said no: its own sentence when it is mux, else the status."""
     # A plain sentence is mux'; a page is somebody else's who listens at this address.
-    if response.getheader("Content-Type", "").startswith("text/plain"):
+    if "".join(fields.get_all("Content-Type") or ()).startswith("text/plain") and answer.strip():
         return first_line(answer)
-    return f"{response.status} {escape_controls(response.reason)}"
+    # A redirect is not followed: what is shown to be let in here is not for others.
+    places = fields.get_all("Location") or () if 300 <= status < 400 else ()
+    return escape_controls(" ".join((f"{status} {phrase}", *(f"to {place}" for place in places))))
+
+
+def reason(answer: bytes, response: http.client.HTTPResponse) -> str:
+    """Return why a server said no, by its answer to a plain request."""
+    return refusal(answer, response.status, response.reason, response.headers)
 
 
 def cause(error: BaseException) -> str:

@@ -12,12 +12,12 @@ import http.client
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from mux.client.address import TIMEOUT_SECONDS, Address, cause, escape_controls, first_line, reason, unreachable
+from mux.client.address import TIMEOUT_SECONDS, Address, cause, escape_controls, reason, refusal, unreachable
 from mux.client.event_stream import Event, EventStream
 from mux.errors import ServerUnreachable
 
@@ -47,6 +47,18 @@ class Feed(Protocol):
         ...
 
 
+class _Connection(ClientConnection):
+    """A connection that ends when it is refused, and is not redirected: its headers may be secret."""
+
+    def handshake(self, *args: Any, **options: Any) -> None:
+        try:
+            super().handshake(*args, **options)
+        except InvalidStatus as error:
+            answer = error.response
+            why = refusal(answer.body or b"", answer.status_code, answer.reason_phrase, answer.headers)
+            raise ServerUnreachable(f"the server refused: {why}") from error
+
+
 class WebSocketFeed:
     """A channel over its WebSocket."""
 
@@ -66,13 +78,13 @@ class WebSocketFeed:
                 ssl=self._address.trusted,
                 additional_headers=self._address.headers,
                 user_agent_header=None,  # there may be one among the headers
+                proxy=None,  # as every other command
+                create_connection=_Connection,
             ) as websocket:
                 self._websocket = websocket
                 yield from websocket
             why = escape_controls(f"{websocket.close_code} {websocket.close_reason}")
             raise ServerUnreachable(f"the server closed the connection: {why}")
-        except InvalidStatus as error:
-            raise ServerUnreachable(f"the server refused: {first_line(error.response.body or b'') or error}") from error
         except ConnectionClosed as error:
             raise ServerUnreachable(f"the connection was closed: {escape_controls(str(error))}") from error
         except (OSError, UnicodeError, WebSocketException) as error:

@@ -21,6 +21,7 @@ class Answer:
     status: int = 200
     body: bytes | Iterator[bytes] = b""
     kind: str = "application/json"
+    location: str | None = None
 
 
 @dataclass
@@ -70,6 +71,8 @@ def scripted_server(port: int = 0) -> Iterator[ScriptedServer]:
             answer = script.answer(self.path.partition("?")[0])
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.kind)
+            if answer.location is not None:
+                self.send_header("Location", answer.location)
             if isinstance(answer.body, bytes):
                 self.send_header("Content-Length", str(len(answer.body)))
                 self.end_headers()

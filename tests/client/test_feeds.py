@@ -10,6 +10,7 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from mux.client import feeds
+from mux.client.access import parse_access
 from mux.client.address import parse_address
 from mux.client.feeds import EventFeed, WebSocketFeed
 from mux.errors import ServerUnreachable
@@ -63,6 +64,30 @@ def test_an_answer_that_is_no_stream_is_one_sentence(server: ScriptedServer, ans
     """The server's own where it is mux, else what came instead."""
     server.answers["/feed/a%2Fb"] = answer
     assert hear(server)[1].endswith(sentence)
+
+
+@pytest.mark.parametrize("kind", [EventFeed, WebSocketFeed])
+@pytest.mark.parametrize("to", ["", "http://other.example", "//other.example", "http://127.0.0.1:1"])
+def test_a_redirect_is_told_and_not_followed(
+    server: ScriptedServer, kind: type[EventFeed | WebSocketFeed], to: str
+) -> None:
+    """A WebSocket went on to another server, and took along the secret headers that were for this one."""
+    server.answers["/feed/a"] = Answer(302, b"<html>", "text/html", location=f"{to}/feed/b")
+    feed = kind(parse_address(server.url, parse_access(["X-Api-Key: secret"])), "a")
+    with pytest.raises(ServerUnreachable) as end:
+        list(feed.messages())
+    assert str(end.value) == f"the server refused: 302 Found to {to}/feed/b"
+    assert [path for path, _ in server.asked] == ["/feed/a"]
+
+
+def test_no_feed_goes_by_a_proxy(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With http_proxy in the environment a server on this machine was not reached by a WebSocket, and by all else."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.answers["/feed/a"] = Answer(403, b"not you\n", "text/plain")
+    for kind in (EventFeed, WebSocketFeed):
+        with pytest.raises(ServerUnreachable, match="the server refused: not you"):
+            list(kind(parse_address(server.url), "a").messages())
 
 
 def test_what_a_server_says_is_not_obeyed_by_a_terminal(server: ScriptedServer) -> None:
