@@ -20,7 +20,8 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -42,17 +43,13 @@ from mux.fleet.messages import (
     Stats,
     Top,
     beat_body,
-    is_wanted,
     question_body,
     read,
     read_beat,
-    read_object,
-    read_process,
     read_question,
     write,
 )
-from mux.fleet.pulse import Pulse
-from mux.fleet.report import RATED, Report, read_report, report, total
+from mux.fleet.report import Rates, Report, in_order, read_reports, report, total
 from mux.fleet.respondent import MAX_ROUND_BYTES, Respondent
 from mux.fleet.tally import Tally
 from mux.hub.hub import Hub
@@ -101,7 +98,7 @@ class Fleet:
         self._myself: Process
         self._census: Census
         self._inquirer: Inquirer
-        self._pulse = Pulse()
+        self._rates = Rates()
         self._tally = Tally(hub.router.__contains__)
         self._respondent = Respondent(
             hub,
@@ -156,7 +153,7 @@ class Fleet:
         Raises:
             TooManyInquiries: too many are going on.
         """
-        return await self._share(Stats(), self._stats())
+        return await self._share(Stats(), self._stats)
 
     async def channels(self, *, prefix: str, sort: Sort, limit: int) -> Report:
         """Return the first channels of all processes, and who did not answer; takes half a second at most.
@@ -165,7 +162,7 @@ class Fleet:
             TooManyInquiries: too many inquiries are going on.
         """
         top = Top(prefix, sort, names_to_ask_for(limit))
-        found = await self._share(top, self._channels(top))
+        found = await self._share(top, partial(self._channels, top))
         missing = self._missing(found.present)
         return {
             "channels": [
@@ -176,7 +173,7 @@ class Fleet:
             "missing": missing,
         }
 
-    async def _share(self, key: object, inquiry: Coroutine[Any, Any, T]) -> T:
+    async def _share(self, key: object, inquire: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return what an inquiry finds, or an equal one that is going on.
 
         Raises:
@@ -184,16 +181,12 @@ class Fleet:
             TooManyInquiries: too many are going on.
         """
         task = self._inquiries.get(key)
-        if task is not None:
-            inquiry.close()
-        elif not self._is_open:
-            inquiry.close()
-            raise ServerLeaving("the server is going away")
-        elif len(self._inquiries) >= MAX_INQUIRIES:
-            inquiry.close()
-            raise TooManyInquiries("too much is being asked at the same time; try again")
-        else:
-            task = self._inquiries[key] = asyncio.create_task(inquiry, name="mux-inquiry")
+        if task is None:
+            if not self._is_open:
+                raise ServerLeaving("the server is going away")
+            if len(self._inquiries) >= MAX_INQUIRIES:
+                raise TooManyInquiries("too much is being asked at the same time; try again")
+            task = self._inquiries[key] = asyncio.create_task(inquire(), name="mux-inquiry")
             task.add_done_callback(lambda _: self._inquiries.pop(key))
         # Who asked may go away; others wait for the same.
         found: T = await asyncio.shield(task)
@@ -205,7 +198,7 @@ class Fleet:
 
     async def _stats(self) -> Report:
         answers = await self._inquirer.ask(Stats(), ANSWER_SECONDS)
-        found = await asyncio.to_thread(_reports, answers)
+        found = await asyncio.to_thread(read_reports, answers)
         now = asyncio.get_running_loop().time()
         for process, _ in found:
             self._census.heard(process, now)
@@ -218,11 +211,10 @@ class Fleet:
     def _missing(self, present: set[str]) -> list[Report]:
         now = asyncio.get_running_loop().time()
         absent = [member for member in self._census.members if member.process.id not in present]
-        missing = [_silence(member, now) for member in sorted(absent, key=lambda member: _order(member.process))]
+        absent.sort(key=lambda member: in_order(member.process))
         if self._myself.id not in present:
-            me = self._myself
-            missing.append({"id": me.id, "host": me.host, "pid": me.pid, "silent_seconds": 0.0})
-        return missing
+            absent.append(Member(self._myself, now))
+        return [_silence(member, now) for member in absent]
 
     # What follows hears and speaks.
 
@@ -231,14 +223,14 @@ class Fleet:
             return
         me, rounds = self._myself.id, self._inquirer.rounds
         for payload, _ in publications:
-            if is_wanted(payload, me, rounds):
-                message = read(payload)
-                assert message is not None, "is_wanted() has said so"
-                if message.kind == "answer":
-                    self._census.heard_again(message.sender, asyncio.get_running_loop().time())
-                    self._inquirer.take(message.round, message.sender, message.body)
-                elif self._may_be_read(message.kind, len(payload)):
-                    self._inbox.append(message)
+            message = read(payload, me, rounds)
+            if message is None:
+                continue
+            if message.kind == "answer":
+                self._census.heard_again(message.sender, asyncio.get_running_loop().time())
+                self._inquirer.take(message.round, message.sender, message.body)
+            elif self._may_be_read(message.kind, len(payload)):
+                self._inbox.append(message)
         if self._inbox and self._reading is None:
             self._reading = asyncio.get_running_loop().call_soon(self._read)
 
@@ -294,7 +286,7 @@ class Fleet:
         self._answers_left = MAX_ANSWERS_PER_SECOND
         # The answers of all processes go through one Redis and to every process.
         self._answer_bytes_left = MAX_ROUND_BYTES // (len(self._census) + 1)
-        self._pulse.sample(now, *self._counters())
+        self._rates.sample(now, self._counters())
         if self._tally.is_wanted(now):
             self._tally.tick(now)
         else:
@@ -326,15 +318,14 @@ class Fleet:
             self._observer.look(self._tally.count)
         self._tally.extend(now)
 
-    def _counters(self) -> tuple[int, ...]:
+    def _counters(self) -> dict[str, int]:
         router = self._hub.router
-        numbers = {
+        return {
             "received": router.received,
             "unheard": router.unheard,
             "delivered": router.delivered,
             "published": self._broker.published,
         }
-        return tuple(numbers[name] for name in RATED)
 
     def _own_report(self) -> Report:
         now = asyncio.get_running_loop().time()
@@ -343,25 +334,10 @@ class Fleet:
             self._observer.own_snapshot(),
             version=__version__,
             uptime=now - self._since,
-            per_second=self._pulse.per_second(now, *self._counters()),
+            per_second=self._rates.per_second(now, self._counters()),
             lag=self._observer.longest_lag_seconds,
             memory=resident_bytes(),
         )
-
-
-def _reports(answers: Mapping[str, bytes]) -> list[tuple[Process, Report]]:
-    """Return what processes say of themselves, in the order of host and number; what is no report is left out."""
-    found: list[tuple[Process, Report]] = []
-    for id_, body in answers.items():
-        fields = read_object(body)
-        process, numbers = read_process(id_, fields), read_report(fields)
-        if process is not None and numbers is not None:
-            found.append((process, numbers))
-    return sorted(found, key=lambda one: _order(one[0]))
-
-
-def _order(process: Process) -> tuple[str, int, str]:
-    return process.host, process.pid, process.id
 
 
 def _silence(member: Member, now: float) -> Report:

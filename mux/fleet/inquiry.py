@@ -8,7 +8,7 @@ No answer is decoded here: it is bytes, of which a bounded number is kept, and s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from random import SystemRandom
 
@@ -80,8 +80,8 @@ class Inquirer:
         self._rounds: dict[str, _Round] = {}
 
     @property
-    def rounds(self) -> Mapping[str, object]:
-        """The questions that wait for answers, by their rounds; not a copy."""
+    def rounds(self) -> Collection[str]:
+        """The rounds of the questions that wait for answers; not a copy."""
         return self._rounds
 
     async def ask(self, question: Question, seconds: float) -> dict[str, bytes]:

@@ -23,7 +23,7 @@ Pure: bytes in, values out.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -77,8 +77,6 @@ class Process:
 class Message:
     """A message whose head has been read; its body is bytes that nobody has looked at."""
 
-    to: str
-    """The id of the process it is for, or * for all."""
     kind: Kind
     round: str
     sender: str
@@ -112,30 +110,29 @@ class Listing:
 Question: TypeAlias = Stats | Top
 
 
-def is_wanted(payload: bytes, receiver: str, rounds: Mapping[str, object]) -> bool:
-    """Tell by its head and its length whether a message is for all, or an answer to what this process has asked.
+def read(payload: bytes, receiver: str, rounds: Container[str]) -> Message | None:
+    """Return a message that is for all or answers what this process has asked; None for everything else.
+
+    The head and the length decide; the body is not looked at.
 
     Args:
         payload: as it was published.
         receiver: the id of this process.
-        rounds: the questions that wait for answers, by their rounds.
+        rounds: the rounds of the questions that wait for answers.
     """
-    head = _HEAD.match(payload)
-    if head is None or head[4] == receiver.encode():
-        return False
-    if head[2] == b"answer":
-        is_ours = head[1] == receiver.encode() and head[3].decode() in rounds
-        return is_ours and len(payload) - head.end() <= MAX_ANSWER_BYTES
-    return head[1] == b"*" and len(payload) <= MAX_NOTICE_BYTES
-
-
-def read(payload: bytes) -> Message | None:
-    """Return a message with its head read, or None when it has no head."""
     head = _HEAD.match(payload)
     if head is None:
         return None
-    to, kind, round_, sender = (part.decode() for part in head.groups())
-    return Message(to, kind, round_, sender, payload[head.end() :])  # type: ignore[arg-type]  # the expression lists the kinds
+    to, kind, round_, sender = head.groups()
+    me = receiver.encode()
+    if kind == b"answer":
+        is_wanted = to == me and round_.decode() in rounds and len(payload) - head.end() <= MAX_ANSWER_BYTES
+    else:
+        is_wanted = to == b"*" and len(payload) <= MAX_NOTICE_BYTES
+    if not is_wanted or sender == me:
+        return None
+    of_kind: Kind = kind.decode()  # type: ignore[assignment]  # the expression lists the kinds
+    return Message(of_kind, round_.decode(), sender.decode(), payload[head.end() :])
 
 
 def write(kind: Kind, sender: str, body: bytes = b"", *, to: str = "*", round_: str = NOBODY) -> bytes:
@@ -158,8 +155,8 @@ def read_beat(message: Message) -> tuple[Process, bool] | None:
 def read_process(id_: str, fields: Mapping[str, object]) -> Process | None:
     """Return the process of an id, with the host and the number it says that it has; None if these cannot be."""
     match fields:
-        case {"host": str(host), "pid": pid} if is_label(host) and is_whole(pid, 2**32):
-            return Process(id_, host, whole(pid))
+        case {"host": str(host), "pid": int(pid)} if is_label(host) and is_whole(pid, 2**32):
+            return Process(id_, host, pid)
     return None
 
 
@@ -175,9 +172,9 @@ def read_question(body: bytes) -> Question | None:
     match _decoded(body):
         case {"what": "stats"}:
             return Stats()
-        case {"what": "top", "prefix": str(prefix), "sort": "subscribers" | "rate" as sort, "count": count}:
+        case {"what": "top", "prefix": str(prefix), "sort": "subscribers" | "rate" as sort, "count": int(count)}:
             if len(prefix) <= MAX_CHANNEL_BYTES and is_printable(prefix) and is_whole(count, MAX_NAMES) and count:
-                return Top(prefix, sort, whole(count))
+                return Top(prefix, sort, count)
     return None
 
 
@@ -209,15 +206,9 @@ def is_label(text: object) -> bool:
     return isinstance(text, str) and len(text) <= MAX_LABEL_LENGTH and text.isprintable()
 
 
-def is_whole(number: object, maximum: int) -> bool:
-    """Tell whether something is a whole number from 0 to a maximum."""
-    return isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= maximum
-
-
-def whole(number: object) -> int:
-    """Return a number that is_whole() has found to be one."""
-    assert isinstance(number, int), "is_whole() has said so"
-    return number
+def is_whole(number: int, maximum: int) -> bool:
+    """Tell whether a number, and no bool, is from 0 to a maximum."""
+    return not isinstance(number, bool) and 0 <= number <= maximum
 
 
 def _decoded(body: bytes) -> object:
@@ -229,9 +220,9 @@ def _decoded(body: bytes) -> object:
 
 def _row(row: object) -> Row | None:
     match row:
-        case [str(name), subscribers, int() | float() as rate]:
+        case [str(name), int(subscribers), int() | float() as rate]:
             is_name = 0 < len(name) <= MAX_CHANNEL_BYTES and is_printable(name)
             is_rate = 0 <= rate < MAX_RATE and not isinstance(rate, bool)
             if is_name and is_rate and is_whole(subscribers, MAX_SUBSCRIBERS) and subscribers:
-                return name, whole(subscribers), float(rate)
+                return name, subscribers, float(rate)
     return None

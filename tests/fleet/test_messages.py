@@ -16,7 +16,6 @@ from mux.fleet.messages import (
     Stats,
     Top,
     beat_body,
-    is_wanted,
     question_body,
     read,
     read_beat,
@@ -50,7 +49,7 @@ json = st.recursive(
 
 def message(body: bytes) -> Message:
     """Return a beat of any body."""
-    return Message("*", "beat", "-", ID, body)
+    return Message("beat", "-", ID, body)
 
 
 def test_on_the_wire() -> None:
@@ -69,7 +68,7 @@ def test_a_beat_is_heard_as_it_was_said(process: Process, is_new: bool) -> None:
     """And the longest is not too long."""
     payload = write("beat", process.id, beat_body(process, is_new=is_new))
     assert len(payload) <= MAX_NOTICE_BYTES
-    heard = read(payload)
+    heard = read(payload, "nobody", ROUNDS)
     assert heard is not None
     assert read_beat(heard) == (process, is_new)
 
@@ -78,8 +77,7 @@ def test_a_beat_is_heard_as_it_was_said(process: Process, is_new: bool) -> None:
 def test_a_question_is_heard_as_it_was_said(question: Question) -> None:
     """Whatever its prefix is."""
     payload = write("ask", ID, question_body(question), round_=ROUND)
-    assert is_wanted(payload, OTHER, {})
-    heard = read(payload)
+    heard = read(payload, OTHER, {})
     assert heard is not None
     assert (heard.round, read_question(heard.body)) == (ROUND, question)
 
@@ -87,8 +85,7 @@ def test_a_question_is_heard_as_it_was_said(question: Question) -> None:
 @given(st.binary(max_size=300))
 def test_garbage_is_nothing(garbage: bytes) -> None:
     """Neither bytes nor bytes behind a right head are of use, and none raises."""
-    assert read(garbage) is None
-    assert not is_wanted(garbage, ID, ROUNDS)
+    assert read(garbage, ID, ROUNDS) is None
     assert read_beat(message(garbage)) is None
     assert read_question(garbage) in (None, Stats())
     assert read_listing(garbage) is None
@@ -136,7 +133,7 @@ ANSWER = write("answer", OTHER, b"{}", to=ID, round_=ROUND)
 )
 def test_what_is_passed_over_by_its_head_and_length_alone(payload: bytes, expected: bool) -> None:
     """Answers to others, answers nobody asked for, and what is longer than its kind can be, are never decoded."""
-    assert is_wanted(payload, ID, ROUNDS) is expected
+    assert (read(payload, ID, ROUNDS) is not None) is expected
 
 
 @pytest.mark.parametrize(
