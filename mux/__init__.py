@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mux.app import Mux, create_app
+    from mux.app import Mux, create_app, http_protocol
     from mux.broker.gap import Gap
     from mux.errors import (
         BrokerError,
@@ -35,6 +35,7 @@ __all__ = (
     "Settings",
     "__version__",
     "create_app",
+    "http_protocol",
 )
 
 _HOMES = {
@@ -43,6 +44,7 @@ _HOMES = {
     "Settings": "mux.settings",
     "__version__": "mux.version",
     "create_app": "mux.app",
+    "http_protocol": "mux.app",
 }
 
 

@@ -65,6 +65,10 @@ CALLBACK_FAILED = "a callback of on_gap failed"
 GapCallback: TypeAlias = Callable[[Gap], object]
 """Takes a gap; what it returns is awaited if it can be."""
 
+http_protocol = Doorstep
+"""The protocol for an app that faces the public, as `app.run(protocol=mux.http_protocol)`. Requests are read strictly,
+and bounded in size, time and number, before Sanic sees them; the app's middleware sees them all."""
+
 logger = logging.getLogger("mux")
 
 
@@ -86,6 +90,9 @@ class Mux:
         InvalidSetting: a setting cannot be, there is no redis_url, or app cannot have a Mux: it is a Blueprint, it
             has started, or it has one.
     """
+
+    http_protocol = http_protocol
+    """As mux.http_protocol, for a Mux may be called mux."""
 
     def __init__(
         self,
@@ -401,7 +408,7 @@ def create_app(
         join=mux.join_at_once,
         sharing=mux.sharing,
     )
-    app.ctx.http_protocol = Doorstep
+    app.ctx.http_protocol = http_protocol
     return app
 
 

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 from sanic import Request, Sanic
-from sanic.response import json
+from sanic.response import empty, json
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
+import mux
 from mux import BrokerUnavailable, InvalidChannel, InvalidSetting, MessageTooLarge, Mux, Settings
+from mux.server import listening_socket
 from tests.broker.redis_processes import redis_process
-from tests.servers import BOTH_LOOPS, Serving, receive, serving, until
+from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, receive, running, serving, until
 
 pytestmark = BOTH_LOOPS
 
@@ -64,6 +68,47 @@ async def test_publish_from_a_handler_of_the_app(redis_url: str, prefix: str) ->
         writer.write(b'POST /order HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n{"id":7}')
         assert await receive(one, 1) == ['{"id":7}']
         writer.close()
+
+
+async def test_an_app_may_be_served_by_the_protocol_that_faces_the_public(redis_url: str, prefix: str) -> None:
+    """Requests are read strictly before Sanic sees them; middleware, feeds and the app's own WebSockets stay."""
+    app: Sanic[Any, Any] = Sanic(f"public-{prefix[:-1]}", configure_logging=False)
+    feed = Mux(app, redis_url=redis_url, prefix=prefix, announce=False)
+    assert mux.http_protocol is feed.http_protocol
+
+    @app.on_request
+    async def guard(request: Request) -> Any:
+        return empty(403) if feed.channel_of(request) == "closed" else None
+
+    @app.websocket("/own")  # type: ignore[untyped-decorator]
+    async def own(_: Request, ws: Any) -> None:
+        await ws.send("of the app")
+
+    async def post(channel: str, rest: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"POST /feed/{channel} HTTP/1.1\r\nHost: x\r\n".encode() + rest)
+        writer.write_eof()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            answer = await reader.read()
+        writer.close()
+        return answer[9:12]
+
+    with listening_socket("127.0.0.1", 0) as sock:
+        port = sock.getsockname()[1]
+        async with (
+            running(app, sock=sock, protocol=feed.http_protocol),
+            connect(f"ws://127.0.0.1:{port}/feed/lobby") as client,
+            connect(f"ws://127.0.0.1:{port}/own") as other,
+        ):
+            assert await receive(other, 1) == ["of the app"]
+            assert (
+                await post("lobby", b"Transfer-Encoding: Chunked\r\n\r\n2\r\nhi\r\n0\r\nTrailer: x\r\n\r\n") == b"204"
+            )
+            assert await post("lobby", b"Content-Length : 2\r\n\r\nhi") == b"400"
+            assert await post("clos%65d", b"Content-Length: 2\r\n\r\nhi") == b"403"
+            with pytest.raises(InvalidStatus):
+                await connect(f"ws://127.0.0.1:{port}/feed/%63losed")
+            assert await receive(client, 1) == ["hi"]
 
 
 async def test_app_starts_without_redis_and_publishes_when_it_is_there(free_port: int, tmp_path: Path) -> None:
