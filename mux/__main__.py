@@ -13,7 +13,7 @@ from types import FrameType
 
 
 def main() -> None:
-    """Run the command line; see mux.cli.main()."""
+    """Run the command line; see mux.command.main.main()."""
     _fill_descriptors()
     serves = len(sys.argv) < 2 or sys.argv[1] == "serve" or sys.argv[1].startswith("-")
     if serves:  # until mux.signals takes over there is nothing to be closed
@@ -22,7 +22,7 @@ def main() -> None:
     elif os.getpid() == 1:
         signal.signal(signal.SIGTERM, _end)
     try:
-        from mux.cli import main as run
+        from mux.command.main import main as run
     except KeyboardInterrupt:
         os._exit(130)
     run()

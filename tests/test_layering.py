@@ -76,10 +76,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "token_file": set(),
     "ops_listener": {"errors", "serve"},
-    "client": {"errors", "token_file"},
-    "cli": {"client", "errors", "log_writer", "logs", "server", "settings", "version"},
+    "command": {"errors", "log_writer", "logs", "server", "settings", "token_file", "version"},
     "__init__": {"app", "broker", "errors", "settings", "version"},
-    "__main__": {"cli"},
+    "__main__": {"command"},
 }
 
 IMPURE = {"asyncio", "os", "redis", "sanic", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"}
@@ -155,6 +154,13 @@ def test_imports_point_down(module: str) -> None:
 def test_there_is_no_import_cycle() -> None:
     """Inside a package neither; an import in a function counts like any other."""
     list(TopologicalSorter({module: own_imports(module) for module in MODULES}).static_order())
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if part(module) == "command"])
+def test_commands_know_a_server_by_its_url_alone(module: str) -> None:
+    """All but the command line itself, which also runs `mux serve`, use nothing that a server is made of."""
+    if module != "command.main":
+        assert {part(name) for name in own_imports(module)} <= {"command", "errors", "token_file"}
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if part(module) in ("wire", "hub")])

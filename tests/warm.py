@@ -7,10 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from mux.cli import main
+from mux.command.main import main
 
 WARM = multiprocessing.get_context("forkserver")
-WARM.set_forkserver_preload(["tests.warm", "mux.client.tail", "mux.client.top", "mux.server"])
+WARM.set_forkserver_preload(["tests.warm", "mux.command.tail.tail", "mux.command.top.top", "mux.server"])
 
 
 def become_mux(arguments: tuple[str, ...], env: dict[str, str], streams: list[Path]) -> None:

@@ -1,1 +1,0 @@
-"""Clients of a running server, through the endpoints everybody uses."""

@@ -1,0 +1,1 @@
+"""`mux tail`: print what passes on channels."""

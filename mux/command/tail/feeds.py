@@ -1,0 +1,160 @@
+"""The two ways to hear a channel: a WebSocket, or an event stream (Server-Sent Events).
+
+A feed is read by one thread and ended by another. messages() ends only by an exception that says why: whoever
+listens wants to know that the feed is over.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import http.client
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, Protocol
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from mux.command.server_url import TIMEOUT_SECONDS, Address, cause, escape_controls, reason, refusal, unreachable
+from mux.command.tail.event_stream import Event, EventStream
+from mux.errors import ServerUnreachable
+
+MAX_MESSAGE_LENGTH = 64 * 1024 * 1024
+"""Bytes, or characters of an event: what is longer is no message of mux, for it is twice what Redis' largest output
+buffer lets pass."""
+
+_CLOSE_SECONDS = 1.0
+
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""A server that vanished is noticed within a minute: an event stream has nobody who pings from this side."""
+
+
+class Feed(Protocol):
+    """What passes on one channel."""
+
+    def messages(self) -> Iterator[str | bytes]:
+        """Connect, and yield what passes.
+
+        Raises:
+            ServerUnreachable: nobody answers, the answer was no, or the connection has ended.
+        """
+        ...
+
+    def close(self) -> None:
+        """End it, from any thread; blocks for a second at most."""
+        ...
+
+
+class _Connection(ClientConnection):
+    """A connection that ends when it is refused, and is not redirected: its headers may be secret."""
+
+    def handshake(self, *args: Any, **options: Any) -> None:
+        try:
+            super().handshake(*args, **options)
+        except InvalidStatus as error:
+            answer = error.response
+            why = refusal(answer.body or b"", answer.status_code, answer.reason_phrase, answer.headers)
+            raise ServerUnreachable(f"the server refused: {why}") from error
+
+
+class WebSocketFeed:
+    """A channel over its WebSocket."""
+
+    def __init__(self, address: Address, channel: str) -> None:
+        self._address = address
+        self._channel = channel
+        self._websocket: ClientConnection | None = None
+
+    def messages(self) -> Iterator[str | bytes]:
+        try:
+            with connect(
+                self._address.websocket_url(self._channel),
+                open_timeout=TIMEOUT_SECONDS,
+                close_timeout=_CLOSE_SECONDS,
+                max_size=MAX_MESSAGE_LENGTH,
+                compression=None,
+                ssl=self._address.trusted,
+                additional_headers=self._address.headers,
+                user_agent_header=None,  # there may be one among the headers
+                proxy=None,  # as every other command
+                create_connection=_Connection,
+            ) as websocket:
+                self._websocket = websocket
+                yield from websocket
+            why = escape_controls(f"{websocket.close_code} {websocket.close_reason}")
+            raise ServerUnreachable(f"the server closed the connection: {why}")
+        except ConnectionClosed as error:
+            raise ServerUnreachable(f"the connection was closed: {escape_controls(str(error))}") from error
+        except (OSError, UnicodeError, WebSocketException) as error:
+            raise ServerUnreachable(unreachable(self._address.url, error)) from error
+
+    def close(self) -> None:
+        if self._websocket is not None:
+            self._websocket.close()
+
+
+class EventFeed:
+    """A channel over Server-Sent Events."""
+
+    def __init__(self, address: Address, channel: str) -> None:
+        self._address = address
+        self._channel = channel
+        self._socket: socket.socket | None = None
+
+    def messages(self) -> Iterator[str | bytes]:
+        connection = self._address.connection()
+        try:
+            response = self._open(connection)
+            try:
+                yield from self._read(response)
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                raise ServerUnreachable(f"the connection was closed: {cause(error)}") from error
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _open(self, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        headers = {**self._address.headers, "Accept": "text/event-stream", "Cache-Control": "no-cache"}
+        try:
+            connection.request("GET", self._address.feed_path(self._channel), headers=headers)
+            self._socket = connection.sock
+            response = connection.getresponse()
+            if response.status != 200:
+                raise ServerUnreachable(f"the server refused: {reason(response.read(65536), response)}")
+            kind = escape_controls(response.getheader("Content-Type", "nothing"))
+            if kind.partition(";")[0].strip().lower() != "text/event-stream":
+                raise ServerUnreachable(
+                    f"what answers at {self._address.url} sent no event stream but {escape_controls(kind)}"
+                )
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
+            raise ServerUnreachable(unreachable(self._address.url, error)) from error
+        self._socket.settimeout(None)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        return response
+
+    def _read(self, response: http.client.HTTPResponse) -> Iterator[str | bytes]:
+        stream = EventStream()
+        while piece := response.read1(65536):
+            for event in stream.feed(piece):
+                yield _message(event)
+            if stream.pending_chars > MAX_MESSAGE_LENGTH:
+                raise ServerUnreachable(f"the server sent an event of over {MAX_MESSAGE_LENGTH} characters")
+        # The body has come to its end as HTTP has it, so this is a goodbye and not a crash.
+        why = f": {escape_controls(stream.comment)}" if stream.comment else ""
+        raise ServerUnreachable(f"the server closed the connection{why}")
+
+
+def _message(event: Event) -> str | bytes:
+    if event.type == "binary":
+        with suppress(binascii.Error):
+            return base64.b64decode(event.data, validate=True)
+    return event.data

@@ -1,0 +1,1 @@
+"""`mux top`: the whole fleet in one terminal."""

@@ -1,0 +1,234 @@
+"""What a fleet says about itself: GET /stats and GET /channels, asked once and read strictly.
+
+A number that is missing or no number means that somebody else answers, or another version: one sentence says
+so, instead of a screen full of zeros. What is there beside the known keys is left alone.
+
+Two requests go over one connection, which is kept. One request at a time; close() may come from any thread.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from mux.command.access import bearer
+from mux.command.server_url import Address, cause, escape_controls, reason, unreachable
+from mux.errors import ServerUnreachable
+from mux.token_file import find_token
+
+CHANNELS_SHOWN = 50
+"""How many of the busiest channels are asked for: more than a screen has lines."""
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""A thousand processes take about a megabyte."""
+
+MAX_NUMBER = 2**64
+"""No sum of mux gets there, and what is drawn of such numbers needs no care."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Counters since the start, rates and levels, of a process or summed; keys as in the answer."""
+
+    uptime_seconds: float
+    connections: float
+    channels: float
+    received_per_second: float
+    unheard_per_second: float
+    delivered_per_second: float
+    published_per_second: float
+    pending_bytes: float
+    gaps: float
+    loop_lag_seconds: float
+    memory_bytes: float
+    evicted: Mapping[str, float]
+    refused: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the fleet that has answered."""
+
+    id: str
+    host: str
+    pid: int
+    numbers: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A process that was there and did not answer."""
+
+    host: str
+    pid: int
+    silent_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel over the whole fleet."""
+
+    name: str
+    subscribers: float
+    messages_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a fleet; raw is what the server said, for programs."""
+
+    raw: dict[str, Any]
+    processes: tuple[Process, ...]
+    total: Numbers
+    missing: tuple[Missing, ...]
+    channels: tuple[Channel, ...]
+    took_seconds: float
+
+
+class Inspector:
+    """Asks one server about its fleet.
+
+    An Authorization among the headers of the address takes the place of the token.
+
+    Args:
+        address: where it is.
+        token: what it wants to see; None looks for the one that a server on this machine has drawn for itself.
+    """
+
+    def __init__(self, address: Address, token: str | None = None) -> None:
+        bearer(token)  # whether it can be used is said at once
+        self._address = address
+        self._connection = address.connection()
+        self._is_found = token is None and "authorization" not in map(str.lower, address.headers)
+        self._token = _found(address) if self._is_found else token
+
+    def look(self) -> Look:
+        """Ask, and return what was answered.
+
+        Raises:
+            ServerUnreachable: nobody answers, the answer was no, or it was not mux'.
+        """
+        stats = self._get("/stats")
+        channels = self._get(f"/channels?{urlencode({'sort': 'rate', 'limit': CHANNELS_SHOWN})}")
+        try:
+            return parse_look(stats, channels)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ServerUnreachable(f"what answers at {self._address.url} is not mux: its /stats is another") from error
+
+    def close(self) -> None:
+        """End the connection; a look that is under way ends with it."""
+        sock: socket.socket | None = self._connection.sock
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self._connection.close()
+
+    def _get(self, path: str) -> Any:
+        try:
+            try:
+                return self._ask(path)
+            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+                # The server may close a connection that it has kept, at any time; asking twice does no harm.
+                self._connection.close()
+                return self._ask(path)
+        except ServerUnreachable:
+            self._connection.close()
+            raise
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise ServerUnreachable(unreachable(self._address.url, error)) from error
+
+    def _response(self, path: str) -> http.client.HTTPResponse:
+        headers = {**bearer(self._token), **self._address.headers, "Accept": "application/json"}
+        self._connection.request("GET", self._address.path + path, headers=headers)
+        return self._connection.getresponse()
+
+    def _ask(self, path: str) -> Any:
+        response = self._response(path)
+        if response.status == 403 and self._is_found:
+            # Another server may be there by now, with a token of its own.
+            before, self._token = self._token, _found(self._address)
+            if self._token != before:
+                response.read(MAX_ANSWER_BYTES)
+                response = self._response(path)
+        answer = response.read(MAX_ANSWER_BYTES + 1)
+        name = path.partition("?")[0]
+        if response.status == 404:
+            raise ServerUnreachable(f"this server has no {name}: it was started with --no-inspect, or is not mux")
+        if response.status in (401, 403):
+            raise ServerUnreachable(f"the server refused: {reason(answer, response)}")
+        if response.status != 200:
+            raise ServerUnreachable(f"the server did not answer {name}: {reason(answer, response)}")
+        if len(answer) > MAX_ANSWER_BYTES:
+            raise ServerUnreachable(f"the server's {name} is over {MAX_ANSWER_BYTES} bytes")
+        try:
+            return orjson.loads(answer)
+        except orjson.JSONDecodeError as error:
+            raise ServerUnreachable(
+                f"what answers at {self._address.url} is not mux: its {name} is not JSON"
+            ) from error
+
+
+def _found(address: Address) -> str | None:
+    """Return the token of a server on this machine that has drawn one, by its address."""
+    return None if address.tls else find_token(address.host, address.port or http.client.HTTP_PORT)
+
+
+def short_reason(error: ServerUnreachable) -> str:
+    """Return why there was no answer, in a few words where the sentence has many."""
+    return cause(error.__cause__) if isinstance(error.__cause__, OSError) else str(error)
+
+
+def parse_look(stats: Any, channels: Any) -> Look:
+    """Return the values of two answers.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: they are not of the shape that mux gives.
+    """
+    return Look(
+        raw={"stats": stats, "channels": channels},
+        processes=tuple(
+            Process(_text(one["id"]), _text(one["host"]), int(_number(one["pid"])), _numbers(one))
+            for one in stats["processes"]
+        ),
+        total=_numbers(stats["total"]),
+        missing=tuple(
+            Missing(_text(one["host"]), int(_number(one["pid"])), _number(one["silent_seconds"]))
+            for one in stats["missing"]
+        ),
+        channels=tuple(
+            Channel(_text(one["name"]), _number(one["subscribers"]), _number(one["messages_per_second"]))
+            for one in channels["channels"]
+        ),
+        took_seconds=_number(stats["took_seconds"]),
+    )
+
+
+def _numbers(one: Any) -> Numbers:
+    plain = [spec.name for spec in fields(Numbers) if spec.name not in ("evicted", "refused")]
+    return Numbers(
+        **{name: _number(one[name]) for name in plain},
+        evicted={_text(name): _number(count) for name, count in one["evicted"].items()},
+        refused={_text(name): _number(count) for name, count in one["refused"].items()},
+    )
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(value)
+    if not 0 <= value < MAX_NUMBER:
+        raise ValueError(value)
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return escape_controls(value)

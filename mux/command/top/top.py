@@ -1,0 +1,142 @@
+"""`mux top`: look once a second, draw, until q.
+
+A thread looks, so that a server that takes its time does not keep the keys waiting; the main thread draws and
+waits for keys. Between the two there is one queue.
+
+1. The first look is before anything is drawn: a wrong address is one sentence in a terminal that is untouched.
+2. After it nothing the server does ends the view: the last picture stays, and says since when.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from time import monotonic
+from typing import cast
+
+import orjson
+from rich.console import Console
+
+from mux.command.access import NONE, Access
+from mux.command.lines import print_line
+from mux.command.server_url import cause, parse_address
+from mux.command.top.screen import MAX_WIDTH, Silence, View
+from mux.command.top.stats import Inspector, Look, short_reason
+from mux.command.top.terminal import Terminal
+from mux.command.top.trend import Trend
+from mux.errors import ServerUnreachable
+
+LOOK_SECONDS = 1.0
+
+_UNESCAPED = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+"""Control characters that JSON may have as they are and a terminal may obey."""
+
+
+def top(url: str, *, token: str | None = None, once: bool = False, json: bool = False, access: Access = NONE) -> None:
+    """Show a fleet until q is pressed; once and into a pipe, one look and the end.
+
+    Raises:
+        InvalidSetting: url or token cannot be used.
+        ServerUnreachable: nobody answers at url, the answer was no, or it was not mux'.
+    """
+    address = parse_address(url, access)
+    with closing(Inspector(address, token)) as inspector:
+        if json:
+            _print_json(inspector, once=once)
+        elif once or not sys.stdout.isatty() or os.environ.get("TERM") in (None, "", "dumb", "unknown"):
+            _print_table(address.url, inspector.look())
+        else:
+            _watch(address.url, inspector)
+
+
+def _print_json(inspector: Inspector, *, once: bool) -> None:
+    rest = Event()  # never set: what is waited for is the time, or Ctrl-C
+    while True:
+        began = monotonic()
+        print_line(orjson.dumps(inspector.look().raw).decode().translate(_UNESCAPED))
+        if once:
+            return
+        rest.wait(max(0.0, began + LOOK_SECONDS - monotonic()))
+
+
+def _print_table(url: str, look: Look) -> None:
+    """Print everything of one look; with colours in a terminal, and as wide as it is."""
+    console = Console(width=None if sys.stdout.isatty() else MAX_WIDTH, highlight=False)
+    with console.capture() as capture:
+        console.print(View(url, look, Trend(), monotonic(), _clock(), everything=True))
+    for line in capture.get().removesuffix("\n").split("\n"):
+        print_line(line.rstrip())
+
+
+def _watch(url: str, inspector: Inspector) -> None:
+    trend = Trend()
+    look, answered, clock = inspector.look(), monotonic(), _clock()
+    trend.take(look, answered)
+    silence_reason: str | None = None
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")  # a name need not be in the terminal's encoding
+    keys_from = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
+    console = Console(force_terminal=True, highlight=False)
+    with Terminal(console, keys_from) as terminal, closing(_Looking(inspector, terminal.wake)) as looking:
+        while True:
+            for found in looking.take():
+                if isinstance(found, Look):
+                    look, answered, clock, silence_reason = found, monotonic(), _clock(), None
+                    trend.take(look, answered)
+                else:
+                    silence_reason = short_reason(found)
+            now = monotonic()
+            silence = Silence(now - answered, silence_reason) if silence_reason is not None else None
+            terminal.draw(View(url, look, trend, now, clock, silence))
+            if "q" in terminal.wait(LOOK_SECONDS).lower():
+                return
+
+
+class _Looking:
+    """Looks once a second in a thread of its own, until it is closed; told is called after each look."""
+
+    def __init__(self, inspector: Inspector, told: Callable[[], None]) -> None:
+        self._inspector = inspector
+        self._told = told
+        self._found: SimpleQueue[Look | ServerUnreachable] = SimpleQueue()
+        self._closed = Event()
+        # A daemon: a look up of a name cannot be interrupted, and must not keep the program.
+        self._thread = Thread(target=self._run, name="looking", daemon=True)
+        self._thread.start()
+
+    def take(self) -> list[Look | ServerUnreachable]:
+        """Return what was found since the last time, oldest first."""
+        found: list[Look | ServerUnreachable] = []
+        while True:
+            try:
+                found.append(self._found.get_nowait())
+            except Empty:
+                return found
+
+    def close(self) -> None:
+        """End the thread, and a look that is under way."""
+        self._closed.set()
+        self._inspector.close()
+        self._thread.join(0.5)
+
+    def _run(self) -> None:
+        began = monotonic()
+        while not self._closed.wait(max(0.0, began + LOOK_SECONDS - monotonic())):
+            began = monotonic()
+            try:
+                self._found.put(self._inspector.look())
+            except ServerUnreachable as error:
+                self._found.put(error)
+            except Exception as error:  # noqa: BLE001 - the view says so; a thread that ends leaves it as if all were well
+                self._found.put(ServerUnreachable(f"the answer cannot be used: {cause(error)}"))
+            if not self._closed.is_set():
+                self._told()
+
+
+def _clock() -> str:
+    return f"{datetime.now():%H:%M:%S}"

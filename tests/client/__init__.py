@@ -1,1 +1,0 @@
-"""mux tail, mux top and what they are made of."""

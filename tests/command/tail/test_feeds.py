@@ -1,0 +1,145 @@
+"""Event streams as a client hears them, and what else may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from queue import Queue
+from threading import Thread
+
+import pytest
+from websockets.sync.server import ServerConnection, serve
+
+from mux.command.access import parse_access
+from mux.command.server_url import parse_address
+from mux.command.tail import feeds
+from mux.command.tail.feeds import EventFeed, WebSocketFeed
+from mux.errors import ServerUnreachable
+from tests.command.scripted_server import Answer, ScriptedServer
+
+STREAM = "text/event-stream"
+
+
+def hear(server: ScriptedServer) -> tuple[list[str | bytes], str]:
+    """Return the messages of a channel until its end, and what is said of that."""
+    messages: list[str | bytes] = []
+    with pytest.raises(ServerUnreachable) as end:
+        for message in EventFeed(parse_address(server.url), "a/b").messages():
+            messages.append(message)  # noqa: PERF402 - what came before the end counts
+    return messages, str(end.value)
+
+
+def test_events_become_messages(server: ScriptedServer) -> None:
+    """Text, binary as base64, and the goodbye of the server; heartbeats are nothing."""
+    pieces = [b"retry: 2000\n\n", b"data: one\n", b"data: two\n\n: still here\n\n", b"data: AP8=\nevent: binary\n\n"]
+    pieces += [b"event: binary\ndata: no base64!\n\n", b": 1001 going\x1b away\n\n"]
+    server.answers["/feed/a%2Fb"] = Answer(body=iter(pieces), kind=f"{STREAM}; charset=utf-8")
+    messages, end = hear(server)
+    assert messages == ["one\ntwo", b"\x00\xff", "no base64!"]
+    assert end == "the server closed the connection: 1001 going\\x1b away"
+    assert server.asked[0][1]["Accept"] == STREAM
+
+
+def test_a_crash_is_no_goodbye(server: ScriptedServer) -> None:
+    """A stream that breaks off is told from one that ends, and the last heartbeat is no reason."""
+
+    def crash() -> Iterator[bytes]:
+        yield b": still here\n\ndata: whole\n\ndata: ha"
+        raise ConnectionAbortedError
+
+    server.answers["/feed/a%2Fb"] = Answer(body=crash(), kind=STREAM)
+    messages, end = hear(server)
+    assert messages == ["whole"]
+    assert end.startswith("the connection was closed: ")
+
+
+REFUSALS = [
+    (Answer(403, b"the origin is not allowed\n", "text/plain"), "the server refused: the origin is not allowed"),
+    (Answer(426, b"", "text/html"), "the server refused: 426 Upgrade Required"),
+    (Answer(200, b"<html>", "text/html"), "sent no event stream but text/html"),
+]
+
+
+@pytest.mark.parametrize(("answer", "sentence"), REFUSALS, ids=["403", "426", "a page"])
+def test_an_answer_that_is_no_stream_is_one_sentence(server: ScriptedServer, answer: Answer, sentence: str) -> None:
+    """The server's own where it is mux, else what came instead."""
+    server.answers["/feed/a%2Fb"] = answer
+    assert hear(server)[1].endswith(sentence)
+
+
+@pytest.mark.parametrize("kind", [EventFeed, WebSocketFeed])
+@pytest.mark.parametrize("to", ["", "http://other.example", "//other.example", "http://127.0.0.1:1"])
+def test_a_redirect_is_told_and_not_followed(
+    server: ScriptedServer, kind: type[EventFeed | WebSocketFeed], to: str
+) -> None:
+    """A WebSocket went on to another server, and took along the secret headers that were for this one."""
+    server.answers["/feed/a"] = Answer(302, b"<html>", "text/html", location=f"{to}/feed/b")
+    feed = kind(parse_address(server.url, parse_access(["X-Api-Key: secret"])), "a")
+    with pytest.raises(ServerUnreachable) as end:
+        list(feed.messages())
+    assert str(end.value) == f"the server refused: 302 Found to {to}/feed/b"
+    assert [path for path, _ in server.asked] == ["/feed/a"]
+
+
+def test_no_feed_goes_by_a_proxy(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With http_proxy in the environment a server on this machine was not reached by a WebSocket, and by all else."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    server.answers["/feed/a"] = Answer(403, b"not you\n", "text/plain")
+    for kind in (EventFeed, WebSocketFeed):
+        with pytest.raises(ServerUnreachable, match="the server refused: not you"):
+            list(kind(parse_address(server.url), "a").messages())
+
+
+def test_what_a_server_says_is_not_obeyed_by_a_terminal(server: ScriptedServer) -> None:
+    """The type of another answer, and the reason of a close, are shown with their control characters escaped."""
+    server.answers["/feed/a%2Fb"] = Answer(200, b"", "text/\x1b]0;mine\x07")
+    assert hear(server)[1].endswith("sent no event stream but text/\\x1b]0;mine\\x07")
+
+    codes = [1000, 1011]
+
+    def close(websocket: ServerConnection) -> None:
+        websocket.close(codes.pop(), "\x1b[2J")
+
+    with serve(close, "127.0.0.1", 0) as rogue:
+        thread = Thread(target=rogue.serve_forever)
+        thread.start()
+        address = parse_address(f"http://127.0.0.1:{rogue.socket.getsockname()[1]}")
+        while codes:
+            with pytest.raises(ServerUnreachable, match=r"\\x1b\[2J") as end:
+                list(WebSocketFeed(address, "a").messages())
+            assert "\x1b" not in str(end.value)
+        rogue.shutdown()
+        thread.join()
+
+
+def test_an_event_that_never_ends_is_given_up(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory stays bounded, whoever answers."""
+    monkeypatch.setattr(feeds, "MAX_MESSAGE_LENGTH", 1000)
+    server.answers["/feed/a%2Fb"] = Answer(body=iter([b"data: ", b"x" * 2000]), kind=STREAM)
+    assert hear(server) == ([], "the server sent an event of over 1000 characters")
+
+
+def test_a_feed_is_ended_by_another_thread(server: ScriptedServer) -> None:
+    """Whoever quits does not wait for the next message; before it is open and again, it does nothing."""
+
+    def quiet() -> Iterator[bytes]:
+        yield b"data: one\n\n"
+        server.stopped.wait(20)
+
+    server.answers["/feed/a%2Fb"] = Answer(body=quiet(), kind=STREAM)
+    feed = EventFeed(parse_address(server.url), "a/b")
+    feed.close()
+    heard: Queue[str | bytes] = Queue()
+
+    def read() -> None:
+        with pytest.raises(ServerUnreachable):
+            for message in feed.messages():
+                heard.put(message)
+
+    thread = Thread(target=read)
+    thread.start()
+    assert heard.get(timeout=20) == "one"
+    feed.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    feed.close()
