@@ -71,7 +71,7 @@ def test_publish(messages: int, runner: asyncio.Runner, redis_url: str, benchmar
                 answered.set_result(None)
 
         for _ in range(messages):
-            broker.send(CHANNEL, PAYLOAD, done)
+            broker.outbox.send(CHANNEL, PAYLOAD, done)
         await answered
 
     benchmark(lambda: runner.run(publish()))

@@ -209,7 +209,7 @@ class Mux:
             raise MessageTooLarge(
                 f"the message has {len(payload)} bytes; at most {self.settings.max_message_bytes} are allowed"
             )
-        await self.broker.publish(redis_channel, payload, timeout_seconds=timeout, is_patient=True)
+        await self.broker.outbox.publish(redis_channel, payload, timeout_seconds=timeout, is_patient=True)
 
     def channel_of(self, request: Request) -> str | None:
         """Return the name of the channel a request is for, the very one that is used; for guards in middleware.

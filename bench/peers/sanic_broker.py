@@ -46,7 +46,7 @@ def create_app(redis_url: str) -> Sanic[Any, Any]:
         listeners[name].add(ws)
         try:
             async for message in ws:
-                await broker.publish(name, message.encode())
+                await broker.outbox.publish(name, message.encode())
         finally:
             listeners[name].discard(ws)
             if not listeners[name]:

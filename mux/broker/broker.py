@@ -7,7 +7,7 @@ Delivery is at most once, and no loss is silent: what is published while there i
 for a while or given back, what was sent but not answered when the connection broke is reported as lost and
 never sent again, and every time in which messages may have been missed is a Gap.
 
-Publishing is the outbox' (outbox.py); what is here keeps it a connection.
+Messages are published by the outbox (outbox.py); the Broker gives it a connection.
 """
 
 from __future__ import annotations
@@ -25,15 +25,13 @@ from uuid import uuid4
 
 from redis.backoff import FullJitterBackoff
 
-from mux.broker.answer import Done
-from mux.broker.cause import blame_buffer
 from mux.broker.connection import Connection
 from mux.broker.gap import Gap, Moment
 from mux.broker.holding import Holding
 from mux.broker.location import Location
 from mux.broker.loss import Loss
 from mux.broker.outbox import Outbox
-from mux.broker.standing import good_before
+from mux.broker.standing import blame_buffer, good_before
 from mux.broker.watchdog import Watchdog
 from mux.errors import BrokerError, BrokerRefused
 from mux.wire.resp import Push, escape_name
@@ -86,7 +84,8 @@ class Broker:
         self._probe_prefix = probe_prefix
         self._probe_channel = b""
         self._probe_seconds = probe_seconds
-        self._outbox = Outbox(holding, _literal(pattern), on_writable)
+        self.outbox = Outbox(holding, _literal(pattern), on_writable)
+        """Publishes on the connection."""
         self._on_messages = on_messages
         self._on_gap = on_gap
         self._client_name = b""
@@ -117,7 +116,7 @@ class Broker:
         self._probe_channel = self._probe_prefix + uuid4().hex.encode()
         self._is_closing = False
         self._good_until = Moment.now()
-        self._outbox.open()
+        self.outbox.open()
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         task = self._begin(first)
         try:
@@ -142,53 +141,10 @@ class Broker:
         """How long Redis took for the last answer to a probe; 0 while there is none."""
         return 0.0 if self._watchdog is None else self._watchdog.round_trip_seconds
 
-    @property
-    def is_writable(self) -> bool:
-        """False while Redis does not keep up with what is published: stop reading from publishers."""
-        return self._outbox.is_writable
-
-    @property
-    def published(self) -> int:
-        """Messages that Redis has taken."""
-        return self._outbox.published
-
-    @property
-    def refused(self) -> Counter[str]:
-        """Messages that it has not, by reason."""
-        return self._outbox.refused
-
-    def send(self, redis_channel: bytes, payload: bytes, done: Done) -> None:
-        """Publish without waiting, or hold the message until there is a connection; done is called once.
-
-        done gets the number of connections Redis sent it to, or a BrokerError; at once, when the message
-        cannot be held.
-        """
-        self._outbox.send(redis_channel, payload, done)
-
-    def announce(self, redis_channel: bytes, payload: bytes) -> None:
-        """Publish what nobody waits for: dropped, and counted, when Redis is away or does not keep up."""
-        self._outbox.announce(redis_channel, payload)
-
-    def send_aside(self, redis_channel: bytes, payload: bytes) -> None:
-        """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up."""
-        self._outbox.send_aside(redis_channel, payload)
-
-    async def publish(
-        self, redis_channel: bytes, payload: bytes, *, timeout_seconds: float | None = None, is_patient: bool = False
-    ) -> None:
-        """Publish and wait until Redis has it; as Outbox.publish().
-
-        Raises:
-            BrokerUnavailable: it was not sent, and will not be.
-            BrokerLost: it was sent, and what became of it is unknown.
-            BrokerRefused: Redis did not take it.
-        """
-        await self._outbox.publish(redis_channel, payload, timeout_seconds=timeout_seconds, is_patient=is_patient)
-
     async def aclose(self) -> None:
         """Send what is held, if Redis comes back within 2 s, finish what was published, within 2 s, and close."""
         deadline = monotonic() + CLOSE_SECONDS
-        while len(self._outbox) and self._is_trying and monotonic() < deadline:  # noqa: ASYNC110 - once, for 2 s
+        while len(self.outbox) and self._is_trying and monotonic() < deadline:  # noqa: ASYNC110 - once, for 2 s
             await asyncio.sleep(POLL_SECONDS)
         self._is_closing = True
         if self._again is not None:
@@ -199,7 +155,7 @@ class Broker:
             # Whatever it ended with has been logged.
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        self._outbox.close()
+        self.outbox.close()
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(TimeoutError):
@@ -270,7 +226,7 @@ class Broker:
         """Use a connection until it is lost."""
         self._connection = self._previous = connection
         self._watchdog = watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
-        self._outbox.connected(connection)
+        self.outbox.connected(connection)
         try:
             # Shielded, for the connection outlives this task by a graceful close.
             self._loss = await asyncio.shield(connection.lost)
@@ -301,7 +257,7 @@ class Broker:
             probe_channel=self._probe_channel,
             client_name=self._client_name,
             on_messages=self._on_messages,
-            on_writable=self._outbox.changed,
+            on_writable=self.outbox.changed,
         )
 
 

@@ -27,11 +27,10 @@ from functools import partial
 from typing import cast
 
 from mux.broker.address import Address
-from mux.broker.answer import Done, settle
 from mux.broker.dial import DIAL_ERRORS, dial
 from mux.broker.gap import Moment
 from mux.broker.hello import check_hello, connection_id, is_cluster
-from mux.broker.holding import Holding, Waiting
+from mux.broker.holding import Done, Holding, Waiting
 from mux.broker.loss import Loss, reason_of, reason_of_garbage
 from mux.broker.refusal import DEAF, SILENT, SILENT_IN_TLS, UNREACHED, closed_too_soon, command_refused, hello_refused
 from mux.broker.standing import Record
@@ -155,7 +154,7 @@ class Connection(asyncio.Protocol):
         """Wait for what is unanswered, and close. Waits for Redis, so bound it."""
         if not self.lost.done() and self._unanswered:
             answered: asyncio.Future[Reply] = self._loop.create_future()
-            self._send(encode_command(b"PING"), settle(answered))
+            self._send(encode_command(b"PING"), resolve_with_reply(answered))
             await answered
         self.abort()
 
@@ -240,7 +239,7 @@ class Connection(asyncio.Protocol):
         if self.lost.done():
             raise BrokerLost(f"the connection to Redis was lost: {self._loss.reason}")
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        self._send(encode_command(*words), settle(reply))
+        self._send(encode_command(*words), resolve_with_reply(reply))
         answer = await reply
         if isinstance(answer, BrokerError) and not isinstance(answer, BrokerRefused):
             raise answer
@@ -319,3 +318,13 @@ class Connection(asyncio.Protocol):
         while self._unanswered:
             self._unanswered.popleft().done(lost)
         self._on_writable()
+
+
+def resolve_with_reply(future: asyncio.Future[Reply]) -> Done:
+    """Return a function that resolves a future with a reply, if anybody still waits for it."""
+
+    def done(reply: Reply) -> None:
+        if not future.done():
+            future.set_result(reply)
+
+    return done

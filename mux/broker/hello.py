@@ -7,10 +7,10 @@ from mux.errors import BrokerBusy, BrokerRefused
 from mux.wire.resp import Reply
 
 
-def is_useful(hello: Reply) -> bool:
-    """Tell from a reply to HELLO whether what is published here reaches everybody.
+def reaches_all_subscribers(hello: Reply) -> bool:
+    """Tell from a reply to HELLO whether every subscriber gets what is published on this server.
 
-    On a replica it reaches nobody, but for a cluster, where any node tells all others.
+    A replica gives it to its own subscribers alone; in a cluster every node passes it on to all others.
     """
     return isinstance(hello, dict) and (hello.get(b"role") == b"master" or is_cluster(hello))
 
@@ -28,7 +28,7 @@ def check_hello(hello: Reply, address: Address) -> None:
         raise BrokerRefused(
             f"Redis at {address} is a sentinel; name it as redis+sentinel:// with the name of the master behind it"
         )
-    if is_useful(hello):
+    if reaches_all_subscribers(hello):
         return
     role = "a replica" if hello.get(b"role") in (b"replica", b"slave") else "no master"
     sentence = f"Redis at {address} is {role}: what is published there reaches nobody"

@@ -17,14 +17,22 @@ Pure: no I/O, no clock.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
 
-from mux.broker.answer import Done
+from mux.wire.resp import Reply
 
 OVERHEAD_BYTES = 256
 """What a message in the queue takes beside its bytes, roughly; so that a million empty ones are bounded too."""
 
 CONNECTED_BYTES = 4 * 1024 * 1024
 """While there is a connection so much may wait for it, however little is held without one."""
+
+Done: TypeAlias = Callable[[Reply], None]
+"""Called once with Redis' reply to a command, or with a BrokerError when the command was refused or lost.
+
+It is a function, so that most commands need no future and no task.
+"""
 
 
 class Waiting:

@@ -17,9 +17,8 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from mux.broker.answer import Done, ignore, settle
-from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
-from mux.broker.holding import CONNECTED_BYTES, Holding, Waiting
+from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection, resolve_with_reply
+from mux.broker.holding import CONNECTED_BYTES, Done, Holding, Waiting
 from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Reply, encode_publish
 
@@ -112,7 +111,7 @@ class Outbox:
     def send_aside(self, redis_channel: bytes, payload: bytes) -> None:
         """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up."""
         if self._connection is not None and self.is_writable:
-            self._add(redis_channel, payload, ignore, is_held=False)
+            self._add(redis_channel, payload, lambda reply: None, is_held=False)
 
     async def publish(
         self, redis_channel: bytes, payload: bytes, *, timeout_seconds: float | None = None, is_patient: bool = False
@@ -138,7 +137,7 @@ class Outbox:
                     self._check_now()
                 elif is_patient:
                     await self._has_room()
-                waiting = self.send(redis_channel, payload, settle(answer))
+                waiting = self.send(redis_channel, payload, resolve_with_reply(answer))
                 if timeout_seconds == 0:
                     self._flush()
                     self._withdraw(waiting, "Redis does not keep up; the message was not sent")

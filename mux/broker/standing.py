@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from mux.broker.gap import Moment
+from mux.broker.loss import Loss
 from mux.wire.resp import Reply
 
 OFFSETS = 512
@@ -109,3 +110,23 @@ def good_before(good: Moment, began: Moment, before: Record, now: Record) -> Mom
         # Nothing can have been published there before it was started.
         parted = began if since.started_at.is_before(began) else since.started_at
     return parted if parted.is_before(good) else good
+
+
+def blame_buffer(loss: Loss, before: Record, now: Record) -> Loss:
+    """Name the output buffer as the cause, if Redis has closed somebody for it when it closed us.
+
+    Redis closes a subscriber without a word, and counts how many it has closed. The count says nothing of us when it
+    moved before our last question, when another server counts, or when it was we who closed.
+
+    Args:
+        loss: what is known of it.
+        before: what the server of the lost connection had said of itself.
+        now: what the server of the next one says.
+    """
+    if loss.cause not in ("closed", "error") or before.standing is None or now.standing is None:
+        return loss
+    if before.standing.run_id != now.standing.run_id or before.buffer_kills is None or now.buffer_kills is None:
+        return loss
+    if now.buffer_kills > before.buffer_kills:
+        return Loss("output_buffer", "Redis closed it over its output buffer limit for pubsub")
+    return loss

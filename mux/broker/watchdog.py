@@ -18,7 +18,7 @@ from functools import partial
 from mux.broker.bus import Bus
 from mux.broker.connection import Connection
 from mux.broker.gap import Moment
-from mux.broker.hello import connection_id, is_useful
+from mux.broker.hello import connection_id, reaches_all_subscribers
 from mux.broker.proof import Proof
 from mux.errors import BrokerError
 from mux.wire.resp import Reply
@@ -100,7 +100,7 @@ class Watchdog:
         self.round_trip_seconds = max(0.0, Moment.now().monotonic - asked_at.monotonic)
         if not isinstance(reply, dict) or connection_id(reply) != connection.client_id:
             connection.drop("moved", "another server answers on the connection")
-        elif not is_useful(reply):
+        elif not reaches_all_subscribers(reply):
             connection.drop("demoted", "it is no master any more")
         else:
             self._prove(asked_at)

@@ -82,7 +82,7 @@ class Feed:
             on_leave=members.left,
             on_lost=members.lost,
             pace=_pace(settings),
-            has_room=lambda: broker.is_writable,
+            has_room=lambda: broker.outbox.is_writable,
         )
         # Who does not read is to be evicted by the hub, which says so, before the kernel gives up on it.
         silent_seconds = settings.pong_seconds + max(settings.ping_seconds, settings.max_unwritable_seconds)
@@ -199,7 +199,7 @@ class Feed:
         except ClientError as error:
             return self._door.refuse(error)
         try:
-            await self._broker.publish(redis_channel, payload)
+            await self._broker.outbox.publish(redis_channel, payload)
         except BrokerRefused as error:
             return text(f"Redis refused the message: {error}\n", 502)
         except BrokerError as error:
@@ -227,7 +227,7 @@ class Feed:
         assert isinstance(redis_channel, bytes), "a feed client has one channel"
         if binary:
             redis_channel = binary_variant(redis_channel)
-        self._broker.send(redis_channel, payload, partial(self._published, client))
+        self._broker.outbox.send(redis_channel, payload, partial(self._published, client))
 
     def _refuse_message(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
         self._hub.refused[ReadOnly.counted_as] += 1

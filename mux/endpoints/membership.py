@@ -57,4 +57,4 @@ class Membership:
         if client.identity is not None:
             message = f"Client {client.identity} has {'joined' if kind == JOINED else 'left'}".encode()
             for redis_channel in channels:
-                self._broker.announce(marked(redis_channel, kind), message)
+                self._broker.outbox.announce(marked(redis_channel, kind), message)

@@ -276,7 +276,7 @@ class Fleet:
         return True
 
     def _say(self, kind: Kind, body: bytes = b"", *, to: str = "*", round_: str = NOBODY) -> None:
-        self._broker.send_aside(self._redis_channel, write(kind, self._myself.id, body, to=to, round_=round_))
+        self._broker.outbox.send_aside(self._redis_channel, write(kind, self._myself.id, body, to=to, round_=round_))
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -324,7 +324,7 @@ class Fleet:
             "received": router.received,
             "unheard": router.unheard,
             "delivered": router.delivered,
-            "published": self._broker.published,
+            "published": self._broker.outbox.published,
         }
 
     def _own_report(self) -> Report:

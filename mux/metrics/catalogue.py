@@ -92,12 +92,12 @@ METRICS = (
         is_highest=True,
     ),
     Metric("counter", "mux_delivered", "Messages handed to sockets of clients.", lambda of: of.hub.router.delivered),
-    Metric("counter", "mux_published", "Messages that Redis has taken from us.", lambda of: of.broker.published),
+    Metric("counter", "mux_published", "Messages that Redis has taken from us.", lambda of: of.broker.outbox.published),
     Metric(
         "counter",
         "mux_refused",
         "Messages, and requests to join or publish, that were not accepted, by reason.",
-        lambda of: dict(of.hub.refused + of.broker.refused),
+        lambda of: dict(of.hub.refused + of.broker.outbox.refused),
         label="reason",
     ),
     Metric(

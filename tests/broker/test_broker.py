@@ -90,7 +90,7 @@ async def test_publishes_and_hears_on_one_connection(every_redis: str) -> None:
     with redis.Redis.from_url(every_redis) as control:
         async with broker_on(every_redis) as (broker, heard):
             for n in range(100):
-                await broker.publish(b"feed:lobby", b"%d" % n)
+                await broker.outbox.publish(b"feed:lobby", b"%d" % n)
             assert await heard.wait_for(100) == [(b"feed:lobby", b"%d" % n) for n in range(100)]
             clients = [client["name"] for client in control.client_list() if client["name"]]
             assert len(clients) == 1
@@ -115,9 +115,9 @@ async def test_a_probe_is_its_process_own(redis_url: str) -> None:
 async def test_pattern_with_glob_characters_hears_only_its_own(redis_url: str) -> None:
     """A prefix is taken literally, whatever Redis' patterns mean by its characters."""
     async with broker_on(redis_url, rb"a\[b\]\*:*") as (broker, heard):
-        await broker.publish(b"ab*:x", b"not this")
-        await broker.publish(b"a[b]x:x", b"nor this")
-        await broker.publish(b"a[b]*:x", b"this")
+        await broker.outbox.publish(b"ab*:x", b"not this")
+        await broker.outbox.publish(b"a[b]x:x", b"nor this")
+        await broker.outbox.publish(b"a[b]*:x", b"this")
         assert await heard.wait_for(1) == [(b"a[b]*:x", b"this")]
 
 
@@ -142,7 +142,7 @@ async def test_publishes_of_one_turn_leave_in_one_write(redis_url: str, monkeypa
 
         connection._transport = Recorder()  # type: ignore[assignment]
         for n in range(50):
-            broker.send(b"feed:lobby", b"%d" % n, lambda reply: None)
+            broker.outbox.send(b"feed:lobby", b"%d" % n, lambda reply: None)
         await heard.wait_for(50)
         assert len(writes) == 1
         connection._transport = transport
@@ -156,7 +156,7 @@ async def test_connection_is_made_again_and_subscribed(redis_url: str, caplog: p
             first = broker._connection
             control.client_kill_filter(skipme=True, _type="pubsub")
             await until(lambda: broker._connection not in (None, first))
-            await broker.publish(b"again:x", b"back")
+            await broker.outbox.publish(b"again:x", b"back")
             assert await heard.wait_for(1) == [(b"again:x", b"back")]
     texts = [record.message for record in caplog.records]
     assert len([line for line in texts if line.startswith("lost Redis")]) == 1
@@ -168,14 +168,14 @@ async def test_published_without_connection_is_refused_at_once(free_port: int) -
     async with broker_on(f"redis://127.0.0.1:{free_port}") as (broker, _):
         assert not broker.is_connected
         with pytest.raises(BrokerUnavailable):
-            await broker.publish(b"feed:lobby", b"hi")
+            await broker.outbox.publish(b"feed:lobby", b"hi")
 
 
 async def test_published_and_not_answered_is_reported_lost() -> None:
     """A publish whose reply never comes is neither repeated nor forgotten."""
     silent = asyncio.Event()
     async with scripted_redis(then=silent) as url, broker_on(url) as (broker, _):
-        pending = [asyncio.create_task(broker.publish(b"feed:lobby", b"hi")) for _ in range(3)]
+        pending = [asyncio.create_task(broker.outbox.publish(b"feed:lobby", b"hi")) for _ in range(3)]
         await until(lambda: broker._connection is not None and len(broker._connection._unanswered) == 3)
         silent.set()
         results = await asyncio.gather(*pending, return_exceptions=True)
@@ -189,7 +189,7 @@ async def test_refused_publish_says_so(redis_url: str) -> None:
         async with broker_on(_with_user(redis_url, "mute")) as (broker, _):
             control.execute_command("ACL", "SETUSER", "mute", "-publish")
             with pytest.raises(BrokerRefused, match="NOPERM"):
-                await broker.publish(b"feed:lobby", b"hi")
+                await broker.outbox.publish(b"feed:lobby", b"hi")
 
 
 async def test_documented_user_gets_in(every_redis: str) -> None:
@@ -205,7 +205,7 @@ async def test_documented_user_gets_in(every_redis: str) -> None:
             control.acl_log_reset()
             control.execute_command(*line.split())
             async with broker_on(f"{every_redis}?username=mux&password=secret") as (broker, heard):
-                await broker.publish(b"feed:lobby", b"hi")
+                await broker.outbox.publish(b"feed:lobby", b"hi")
                 assert await heard.wait_for(1) == [(b"feed:lobby", b"hi")]
                 (entry,) = [entry for entry in control.client_list() if entry["name"].startswith("mux-")]
                 assert entry["user"] == "mux"
@@ -315,10 +315,10 @@ async def test_publishers_wait_while_much_is_unanswered(redis_url: str, size: in
         assert connection is not None
         count = min(MAX_UNANSWERED, MAX_UNANSWERED_BYTES // (size + 1)) + 1
         for _ in range(count):
-            broker.send(b"feed:lobby", b"x" * size, lambda reply: most.append(connection._unanswered_bytes))
-        writable = [broker.is_writable]
+            broker.outbox.send(b"feed:lobby", b"x" * size, lambda reply: most.append(connection._unanswered_bytes))
+        writable = [broker.outbox.is_writable]
         await heard.wait_for(count)
-        await until(lambda: broker.is_writable)
+        await until(lambda: broker.outbox.is_writable)
         assert writable == [False]
         assert told == [True]
         assert max(most) <= MAX_UNANSWERED_BYTES
@@ -443,9 +443,9 @@ async def test_what_is_sent_aside_is_neither_counted_nor_held(redis_url: str) ->
     """What processes say to each other is of no use later, and is no message of the feed."""
     heard = Heard()
     broker = make_broker(redis_url, b"aside:*", heard=heard, max_held_seconds=60)
-    broker.send_aside(b"aside:a", b"before there is a connection")
+    broker.outbox.send_aside(b"aside:a", b"before there is a connection")
     await broker.start()
-    broker.send_aside(b"aside:a", b"hi")
+    broker.outbox.send_aside(b"aside:a", b"hi")
     assert await heard.wait_for(1) == [(b"aside:a", b"hi")]
-    assert (broker.published, broker.refused) == (0, {})
+    assert (broker.outbox.published, broker.outbox.refused) == (0, {})
     await broker.aclose()

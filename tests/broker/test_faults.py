@@ -44,7 +44,7 @@ async def test_outage_is_a_gap_that_holds_what_was_missed(own_redis: str) -> Non
             missed_at = time.time()
             control.publish("feed:x", "missed?")
             await until(lambda: gaps)
-            await broker.publish(b"feed:x", b"back")
+            await broker.outbox.publish(b"feed:x", b"back")
             await until(lambda: (b"feed:x", b"back") in heard.messages)
             (gap,) = gaps
             assert gap.since < missed_at < gap.until
@@ -72,7 +72,7 @@ async def test_held_messages_are_sent_in_order_when_redis_is_back(own_redis: str
         async with broker_on(own_redis, max_held_seconds=60) as (broker, heard):
             os.kill(pid, signal.SIGKILL)
             await until(lambda: not broker.is_connected)
-            publishing = [asyncio.create_task(broker.publish(b"feed:x", b"%d" % n)) for n in range(100)]
+            publishing = [asyncio.create_task(broker.outbox.publish(b"feed:x", b"%d" % n)) for n in range(100)]
             await asyncio.gather(*publishing)
             await until(lambda: len(heard.messages) >= 100)
             assert heard.messages == [(b"feed:x", b"%d" % n) for n in range(100)]
@@ -84,7 +84,7 @@ async def test_held_messages_are_sent_before_the_end(own_redis: str) -> None:
         async with broker_on(own_redis, max_held_seconds=60) as (broker, _):
             control.client_kill_filter(skipme=True, _type="pubsub")
             await until(lambda: not broker.is_connected)
-            publishing = asyncio.create_task(broker.publish(b"feed:x", b"last words"))
+            publishing = asyncio.create_task(broker.outbox.publish(b"feed:x", b"last words"))
             await asyncio.sleep(0)
         await publishing
 
@@ -92,7 +92,9 @@ async def test_held_messages_are_sent_before_the_end(own_redis: str) -> None:
 async def test_held_messages_that_get_too_old_are_given_back(free_port: int) -> None:
     """Their sender is told, and nothing waits for ever."""
     async with broker_on(f"redis://127.0.0.1:{free_port}", max_held_seconds=0.05) as (broker, _):
-        results = await asyncio.gather(*(broker.publish(b"feed:x", b"hi") for _ in range(3)), return_exceptions=True)
+        results = await asyncio.gather(
+            *(broker.outbox.publish(b"feed:x", b"hi") for _ in range(3)), return_exceptions=True
+        )
         assert [type(result) for result in results] == [BrokerUnavailable] * 3
 
 
@@ -100,10 +102,10 @@ async def test_messages_over_the_bound_are_refused_at_once(free_port: int) -> No
     """The memory of a process does not grow with an outage."""
     url = f"redis://127.0.0.1:{free_port}"
     async with broker_on(url, max_held_seconds=60, max_held_bytes=1000) as (broker, _):
-        held = asyncio.create_task(broker.publish(b"feed:x", b"x" * 500))
+        held = asyncio.create_task(broker.outbox.publish(b"feed:x", b"x" * 500))
         await asyncio.sleep(0)
         with pytest.raises(BrokerUnavailable):
-            await broker.publish(b"feed:x", b"x" * 500)
+            await broker.outbox.publish(b"feed:x", b"x" * 500)
         assert not held.done()
     with pytest.raises(BrokerUnavailable):
         await held
@@ -294,7 +296,7 @@ async def test_failover_by_sentinels_is_followed(tmp_path: Path, how: str) -> No
                 await until(lambda: mux_names(new_master))
                 # The old master says for seconds that it is one, and hears our probes.
                 assert gaps[0].since <= promoted_at
-                await broker.publish(b"feed:x", b"followed")
+                await broker.outbox.publish(b"feed:x", b"followed")
                 await until(lambda: (b"feed:x", b"followed") in heard.messages)
 
 

@@ -11,7 +11,6 @@ import pytest
 import redis
 
 from mux.broker import broker as broker_module
-from mux.broker.answer import ignore
 from mux.broker.connection import MAX_UNANSWERED_BYTES
 from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
@@ -38,7 +37,7 @@ async def test_large_messages_are_paced_so_that_redis_closes_nobody(own_redis: s
     with redis.Redis.from_url(own_redis) as control:
         control.config_set("client-output-buffer-limit", "pubsub 8388608 4194304 1")
         async with broker_on(own_redis, gaps=gaps) as (broker, heard):
-            await asyncio.gather(*(broker.publish(b"feed:x", LARGE, is_patient=True) for _ in range(400)))
+            await asyncio.gather(*(broker.outbox.publish(b"feed:x", LARGE, is_patient=True) for _ in range(400)))
             await heard.wait_for(400)
     assert gaps == []
 
@@ -55,7 +54,7 @@ async def test_what_was_held_is_sent_paced_and_in_order(own_redis: str) -> None:
             assert broker._connection is not None
             broker._connection.abort()
             await until(lambda: not broker.is_connected)
-            publishing = [asyncio.create_task(broker.publish(b"feed:x", b"%d " % n + LARGE)) for n in range(400)]
+            publishing = [asyncio.create_task(broker.outbox.publish(b"feed:x", b"%d " % n + LARGE)) for n in range(400)]
             await asyncio.sleep(0)
             os.kill(pid, signal.SIGCONT)
             await asyncio.gather(*publishing)
@@ -72,19 +71,19 @@ async def test_bytes_that_wait_for_a_slow_redis_are_bounded(own_redis: str) -> N
             os.kill(pid, signal.SIGSTOP)
             replies: list[Reply] = []
             for _ in range(400):
-                broker.send(b"feed:x", LARGE, replies.append)
+                broker.outbox.send(b"feed:x", LARGE, replies.append)
                 await asyncio.sleep(0)
             refused = len(replies)
             assert {type(reply) for reply in replies} == {BrokerUnavailable}
-            assert not broker.is_writable
-            assert broker._outbox._holding.bytes <= CONNECTED_BYTES
-            patient = asyncio.create_task(broker.publish(b"feed:x", b"patient", is_patient=True))
-            broker.announce(b"feed:x", b"announcement")
-            broker.send_aside(b"feed:x", b"aside")
+            assert not broker.outbox.is_writable
+            assert broker.outbox._holding.bytes <= CONNECTED_BYTES
+            patient = asyncio.create_task(broker.outbox.publish(b"feed:x", b"patient", is_patient=True))
+            broker.outbox.announce(b"feed:x", b"announcement")
+            broker.outbox.send_aside(b"feed:x", b"aside")
             os.kill(pid, signal.SIGCONT)
             await patient
             await until(lambda: len(replies) == 400)
-            assert broker.refused == {"redis_unavailable": refused, "announcement": 1}
+            assert broker.outbox.refused == {"redis_unavailable": refused, "announcement": 1}
             assert len(await heard.wait_for(400 - refused + 1)) == 400 - refused + 1
             assert heard.messages[-1] == (b"feed:x", b"patient")
 
@@ -98,7 +97,7 @@ async def test_posts_over_the_bound_are_answered_503_while_redis_does_not_keep_u
             posts = [asyncio.create_task(post(feed.port, "lobby", LARGE)) for _ in range(150)]
             taken = (CONNECTED_BYTES + MAX_UNANSWERED_BYTES) // len(LARGE) + 2
             await until(lambda: sum(one.done() for one in posts) >= 150 - taken)
-            assert feed.mux.broker._outbox._holding.bytes <= CONNECTED_BYTES
+            assert feed.mux.broker.outbox._holding.bytes <= CONNECTED_BYTES
             os.kill(pid, signal.SIGCONT)
             statuses = await asyncio.gather(*posts)
             assert set(statuses) == {204, 503}
@@ -117,8 +116,8 @@ async def test_a_long_queue_is_taken_from_one_by_one(own_redis: str) -> None:
             return taken
 
     async with broker_on(own_redis) as (broker, heard):
-        broker._outbox._holding = Counting(max_bytes=2**23, max_seconds=0)
-        await asyncio.gather(*(broker.publish(b"feed:x", b"") for _ in range(12_000)))
+        broker.outbox._holding = Counting(max_bytes=2**23, max_seconds=0)
+        await asyncio.gather(*(broker.outbox.publish(b"feed:x", b"") for _ in range(12_000)))
         await heard.wait_for(12_000)
         assert looked_at < 3 * 12_000
 
@@ -127,11 +126,11 @@ async def test_announcements_are_dropped_and_counted_while_redis_is_away(free_po
     """Held, those of a storm of reconnects filled the holding, and every client that published was closed."""
     async with broker_on(f"redis://127.0.0.1:{free_port}", max_held_seconds=60, max_held_bytes=1000) as (broker, _):
         for _ in range(100):
-            broker.announce(b"feed:x", b"Client has joined")
-        held = asyncio.create_task(broker.publish(b"feed:x", b"x" * 500))
+            broker.outbox.announce(b"feed:x", b"Client has joined")
+        held = asyncio.create_task(broker.outbox.publish(b"feed:x", b"x" * 500))
         await asyncio.sleep(0)
         assert not held.done()
-        assert broker.refused == {"announcement": 100}
+        assert broker.outbox.refused == {"announcement": 100}
         held.cancel()
 
 
@@ -141,7 +140,7 @@ async def test_what_meets_a_lost_connection_is_not_said_to_be_sent(own_redis: st
     async with broker_on(own_redis, max_held_seconds=max_held_seconds) as (broker, heard):
         assert broker._connection is not None
         broker._connection.abort()
-        result = (await asyncio.gather(broker.publish(b"feed:x", b"late"), return_exceptions=True))[0]
+        result = (await asyncio.gather(broker.outbox.publish(b"feed:x", b"late"), return_exceptions=True))[0]
         if max_held_seconds:
             assert result is None
             assert await heard.wait_for(1) == [(b"feed:x", b"late")]
@@ -157,15 +156,15 @@ async def test_a_publish_that_was_given_up_is_not_sent_later(
     async with broker_on(own_redis, max_held_seconds=60) as (broker, heard):
         assert broker._connection is not None
         broker._connection.abort()
-        cancelled = asyncio.create_task(broker.publish(b"feed:x", b"cancelled"))
+        cancelled = asyncio.create_task(broker.outbox.publish(b"feed:x", b"cancelled"))
         await asyncio.sleep(0)
         cancelled.cancel()
         monkeypatch.setattr(broker, "_open", _never)
         await until(lambda: not broker.is_connected)
         with pytest.raises(BrokerUnavailable, match=words):
-            await broker.publish(b"feed:x", b"given up", timeout_seconds=seconds)
+            await broker.outbox.publish(b"feed:x", b"given up", timeout_seconds=seconds)
         monkeypatch.undo()
-        await broker.publish(b"feed:x", b"meant")
+        await broker.outbox.publish(b"feed:x", b"meant")
         assert await heard.wait_for(1) == [(b"feed:x", b"meant")]
 
 
@@ -178,10 +177,10 @@ async def test_a_publish_that_was_sent_and_not_answered_in_time_is_said_to_be_un
     with redis.Redis.from_url(own_redis) as control:
         pid = int(control.info("server")["process_id"])
         async with broker_on(own_redis) as (broker, heard):
-            await broker.publish(b"feed:x", b"now", timeout_seconds=0)
+            await broker.outbox.publish(b"feed:x", b"now", timeout_seconds=0)
             os.kill(pid, signal.SIGSTOP)
             with pytest.raises(BrokerLost, match="may be published"):
-                await broker.publish(b"feed:x", b"who knows", timeout_seconds=0.05)
+                await broker.outbox.publish(b"feed:x", b"who knows", timeout_seconds=0.05)
             os.kill(pid, signal.SIGCONT)
             await heard.wait_for(2)
 
@@ -190,11 +189,11 @@ async def test_nothing_is_published_before_the_start_and_after_the_end(redis_url
     """It once waited for a connection that nobody was making."""
     broker = make_broker(redis_url, max_held_seconds=60)
     with pytest.raises(BrokerUnavailable, match="not started"):
-        await broker.publish(b"feed:x", b"early")
+        await broker.outbox.publish(b"feed:x", b"early")
     await broker.start()
     await broker.aclose()
     with pytest.raises(BrokerUnavailable, match="ended"):
-        await broker.publish(b"feed:x", b"late", timeout_seconds=0)
+        await broker.outbox.publish(b"feed:x", b"late", timeout_seconds=0)
 
 
 async def test_what_redis_does_not_take_for_now_may_be_sent_again(own_redis: str) -> None:
@@ -205,10 +204,10 @@ async def test_what_redis_does_not_take_for_now_may_be_sent_again(own_redis: str
             script = asyncio.create_task(asyncio.to_thread(_run, other, "while true do end"))
             busy = None
             while not isinstance(busy, BrokerBusy):
-                busy = (await asyncio.gather(broker.publish(b"feed:x", b"hi"), return_exceptions=True))[0]
+                busy = (await asyncio.gather(broker.outbox.publish(b"feed:x", b"hi"), return_exceptions=True))[0]
             control.script_kill()
             await script
-            await broker.publish(b"feed:x", b"hi")
+            await broker.outbox.publish(b"feed:x", b"hi")
 
 
 def _run(control: redis.Redis, script: str) -> None:
@@ -241,5 +240,5 @@ async def test_whatever_ends_the_task_that_connects_is_a_failure(
         assert not broker.is_connected
         monkeypatch.undo()
         await until(lambda: gaps and broker.is_connected)
-        broker.send(b"feed:x", b"back", ignore)
+        broker.outbox.send(b"feed:x", b"back", lambda reply: None)
         assert await heard.wait_for(1) == [(b"feed:x", b"back")]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from mux.broker.bus import Bus
-from mux.broker.cause import blame_buffer
 from mux.broker.gap import Gap, Moment
 from mux.broker.loss import Loss
 from mux.broker.proof import Proof
-from mux.broker.standing import OFFSETS, ROUNDING_SECONDS, Record, good_before
+from mux.broker.standing import OFFSETS, ROUNDING_SECONDS, Record, blame_buffer, good_before
 
 
 def at(seconds: float) -> Moment:

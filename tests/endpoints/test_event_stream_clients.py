@@ -89,7 +89,7 @@ async def test_every_byte_value_survives(feed: Serving) -> None:
     async with open_stream(feed.port) as stream:
         for payload in payloads:
             # As raw publishes: text where it can be.
-            await feed.mux.broker.publish(feed.mux._namespace.redis_channel(b"lobby"), payload)
+            await feed.mux.broker.outbox.publish(feed.mux._namespace.redis_channel(b"lobby"), payload)
         heard = await stream.events(len(payloads))
     for payload, (name, data) in zip(payloads, heard, strict=True):
         if name == "binary":

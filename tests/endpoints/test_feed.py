@@ -229,7 +229,7 @@ async def test_publisher_that_waits_for_redis_can_say_goodbye(prefix: str) -> No
             pid = int(redis.Redis.from_url(url).info("server")["process_id"])
             os.kill(pid, signal.SIGSTOP)
             try:
-                while feed.mux.broker.is_writable:
+                while feed.mux.broker.outbox.is_writable:
                     await talker.send("x" * 60_000)
                 async with asyncio.timeout(CLOSING_SECONDS / 2):
                     await feed.mux.drain()

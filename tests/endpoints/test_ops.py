@@ -87,7 +87,7 @@ async def test_metrics_count_what_happened(redis_url: str, prefix: str, publishe
             await receive(other, 1)
             publisher.publish(f"{prefix}nobody", "hi")
             await until(lambda: feed.mux.hub.router.unheard == 2)
-            await until(lambda: feed.mux.broker.published)
+            await until(lambda: feed.mux.broker.outbox.published)
             numbers = await scrape(feed.port)
             expected = {
                 "mux_connections": 3,

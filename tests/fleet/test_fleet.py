@@ -171,10 +171,10 @@ async def test_a_process_that_leaves_is_not_missing(redis_url: str, prefix: str)
 async def test_what_the_fleet_says_is_not_the_feeds(three: list[Serving], publisher: redis.Redis, prefix: str) -> None:
     """Looking at the numbers does not change them, however small messages have to be."""
     before = [(feed.mux.hub.router.received, feed.mux.hub.router.delivered) for feed in three]
-    published = [feed.mux.broker.published for feed in three]
+    published = [feed.mux.broker.outbox.published for feed in three]
     await answer(three[0].port, "/stats", processes=3)
     assert [(feed.mux.hub.router.received, feed.mux.hub.router.delivered) for feed in three] == before
-    assert [feed.mux.broker.published for feed in three] == published
+    assert [feed.mux.broker.outbox.published for feed in three] == published
 
 
 async def test_small_messages_do_not_silence_the_fleet(redis_url: str, prefix: str) -> None:
@@ -203,7 +203,7 @@ async def fleet(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) ->
 async def test_two_hundred_questions_a_second_are_answered(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no more: the others are dropped before they are decoded."""
     said: list[bytes] = []
-    monkeypatch.setattr(fleet._broker, "send_aside", lambda channel, payload: said.append(payload))
+    monkeypatch.setattr(fleet._broker.outbox, "send_aside", lambda channel, payload: said.append(payload))
     heard(fleet, *[ask(Stats())] * (2 * MAX_ANSWERS_PER_SECOND))
     assert len(fleet._inbox) == MAX_ANSWERS_PER_SECOND
     await until(lambda: not fleet._inbox)
@@ -218,7 +218,7 @@ async def test_two_hundred_questions_a_second_are_answered(fleet: Fleet, monkeyp
 async def test_what_is_given_in_answers_has_a_budget_of_bytes(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every process hears every answer, and Redis closes all of them when too much waits for them."""
     said: list[bytes] = []
-    monkeypatch.setattr(fleet._broker, "send_aside", lambda channel, payload: said.append(payload))
+    monkeypatch.setattr(fleet._broker.outbox, "send_aside", lambda channel, payload: said.append(payload))
     monkeypatch.setattr(fleet._respondent, "respond", lambda question, reply: reply(b"x" * MAX_ANSWER_BYTES))
     heard(fleet, *[ask(Top("", "rate", 1))] * MAX_ANSWERS_PER_SECOND)
     await until(lambda: not fleet._inbox)
