@@ -43,7 +43,7 @@ from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 from mux.logs import speak_like
-from mux.memory import give_back_memory, memory_limit
+from mux.memory import Freed, give_back_memory, memory_limit
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
 from mux.resync import Resync
@@ -53,9 +53,6 @@ from mux.settings import Settings, unknown_variables
 from mux.wire.channel import Namespace, binary_variant, check_channel
 from mux.wire.host import is_loopback
 from mux.wire.sse_encoder import GROWTH
-
-GIVE_BACK_BYTES = 32 * 1024 * 1024
-"""When so much waited for clients that were evicted, the memory of it is given back to the system."""
 
 PENDING_SHARE = 4
 """A quarter of the memory that all processes of a server may use together is for what waits for clients."""
@@ -168,7 +165,7 @@ class Mux:
         )
         self._feed = Feed(self.hub, self.broker, settings, self.admission)
         self._timer: asyncio.TimerHandle | None = None
-        self._given_back_bytes = 0
+        self._freed = Freed()
         self._resync = Resync(self.hub, seconds=settings.drain_seconds)
         self._drain = Drain(self.hub, seconds=settings.drain_seconds)
 
@@ -315,10 +312,9 @@ class Mux:
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self.hub.tick_seconds, self._tick)
-        evicted_bytes = self.hub.evicted_bytes
+        is_much = self._freed.is_much(self.hub.pending_bytes, self.hub.evicted_bytes)
         self.hub.tick(loop.time())
-        if evicted_bytes - self._given_back_bytes > GIVE_BACK_BYTES:
-            self._given_back_bytes = evicted_bytes
+        if is_much:
             give_back_memory()
 
     def _check_host(self, request: Request) -> HTTPResponse | None:

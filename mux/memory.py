@@ -21,6 +21,33 @@ UNKNOWN_BYTES = 1 << 30
 """A machine that does not say how much memory it has is taken to have a GiB."""
 
 
+GIVE_BACK_BYTES = 32 * 1024 * 1024
+"""When so much that waited for clients waits no more, the memory of it is given back to the system."""
+
+
+class Freed:
+    """Tells when much memory has become free: clients were evicted, have left, or have taken what waited for them."""
+
+    __slots__ = ("_evicted", "_most")
+
+    def __init__(self) -> None:
+        self._most = self._evicted = 0
+
+    def is_much(self, waiting: int, evicted: int) -> bool:
+        """Tell whether memory is to be given back now; to be asked now and then.
+
+        Args:
+            waiting: the bytes that wait for all clients.
+            evicted: the bytes that waited for all clients that were ever evicted, which may not have waited for long.
+        """
+        self._most = max(self._most + evicted - self._evicted, waiting)
+        self._evicted = evicted
+        if self._most - waiting < GIVE_BACK_BYTES:
+            return False
+        self._most = waiting
+        return True
+
+
 def memory_limit() -> int:
     """Return how many bytes of memory this process may use."""
     limits = [*_of_machine(), *_of_address_space(), *_of_control_groups(OWN_GROUPS, CONTROL_GROUPS)]

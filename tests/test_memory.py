@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mux.memory import _of_control_groups, memory_limit
+from mux.memory import GIVE_BACK_BYTES, Freed, _of_control_groups, memory_limit
 
 LAYOUTS = {
     "version 2": ("0::/app/one", {"app/one/memory.max": "1000\n"}, {1000}),
@@ -46,6 +46,23 @@ def test_limits_of_control_groups_are_found(
     if groups is not None:
         own.write_text(groups)
     assert set(_of_control_groups(own, root)) == limits
+
+
+def test_memory_is_given_back_whatever_made_it_free() -> None:
+    """Only evictions counted, so that a crowd that left by itself left its memory with the process."""
+    freed = Freed()
+    step = GIVE_BACK_BYTES
+    asked = [
+        (0, 0, False),
+        (step, 0, False),
+        (0, 0, True),  # they left, or read
+        (0, 0, False),
+        (0, step, True),  # they came and were evicted in between
+        (step, step, False),
+        (step // 2, step, False),
+        (0, step, True),
+    ]
+    assert [freed.is_much(waiting, evicted) for waiting, evicted, _ in asked] == [much for _, _, much in asked]
 
 
 def test_the_smallest_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ class EventStreamEndpoint:
         client.write(self._coding.head(headers) + self._coding.wrap(self._come_back()))
         join(client)
         if taken.has_ended:
-            taken.transport.close()
+            client.close()
 
     def turn_away(self, error: ClientError) -> HTTPResponse:
         """Count a refusal that is not for long; return a stream that ends at once, and the time to come back."""

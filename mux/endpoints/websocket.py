@@ -118,7 +118,7 @@ class WebSocketEndpoint:
         if taken.early:
             client.data_received(taken.early)
         if taken.has_ended:
-            self._when_handled(client, taken.transport.close)
+            self._when_handled(client, client.close)
 
     def received(self, client: WebSocketClient, data: bytes) -> None:
         """Handle what a client sent, now or in its turn."""

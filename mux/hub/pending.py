@@ -33,6 +33,10 @@ class Pending(Generic[T]):
     def __contains__(self, thing: T) -> bool:
         return thing in self._amounts
 
+    def amounts(self) -> dict[T, int]:
+        """Return the bytes that wait with each, as last noted; a copy."""
+        return self._amounts.copy()
+
     def amount(self, thing: T) -> int:
         """Return the bytes that wait with thing, as last noted."""
         return self._amounts.get(thing, 0)

@@ -349,11 +349,11 @@ def test_a_crowd_that_is_evicted_is_one_line(hub: Hub, caplog: pytest.LogCapture
     ]
 
 
-@pytest.mark.parametrize("what", ["overflow", "unwritable", "closing", "too slow"])
+@pytest.mark.parametrize("what", ["overflow", "unwritable", "closing", "too slow", "memory"])
 def test_a_crowd_is_ended_a_part_at_a_time(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """18,000 at once would hold the loop for a fifth of a second; nobody is forgotten."""
     monkeypatch.setattr("mux.hub.hub.ENDED_AT_ONCE", 2)
-    hub = make_hub(message_seconds=10)
+    hub = make_hub(message_seconds=10, max_pending_total_bytes=0 if what == "memory" else 2**30)
     clients = [connect(hub) for _ in range(5)]
     for client in clients:
         if what == "closing":
@@ -362,7 +362,7 @@ def test_a_crowd_is_ended_a_part_at_a_time(what: str, monkeypatch: pytest.Monkey
             hub.keep(client.subscriber, 1, is_late_soon=True)
         else:
             client.takes_nothing = True
-    if what in ("overflow", "unwritable"):
+    if what in ("overflow", "unwritable", "memory"):
         hub.dispatch([BIG] if what == "overflow" else [SMALL])
 
     def ended() -> int:
