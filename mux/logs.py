@@ -82,6 +82,10 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(entry).decode()
 
 
+PACED = frozenset(("mux.broker", "mux.supervisor"))
+"""Loggers whose lines come at a pace of mux' own: no stranger hastens them, and every gap has its line."""
+
+
 class PatientHandler(logging.Handler):
     """Hands lines to a LogWriter; sums up repeats, but of what is asked for by --log-level debug."""
 
@@ -109,7 +113,7 @@ class PatientHandler(logging.Handler):
     def _emit(self, record: logging.LogRecord) -> None:
         now = monotonic()
         self._tell(now)
-        if record.levelno > logging.DEBUG and not self._repeats.admits(_kind(record), str(record.msg), now):
+        if _may_be_left_out(record) and not self._repeats.admits(_kind(record), record.getMessage(), now):
             self._writer.put("")  # so that the thread knows when to tell of it
             return
         self._writer.put(self.format(record))
@@ -186,6 +190,11 @@ def json_line(level: int, logger: str, message: str) -> str:
 
 def _record(level: int, message: str, *arguments: object, name: str = "mux.logs") -> logging.LogRecord:
     return logging.LogRecord(name, level, __file__, 0, message, arguments, None)
+
+
+def _may_be_left_out(record: logging.LogRecord) -> bool:
+    """Tell whether a line may be summed up with others: not what is asked for by --log-level debug, and not PACED."""
+    return record.levelno > logging.DEBUG and record.name not in PACED
 
 
 def _kind(record: logging.LogRecord) -> Hashable:

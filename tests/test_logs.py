@@ -118,6 +118,17 @@ def test_what_debugging_asks_for_is_not_summed_up(tmp_path: Path) -> None:
     assert said.count("client ") == 50
 
 
+def test_every_gap_has_its_line(tmp_path: Path) -> None:
+    """More than ten reconnects in ten seconds were summed up, and the times of the other gaps were in no log."""
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        handler = PatientHandler(file.fileno())
+        for number in range(3 * MOST):
+            handler.handle(logging.LogRecord("mux.broker", logging.WARNING, __file__, 1, "gap %d", (number,), None))
+        handler.close()
+    assert log.read_text().splitlines() == [f"gap {number}" for number in range(3 * MOST)]
+
+
 def test_a_line_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
     """A mistake in a format is no reason to print a traceback past the log."""
     said = _logged(tmp_path, lambda handler: handler.handle(record("%d is no number", "x")))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
+from itertools import count
 from time import time
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -25,6 +26,9 @@ AGAIN_SECONDS = 0.05
 
 ANSWER_SECONDS = 2.0
 """How long a publisher waits for an answer; after it the message is uncertain."""
+
+_RUNS = count(1)
+"""What a server held in one run may come in the next; so each message says of which run it is."""
 
 _AWAY = (OSError, EOFError, TimeoutError, ConnectionClosed, InvalidHandshake, InvalidMessage)
 
@@ -46,6 +50,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
+        self._run = next(_RUNS)
         self.errors: Counter[str] = Counter()
         """What publishers and subscribers were told, and how often."""
         self._publishers: dict[str, set[str]] = defaultdict(set)
@@ -100,7 +105,8 @@ class Traffic:
                     self.ledger.sessions.append(session)
                     self._live[name, channel] = session
                     async for payload in client:
-                        session.received.append(Receipt(_read(channel, payload), time()))
+                        if (message := self._read(channel, payload)) is not None:
+                            session.received.append(Receipt(message, time()))
             except _AWAY as error:
                 self._count(name, error)
             self._live.pop((name, channel), None)
@@ -120,7 +126,7 @@ class Traffic:
                             number += 1
                             sent = self._sent(channel, publisher, number)
                             on_this.append(sent)
-                            await asyncio.wait_for(client.send(_write(sent.message)), ANSWER_SECONDS)
+                            await asyncio.wait_for(client.send(self._write(sent.message)), ANSWER_SECONDS)
                             self._last[channel, publisher] = number
                             await asyncio.sleep(PAUSE_SECONDS)
                         self._idle.add((channel, publisher))
@@ -143,7 +149,7 @@ class Traffic:
 
         async def publish(message: Message) -> bool:
             async with asyncio.timeout(ANSWER_SECONDS):
-                status = await post(port, channel, _write(message).encode())
+                status = await post(port, channel, self._write(message).encode())
             if status != 204:
                 self.errors[f"{publisher}: {status}"] += 1
             return status == 204
@@ -160,7 +166,7 @@ class Traffic:
                     if not streams:
                         streams.append(await asyncio.open_connection("127.0.0.1", port))
                     reader, writer = streams[0]
-                    writer.write(encode_publish((PREFIX + channel).encode(), _write(message).encode()))
+                    writer.write(encode_publish((PREFIX + channel).encode(), self._write(message).encode()))
                     # How many it was sent to: ":3", or an error.
                     return (await reader.readuntil()).startswith(b":")
             except BaseException:
@@ -199,6 +205,16 @@ class Traffic:
         self.ledger.sent.append(sent)
         return sent
 
+    def _write(self, message: Message) -> str:
+        return f"{message.publisher} {message.sequence} {self._run}"
+
+    def _read(self, channel: str, payload: str | bytes) -> Message | None:
+        text = payload if isinstance(payload, str) else payload.decode(errors="replace")
+        words = text.split(" ")
+        if len(words) != 3 or not (words[1].isdecimal() and words[2].isdecimal()):
+            return Message(channel, repr(text), 0)  # nobody sent it, and the checker says so
+        return Message(channel, words[0], int(words[1])) if int(words[2]) == self._run else None
+
     def _count(self, who: str, error: BaseException) -> None:
         code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd else type(error).__name__
         self.errors[f"{who}: {code}"] += 1
@@ -208,17 +224,6 @@ async def _read_away(client: ClientConnection) -> None:
     async for _ in client:
         pass
     await client.wait_closed()
-
-
-def _write(message: Message) -> str:
-    return f"{message.publisher} {message.sequence}"
-
-
-def _read(channel: str, payload: str | bytes) -> Message:
-    text = payload if isinstance(payload, str) else payload.decode(errors="replace")
-    publisher, _, number = text.partition(" ")
-    # What cannot be read is a message nobody sent, and the checker says so.
-    return Message(channel, publisher, int(number)) if number.isdecimal() else Message(channel, repr(text), 0)
 
 
 async def post(port: int, channel: str, body: bytes) -> int:
