@@ -9,8 +9,7 @@ import ipaddress
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,30 +17,31 @@ from typing import Annotated, NoReturn
 import typer
 from redis.exceptions import RedisError
 
-from bench import screen, tables
-from bench.compare import Comparison, installed
+from bench import report
+from bench.compare import Comparison, Step, installed
 from bench.compare import compare as run_comparison
-from bench.interrupt import interruptible
+from bench.loadgen.crowd import descriptors_for
 from bench.loadgen.dialect import PLAIN, SOCKET_IO, Target, parse_target
-from bench.loadgen.limits import descriptors_for
+from bench.loadgen.load import Load
 from bench.loadgen.publisher import Door
-from bench.loadgen.run import Load
 from bench.loadgen.stamp import STAMP_BYTES
 from bench.measure import measure
-from bench.meters import find_server
 from bench.peers.registry import DEFAULT_DIRECTORY
-from bench.readme import write_section
+from bench.report import console, number
 from bench.results import RESULTS, ROOT, environment, save
 from bench.scale import FULL_STEPS, SMOKE_STEPS, curves
-from bench.summary import ALL_CASES
-from bench.works import FULL, SMOKE
+from bench.servers import find_server
+from bench.works import CASES, FULL, SMOKE
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 OWN_HOST = "--i-own-this-host"
 
 INTERRUPTED = 130
-"""What a shell gives for a command that Ctrl-C ended."""
+"""The exit status that a shell gives for a command that Ctrl-C ended."""
+
+Results = Annotated[Path, typer.Option(help="Where to write.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Tiny amounts; the numbers mean nothing.")]
 
 
 @app.callback()
@@ -65,15 +65,15 @@ def load(
     at_once: Annotated[int, typer.Option(min=1, help="Handshakes under way at a time.")] = 256,
     socket_io: Annotated[bool, typer.Option("--socket-io", help="Speak Socket.IO: emit join and publish.")] = False,
     i_own_this_host: Annotated[bool, typer.Option(OWN_HOST, help="Send load to another machine.")] = False,
-    results: Annotated[Path, typer.Option(help="Where to write.")] = RESULTS,
+    results: Results = RESULTS,
 ) -> None:
     """Load one server: open clients, publish on a schedule, count what arrives and how late."""
     target = _target(url)
-    if not _is_loopback(target.host) and not i_own_this_host:
+    is_here = _is_loopback(target.host)
+    if not is_here and not i_own_this_host:
         _fail(f"{target.host} is not this machine; load is sent elsewhere only with {OWN_HOST}")
     per_process = -(-clients // processes)
-    fit = descriptors_for(per_process)
-    if fit < per_process:
+    if (fit := descriptors_for(per_process)) < per_process:
         typer.echo(f"the descriptor limit (ulimit -Hn) allows {fit} connections a process: {clients} are too many")
         clients = fit * processes
     if channels > clients:
@@ -92,25 +92,25 @@ def load(
         processes=processes,
         at_once=at_once,
     )
-    server = find_server(target.port) if _is_loopback(target.host) else None
-    with screen.progress() as say, interruptible() as interrupt:
-        try:
-            result = measure(work, server, redis_url, say, stop=interrupt.is_asked)
-        except (OSError, RuntimeError, RedisError, ValueError) as error:
-            _fail(str(error))
-    screen.show_load(result, work)
+    stop = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, lambda number, frame: _end(stop))
+    try:
+        result = measure(work, find_server(target.port) if is_here else None, redis_url, stop=stop.is_set)
+    except (OSError, RuntimeError, RedisError, ValueError) as error:
+        _fail(str(error))
+    found = {name: value for name, value in result.as_json().items() if name != "latency_ms"} | result.latency_ms
+    report.table(url, ("", ""), [(name, _shown(value)) for name, value in found.items()])
     parameters = {"url": url, "clients": clients, "channels": channels, "rate": rate, "seconds": seconds, "size": size}
     made = environment()
-    content = {"environment": made, "parameters": parameters, "interrupted": interrupt.is_asked()}
-    path = save("load", content | {"result": result.as_json()}, results)
-    screen.show_path(path)
+    content = {"environment": made, "parameters": parameters, "interrupted": stop.is_set(), "result": result.as_json()}
+    _written(save("load", content, results))
     if result.counts is not None:
-        what = f"{clients:,} clients, {channels:,} channels, {rate:,g} messages/s of {size:,} B for {seconds:g} s"
-        from bench.plots.load import plot_load
+        from bench.plots import plot_load
 
-        for plot in plot_load(result.counts, result.moments, made, results, what=what):
-            screen.show_path(plot)
-    if interrupt.is_asked():
+        what = f"{clients:,} clients, {channels:,} channels, {rate:,g} messages/s of {size:,} B for {seconds:g} s"
+        _written(plot_load(result.counts, made, results, what=what))
+    if stop.is_set():
         raise typer.Exit(INTERRUPTED)
     if result.refused:
         _fail(f"{result.refused} clients were not served: {result.reason}")
@@ -124,25 +124,27 @@ def compare(
     peers_dir: Annotated[Path, typer.Option(help="Where the peers are installed.")] = DEFAULT_DIRECTORY,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to publish, in works with a rate.")] = FULL.seconds,
     every_round: Annotated[
-        bool, typer.Option("--every-round", help="Ask also those again who lost a tenth of a work or failed.")
+        bool, typer.Option("--every-round", help="Ask those again too that lost a tenth of a work or failed.")
     ] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Tiny amounts; the numbers mean nothing.")] = False,
-    results: Annotated[Path, typer.Option(help="Where to write.")] = RESULTS,
+    smoke: Smoke = False,
+    results: Results = RESULTS,
 ) -> None:
     """Give mux and every installed peer the same work, and print one table and plots."""
     peers_dir = peers_dir.resolve()
     contenders, said = installed(peers_dir, only or ())
-    unknown = set(case or ()) - {one.name for one in ALL_CASES}
-    if unknown:
-        _fail(f"there is no work named {min(unknown)!r}; there are {', '.join(one.name for one in ALL_CASES)}")
+    names = [one.name for one in CASES]
+    if unknown := set(case or ()) - set(names):
+        _fail(f"there is no work named {min(unknown)!r}; there are {', '.join(names)}")
     comparison = Comparison(peers=said)
-    path = results / "compare.json"
     made = environment()
 
-    def keep() -> None:
+    def keep(step: Step) -> None:
+        figures = comparison.cases[step.case.name][step.name][-1]
+        console.print(f"{step.case.name}: {step.name}: {number((figures or {}).get(step.case.unit))} {step.case.unit}")
         save("compare", {"environment": made, "rounds": rounds, **comparison.as_json()}, results)
 
-    with _to_the_end_or_ctrl_c() as ended, screen.progress() as say:
+    is_interrupted = False
+    try:
         run_comparison(
             contenders,
             comparison,
@@ -150,70 +152,54 @@ def compare(
             amounts=SMOKE if smoke else replace(FULL, seconds=seconds),
             peers=peers_dir,
             cases=case or (),
-            spare_hopeless=not every_round,
-            say=say,
+            spares_hopeless=not every_round,
             after_step=keep,
         )
-    if not comparison.cases:
-        raise typer.Exit(INTERRUPTED)
-    tables.show(comparison)
-    screen.show_path(path)
-    from bench.plots.compare import plot_comparison
+    except KeyboardInterrupt:
+        is_interrupted = True
+    if comparison.cases:
+        from bench.plots import plot_comparison
 
-    for plot in plot_comparison(comparison, made, results):
-        screen.show_path(plot)
-    ended()
+        report.show(comparison)
+        _written(results / "compare.json")
+        _written(plot_comparison(comparison, made, results))
+    if is_interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
-def scale(
-    smoke: Annotated[bool, typer.Option("--smoke", help="Tiny amounts; the numbers mean nothing.")] = False,
-    results: Annotated[Path, typer.Option(help="Where to write.")] = RESULTS,
-) -> None:
+def scale(smoke: Smoke = False, results: Results = RESULTS) -> None:
     """Show how the cost of mux grows with subscribers, channels, payload, processes and connections."""
     steps = SMOKE_STEPS if smoke else FULL_STEPS
-    fit = descriptors_for(max(steps.connections))
-    if fit < max(steps.connections):
+    if (fit := descriptors_for(max(steps.connections))) < max(steps.connections):
         typer.echo(f"the descriptor limit (ulimit -Hn) allows {fit} connections: larger steps are left out")
         steps = replace(steps, connections=[count for count in steps.connections if count <= fit])
     found = []
     made = environment()
-    with _to_the_end_or_ctrl_c() as ended, screen.progress() as say:
-        for curve in curves(steps, DEFAULT_DIRECTORY, say):
-            found.append(curve)
-            content = {"environment": made, "curves": [one.as_json() for one in found]}
-            path = save("scale", content, results)
-    if not found:
-        raise typer.Exit(INTERRUPTED)
-    for curve in found:
-        screen.table(
-            curve.title,
-            (curve.x_label, curve.y_label),
-            [(f"{x:,.0f}", screen.number(y)) for x, y in zip(curve.x, curve.y, strict=True)],
-            left=0,
-        )
-        screen.console.print(curve.sentence(), soft_wrap=True)
-    screen.show_path(path)
-    from bench.plots.scale import plot_curves
+    for curve in curves(steps, console.print):
+        found.append(curve)
+        path = save("scale", {"environment": made, "curves": [one.as_json() for one in found]}, results)
+        bend = f"; it bends: {curve.why}" if curve.bends else ""
+        console.print(f"{curve.title}: {curve.y_label} = {curve.law}{bend}", style="bold", soft_wrap=True)
+    from bench.plots import plot_curves
 
-    for plot in plot_curves(found, made, results):
-        screen.show_path(plot)
-    ended()
+    _written(path)
+    _written(plot_curves(found, made, results))
 
 
 @app.command()
 def readme(
-    path: Annotated[Path, typer.Option(help="The file with the two markers.")] = ROOT / "README.md",
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if it is not up to date.")] = False,
+    root: Annotated[Path, typer.Option(help="The directory of README.md and bench/README.md.")] = ROOT,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; fail if they are not up to date.")] = False,
     results: Annotated[Path, typer.Option(help="Where the results are.")] = RESULTS,
 ) -> None:
-    """Write the README's benchmark tables from the results files."""
+    """Write the benchmark sections of both documents from the results files."""
     try:
-        is_current = write_section(path, results, check=check)
+        changed = report.write_documents(root, results, check=check)
     except (OSError, ValueError) as error:
         _fail(str(error))
-    if check and not is_current:
-        _fail(f"{path} is not what the results say: run `python -m bench readme`")
+    if check and changed:
+        _fail(f"{changed[0]} is not what the results say: run `python -m bench readme`")
 
 
 def _target(url: str) -> Target:
@@ -231,20 +217,20 @@ def _is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(address[4][0]).is_loopback for address in addresses)
 
 
-@contextmanager
-def _to_the_end_or_ctrl_c() -> Iterator[Callable[[], None]]:
-    """Let Ctrl-C end the block, so that what there is is shown; gives what then makes an exit status of it."""
-    interrupted = False
+def _end(stop: threading.Event) -> None:
+    """Let a run end early and be reported; a second Ctrl-C ends it at once."""
+    if stop.is_set():
+        raise KeyboardInterrupt
+    stop.set()
 
-    def ended() -> None:
-        if interrupted:
-            raise typer.Exit(INTERRUPTED)
 
-    try:
-        yield ended
-    except KeyboardInterrupt:
-        interrupted = True
-        screen.console.print("interrupted: this is what there is so far")
+def _shown(value: object) -> str:
+    return number(value, 4) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _written(path: Path | None) -> None:
+    if path is not None:
+        console.print(f"written: {path}", soft_wrap=True)
 
 
 def _fail(reason: str) -> NoReturn:

@@ -1,8 +1,7 @@
 """What every suite starts from: how much work, a Redis, a server, and a place for its figures.
 
 A test that takes `server` is timed by the CPU clock of that server and by nothing else: the fixture sets
-the timer, so it stands before `benchmark` among the arguments. Its parameters are in this order: the
-limit, the baselines, mux.
+the timer, so it stands before `benchmark` among the arguments.
 """
 
 from __future__ import annotations
@@ -11,12 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.programs import MUX, Process, Program, serving
-from bench.scoreboard import Benchmark, Figure, Score, Scoreboard, environment
-from bench.sizes import FULL, SMOKE, Sizes
-from mux.broker.embedded import embedded_server
+from bench.compare import LIMIT
+from bench.peers.registry import MUX, Peer
+from bench.report import number, summarised, table
+from bench.results import environment
+from bench.scores import Benchmark, Score, Scores
+from bench.servers import Running, redis_server, serving
 
-_SCOREBOARD = pytest.StashKey[Scoreboard]()
+_SCORES = pytest.StashKey[Scores]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,46 +26,50 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the scoreboard, and keep pytest-benchmark from repeating what is only to be tried."""
-    config.stash[_SCOREBOARD] = Scoreboard()
+    """Prepare the scores, and keep pytest-benchmark from repeating what is only to be tried."""
+    config.stash[_SCORES] = {}
     if config.getoption("--smoke"):
         config.option.benchmark_max_time = "0.001"
         config.option.benchmark_min_rounds = 1
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print mux beside its baselines."""
-    lines = list(config.stash[_SCOREBOARD].lines())
-    if len(lines) > 1:
-        terminalreporter.section("mux and its baselines: ratio is baseline / mux, limit is a bare loop of send()")
-        for line in (*lines, "", environment()):
-            terminalreporter.write_line(line)
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    """Print mux beside its baselines, as the comparison of servers does."""
+    cells = [
+        (case, unit, row.name, *(number(one.median) if one else "" for one in (row.value, row.to_mux, row.to_limit)))
+        for (case, unit), results in config.stash[_SCORES].items()
+        for row in summarised(results, unit)
+    ]
+    if cells:
+        made = environment()
+        title = f"\n{made['cpus']} x {made['cpu']}, {made['system']}, Python {made['python']}, {made['versions']}"
+        table(title, ("case", "unit", "", "figure", "x mux", f"x {LIMIT}"), cells, left=3)
 
 
 @pytest.fixture(scope="session")
-def sizes(pytestconfig: pytest.Config) -> Sizes:
-    """How much work."""
-    return SMOKE if pytestconfig.getoption("--smoke") else FULL
+def smoke(pytestconfig: pytest.Config) -> bool:
+    """True when everything is run once with tiny sizes, and no promise is judged."""
+    return bool(pytestconfig.getoption("--smoke"))
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """A Valkey of our own."""
-    with embedded_server() as url:
+    with redis_server() as url:
         yield url
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Process]:
+def server(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Running]:
     """The server of this parameter; what is measured is its CPU time."""
-    program: Program = request.param
-    with serving(program, redis_url) as process:
-        request.node.add_marker(pytest.mark.benchmark(timer=process.cpu_seconds))
-        yield process
+    peer: Peer = request.param
+    with serving(peer, redis_url) as running:
+        request.node.add_marker(pytest.mark.benchmark(timer=running.tree.cpu_seconds))
+        yield running
 
 
 @pytest.fixture
-def score(benchmark: Benchmark, pytestconfig: pytest.Config) -> Score:
+def score(request: pytest.FixtureRequest, benchmark: Benchmark, pytestconfig: pytest.Config) -> Score:
     """What keeps a figure of this test: in the table, and in pytest-benchmark's JSON."""
 
     def keep(case: str, unit: str, *, per: int = 1, value: float | None = None, contender: str | None = None) -> None:
@@ -72,7 +77,9 @@ def score(benchmark: Benchmark, pytestconfig: pytest.Config) -> Score:
             if benchmark.stats is None:
                 return  # --benchmark-disable
             value = benchmark.stats.stats.min / per * 1e6
-        figure = Figure(case, contender or benchmark.param or MUX.name, value, unit)
-        benchmark.extra_info.update(pytestconfig.stash[_SCOREBOARD].add(figure))
+        served = getattr(request.node, "funcargs", {}).get("server")
+        name = contender or (served.peer.name if served else MUX.name)
+        pytestconfig.stash[_SCORES].setdefault((case, unit), {})[name] = [{unit: value}]
+        benchmark.extra_info[f"{case}: {unit}"] = value
 
     return keep

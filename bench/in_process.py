@@ -1,4 +1,7 @@
-"""What is measured without a server: tables of a million channels."""
+"""What is measured without a server: tables of a million channels, each in a process of its own.
+
+So neither finds what the other left; the process ends by itself, and nothing cuts it off.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,37 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
 
+from bench.baselines.dict_of_sets import DictOfSets
 from bench.messages import PATTERN, PAYLOAD
 from bench.null_client import new_hub, null_client
-from mux.hub.hub import Hub
+from bench.servers import private_bytes
+from mux.hub.router import Router
 from mux.wire.resp import Push
 
 MESSAGES = 20_000
-"""Timed together; each goes to a channel far from the one before, so that caches help as little as in life."""
+"""Messages timed together; each goes to a channel far from the one before, so that caches help as little as in life."""
 
 _STRIDE = 7919  # a prime: with it every channel comes once before any comes twice
 _CHANNELS_EACH = 1000
 
 _FORK = multiprocessing.get_context("forkserver")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What it costs to be in so many channels."""
+
+    us_each: float
+    """CPU microseconds to join one channel."""
+    bytes_each: float
+    """Memory of one channel with one subscriber, its name included."""
+    total_bytes: int
+    """Memory of the whole process."""
 
 
 def channels_us(channels: int) -> float:
@@ -27,30 +48,44 @@ def channels_us(channels: int) -> float:
     return _in_process(_dispatch, channels)
 
 
-def memory_bytes_each(channels: int) -> float:
-    """Return the bytes a channel with one subscriber takes, its name included, when there are so many."""
-    return _in_process(_memory, channels)
+def membership(table: str, channels: int) -> Membership:
+    """Join so many channels, each with one subscriber, a thousand to a subscriber.
+
+    Args:
+        table: router or dict-of-sets.
+        channels: how many.
+    """
+    return _in_process(_join, table, channels)
 
 
-def _in_process(function: Callable[[int], float], argument: int) -> float:
-    # In a process of its own, so that neither finds what the other left; it ends by itself, and nothing cuts it off.
+def _in_process(function: Callable[..., T], *arguments: object) -> T:
     with ProcessPoolExecutor(1, mp_context=_FORK) as pool:
-        return pool.submit(function, argument).result()
+        return pool.submit(function, *arguments).result()
 
 
-def _table(channels: int) -> tuple[Hub, list[bytes]]:
+def _fill(table: Router | DictOfSets, channels: int) -> list[bytes]:
     hub = new_hub()
-    names = [b"feed:room/%07d" % number for number in range(channels)]
-    client = null_client(hub)
-    for at, name in enumerate(names):
+    names = []
+    for at in range(channels):
         if at % _CHANNELS_EACH == 0:
             client = null_client(hub)
-        hub.router.join(client, name)
-    return hub, names
+        names.append(b"feed:room/%07d" % at)
+        table.join(client, names[-1])
+    return names
+
+
+def _join(kind: str, channels: int) -> Membership:
+    table: Router | DictOfSets = new_hub().router if kind == "router" else DictOfSets()
+    gc.collect()
+    before, began = private_bytes("self"), time.process_time()
+    _fill(table, channels)
+    used, total = time.process_time() - began, private_bytes("self")
+    return Membership(used * 1e6 / channels, max(total - before, 1) / channels, total)
 
 
 def _dispatch(channels: int) -> float:
-    hub, names = _table(channels)
+    hub = new_hub()
+    names = _fill(hub.router, channels)
     gc.collect()
     gc.freeze()
     # The names come from Redis as objects of their own.
@@ -65,17 +100,3 @@ def _dispatch(channels: int) -> float:
             hub.dispatch(batch)
         best = min(best, time.process_time() - began)
     return best * 1e6 / MESSAGES
-
-
-def _memory(channels: int) -> float:
-    gc.collect()
-    before = _resident()
-    kept = _table(channels)
-    grown = _resident() - before
-    assert len(kept[0].router) == channels, "each has its subscriber"
-    return max(grown, 1) / channels
-
-
-def _resident() -> int:
-    with open("/proc/self/smaps_rollup") as lines:  # noqa: PTH123 - read while memory is counted: nothing else is loaded
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_Dirty"))

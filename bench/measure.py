@@ -10,17 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
-from bench.loadgen.course import Moment
+import numpy as np
+
 from bench.loadgen.latencies import PERCENTILES, Counts, histogram
-from bench.loadgen.run import Delivery, Generator, Joined, Load
-from bench.meters import Cpu, RedisUse, Tree, redis_use
-
-Say = Callable[[str, float, int, int, int], None]
-"""Takes what is going on, how much of it is done (0 to 1), deliveries, messages passed over, p99 in us."""
-
-
-def silent(what: str, done: float, delivered: int, missing: int, p99_us: int) -> None:
-    """Say nothing."""
+from bench.loadgen.load import Load
+from bench.loadgen.run import Generator
+from bench.loadgen.worker import Delivery, Joined
+from bench.servers import Cpu, RedisUse, Tree, redis_use
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +28,10 @@ class Result:
     wait_p99_ms: float
     refused: int
     reason: str
+    memory_bytes_each: float | None = None
+    """Private memory of the server per connection."""
+    handshake_cpu_us: float | None = None
+    """Server CPU per connection."""
     expected: int = 0
     delivered: int = 0
     delivered_per_second: float = 0.0
@@ -42,23 +42,25 @@ class Result:
     closed: int = 0
     published: int = 0
     publisher_late_ms: float = 0.0
-    latency_ms: dict[str, float] | None = None
-    handshake_cpu_us: float | None = None
-    """Server CPU per connection."""
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    """Percentiles, and the maximum, of the time from the moment a message was due."""
     cpu_us: float | None = None
     """Server CPU per delivery, user and system of all its processes."""
     cpu_user_us: float | None = None
     cpu_system_us: float | None = None
     cpu_share: float | None = None
     """Server CPU over the time it took; 1 is one processor."""
-    rss_bytes_each: float | None = None
     redis_cpu_us: float | None = None
     """Redis CPU per message published."""
     redis_bytes: float | None = None
     """Redis output per message published."""
-    moments: list[Moment] = field(default_factory=list)
     counts: Counts | None = field(default=None, repr=False)
     """All latencies, for a plot; not in a results file."""
+
+    @property
+    def lost_percent(self) -> float:
+        """Deliveries lost, of those expected."""
+        return 100 * self.lost / max(1, self.expected)
 
     def as_json(self) -> dict[str, object]:
         """Return what goes into a results file."""
@@ -66,12 +68,7 @@ class Result:
 
 
 def measure(
-    load: Load,
-    server: Tree | None,
-    redis_url: str | None,
-    say: Say = silent,
-    *,
-    stop: Callable[[], bool] = lambda: False,
+    load: Load, server: Tree | None, redis_url: str | None, *, stop: Callable[[], bool] = lambda: False
 ) -> Result:
     """Connect, publish if there is anything to publish and anybody to hear it, and report.
 
@@ -81,60 +78,44 @@ def measure(
         TimeoutError: nothing moves.
         ConnectionError: the connection that publishes broke, or publishing was refused.
     """
-
-    def connecting(count: int) -> None:
-        if stop():
-            raise KeyboardInterrupt  # there is nothing yet to report
-        say("connecting", count / load.clients, 0, 0, 0)
-
     idle = server.cpu() if server else None
-    rss = server.rss_bytes() if server else 0  # after the clock, which is waited for: a server may be starting
+    memory = server.memory_bytes() if server else 0  # after the clock, which is waited for: a server may be starting
     with Generator(load) as generator:
-        joined = generator.connect(connecting)
+        joined = generator.connect()
         before = server.cpu() if server else None
-        rss_each = (server.rss_bytes() - rss) / max(1, joined.clients) if server else None
-        handshake = (before - idle).total * 1e6 / max(1, joined.clients) if before and idle else None
-        if not load.messages or not joined.clients:
-            return _result(load, joined, rss_each, handshake)
+        result = _connected(joined)
+        if server and before and idle:
+            clients = max(1, len(joined.waits))
+            grown = (server.memory_bytes() - memory) / clients
+            cpu_us = (before - idle).total * 1e6 / clients
+            result = replace(result, memory_bytes_each=grown, handshake_cpu_us=cpu_us)
+        if not load.messages or not joined.waits:
+            return result
         redis_before = redis_use(redis_url) if redis_url else None
-        expected = load.messages * load.clients / load.channels
-
-        def live(delivered: int, missing: int, p99_us: int) -> None:
-            say("publishing", delivered / expected, delivered, missing, p99_us)
-
-        delivery = generator.publish(live, stop=stop)
+        delivery = generator.publish(stop=stop)
         used = server.cpu() - before if server and before else None
         redis_used = redis_use(redis_url) - redis_before if redis_url and redis_before else None
-    return _result(load, joined, rss_each, handshake, delivery, used, redis_used)
+    return _delivered(result, delivery, used, redis_used)
 
 
-def _result(
-    load: Load,
-    joined: Joined,
-    rss_each: float | None,
-    handshake: float | None,
-    delivery: Delivery | None = None,
-    used: Cpu | None = None,
-    redis_used: RedisUse | None = None,
-) -> Result:
-    common = {
-        "clients": joined.clients,
-        "connects_per_second": joined.per_second,
-        "wait_p99_ms": joined.wait_p99_seconds * 1e3,
-        "refused": joined.refused,
-        "reason": joined.reason,
-        "rss_bytes_each": rss_each,
-        "handshake_cpu_us": handshake,
-    }
-    if delivery is None:
-        return Result(**common)  # type: ignore[arg-type]  # each value is of its field's type
+def _connected(joined: Joined) -> Result:
+    return Result(
+        clients=len(joined.waits),
+        connects_per_second=len(joined.waits) / joined.seconds,
+        wait_p99_ms=float(np.percentile(joined.waits, 99)) * 1e3 if joined.waits else 0.0,
+        refused=joined.refused,
+        reason=joined.reason,
+    )
+
+
+def _delivered(result: Result, delivery: Delivery, used: Cpu | None, redis_used: RedisUse | None) -> Result:
     latencies = histogram(delivery.counts)
     deliveries, messages = max(1, delivery.delivered), max(1, delivery.published.messages)
     seconds = max(delivery.seconds, 1e-6)
     if delivery.published.cpu_seconds is not None:
         used = Cpu(delivery.published.cpu_seconds, 0.0)
-    return Result(
-        **common,  # type: ignore[arg-type]  # likewise
+    return replace(
+        result,
         expected=delivery.expected,
         delivered=delivery.delivered,
         delivered_per_second=delivery.delivered / seconds,
@@ -151,8 +132,7 @@ def _result(
         cpu_user_us=used.user * 1e6 / deliveries if used else None,
         cpu_system_us=used.system * 1e6 / deliveries if used else None,
         cpu_share=used.total / seconds if used else None,
-        redis_cpu_us=redis_used.cpu.total * 1e6 / messages if redis_used else None,
+        redis_cpu_us=redis_used.cpu_seconds * 1e6 / messages if redis_used else None,
         redis_bytes=redis_used.output_bytes / messages if redis_used else None,
-        moments=delivery.moments,
         counts=delivery.counts,
     )

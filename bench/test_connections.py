@@ -14,55 +14,97 @@ clients in a dict like mux, so what is compared is the connection, not the bookk
 from __future__ import annotations
 
 import itertools
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
 
 import pytest
 
-from bench.load import Clients
-from bench.programs import MUX, SANIC_WEBSOCKET, Process, serving
-from bench.scoreboard import Benchmark, Score
-from bench.sizes import Sizes
+from bench.loadgen.dialect import Target
+from bench.peers.registry import MUX, STOCK
+from bench.scores import Benchmark, Score
+from bench.servers import Running, serving
 
 STREAM_SURPLUS_BYTES = 1024
 """The most an idle event stream may take beyond a WebSocket."""
 
 PROMISED_BYTES = 4096
-"""The most an idle connection may take: the whole of it, beside 23.6 KiB of Sanic's (design.md, section 2.2)."""
+"""The most an idle connection may take: the whole of it, beside 23.6 KiB of Sanic's."""
+
+_ENDS = {"websocket": b"\r\n\r\n", "event-stream": b"\n\r\n"}
+"""How the answer ends: an event stream begins with a chunk that says when to come back."""
 
 
-@pytest.mark.parametrize("server", [SANIC_WEBSOCKET, MUX], indirect=True, ids=str)
-def test_connect_and_idle(server: Process, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+class Idlers:
+    """Clients of one server that connect and never read again; they go with the block that has them.
+
+    Args:
+        target: the server.
+        stack: closes them.
+        kind: websocket or event-stream.
+        names: the channel of each; by default one of its own.
+    """
+
+    def __init__(
+        self, target: Target, stack: ExitStack, kind: str = "websocket", names: Iterable[str] | None = None
+    ) -> None:
+        self._target, self._stack, self._kind = target, stack, kind
+        self._names = iter(names if names is not None else map("idle-{}".format, itertools.count()))
+
+    def come(self, count: int) -> None:
+        """Connect so many more, all at once, and wait until all are accepted."""
+        sockets = []
+        for name in itertools.islice(self._names, count):
+            client = self._stack.enter_context(socket.create_connection((self._target.host, self._target.port), 60))
+            request = self._target.request(name)
+            if self._kind == "event-stream":
+                request = request.partition(b"Upgrade")[0] + b"Accept: text/event-stream\r\n\r\n"
+            client.sendall(request)
+            sockets.append(client)
+        for client in sockets:
+            head = b""
+            while not head.endswith(_ENDS[self._kind]):
+                head += client.recv(4096) or pytest.fail(f"refused: {head!r}")
+            assert head[9:12] in (b"101", b"200"), head
+
+
+@pytest.mark.parametrize("server", [STOCK, MUX], indirect=True, ids=lambda peer: peer.name)
+def test_connect_and_idle(server: Running, smoke: bool, benchmark: Benchmark, score: Score) -> None:
     """Open thousands of WebSockets and leave them alone."""
-    count, rounds = sizes.handshakes, sizes.connection_rounds
+    count, rounds = (5, 2) if smoke else (500, 8)
     benchmark.group = f"handshake_{count}conns"
-    names = map("idle/{}".format, itertools.count())
-    with Clients(server.port) as clients:
-        clients.connect(itertools.islice(names, count))
-        before = server.memory_bytes()
-        benchmark.pedantic(lambda: clients.connect(itertools.islice(names, count)), rounds=rounds)
-        bytes_each = (server.memory_bytes() - before) / (len(clients) - count)
+    with ExitStack() as stack:
+        idlers = Idlers(server.target, stack)
+        idlers.come(count)
+        server.tree.cpu()
+        before = server.tree.memory_bytes()
+        benchmark.pedantic(lambda: idlers.come(count), rounds=rounds)
+        bytes_each = (server.tree.memory_bytes() - before) / (count * rounds)
     score(f"handshake_{count}conns", "us/connection", per=count)
     score(f"idle_{count * rounds}conns", "KiB/connection", value=bytes_each / 1024)
-    if server.program is MUX and sizes.judged:
+    if server.peer is MUX and not smoke:
         assert bytes_each <= PROMISED_BYTES
 
 
-def test_idle_event_streams(redis_url: str, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+def test_idle_event_streams(redis_url: str, smoke: bool, benchmark: Benchmark, score: Score) -> None:
     """Open thousands of event streams beside as many WebSockets, each kind on a server of its own."""
-    count = sizes.handshakes * sizes.connection_rounds // 2
+    count = 5 if smoke else 2000
     case = benchmark.group = f"idle_{count}conns_by_kind"
     bytes_each = {}
 
     def measure() -> None:
-        for kind in ("websocket", "event-stream"):
-            names = map("idle/{}".format, itertools.count())
-            with serving(MUX, redis_url) as server, Clients(server.port, streams=kind == "event-stream") as clients:
-                clients.connect(itertools.islice(names, sizes.handshakes))
-                before = server.memory_bytes()
-                clients.connect(itertools.islice(names, count))
-                bytes_each[kind] = (server.memory_bytes() - before) / count
+        for kind in _ENDS:
+            with serving(MUX, redis_url) as server, ExitStack() as stack:
+                idlers = Idlers(server.target, stack, kind)
+                idlers.come(count // 4 + 1)
+                server.tree.cpu()
+                before = server.tree.memory_bytes()
+                idlers.come(count)
+                server.tree.cpu()
+                bytes_each[kind] = (server.tree.memory_bytes() - before) / count
 
     benchmark.pedantic(measure, rounds=1)
     score(case, "KiB/connection", value=bytes_each["websocket"] / 1024, contender="websocket")
     score(case, "KiB/connection", value=bytes_each["event-stream"] / 1024, contender="mux")
-    if sizes.judged:
+    if not smoke:
         assert bytes_each["event-stream"] <= bytes_each["websocket"] + STREAM_SURPLUS_BYTES

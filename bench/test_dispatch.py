@@ -12,8 +12,7 @@ import pytest
 
 from bench.messages import PATTERN, PAYLOAD, PREFIX
 from bench.null_client import new_hub, null_client
-from bench.scoreboard import Benchmark, Score
-from bench.sizes import Sizes
+from bench.scores import Benchmark, Score
 from mux.hub.hub import Hub
 from mux.wire import sse_encoder, ws_encoder
 from mux.wire.publication import Encoder
@@ -75,9 +74,9 @@ def test_dispatch_hit_many_channels(channels: int, benchmark: Benchmark, score: 
 
 @pytest.mark.parametrize("messages", [1, 64])
 @pytest.mark.parametrize("subscribers", [10, 100, 1000])
-def test_dispatch_hit_many(subscribers: int, messages: int, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+def test_dispatch_hit_many(subscribers: int, messages: int, smoke: bool, benchmark: Benchmark, score: Score) -> None:
     """A batch on one channel with many subscribers: one write for each."""
-    subscribers = min(subscribers, sizes.large_fanout)
+    subscribers = min(subscribers, (10 if smoke else 1000))
     case = benchmark.group = f"dispatch_hit_{subscribers}subs_{messages}msgs"
     benchmark(audience(subscribers).dispatch, batch(CHANNEL, messages))
     score(case, "us/write", per=subscribers, contender="mux")
@@ -85,9 +84,9 @@ def test_dispatch_hit_many(subscribers: int, messages: int, sizes: Sizes, benchm
 
 @pytest.mark.parametrize("messages", [1, 64])
 @pytest.mark.parametrize("kind", ["sse", "mixed"])
-def test_dispatch_hit_other_kinds(kind: str, messages: int, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+def test_dispatch_hit_other_kinds(kind: str, messages: int, smoke: bool, benchmark: Benchmark, score: Score) -> None:
     """A batch on one channel with a thousand event streams, or with them and WebSockets half and half."""
-    subscribers = sizes.large_fanout
+    subscribers = 10 if smoke else 1000
     case = benchmark.group = f"dispatch_hit_{subscribers}{kind}_{messages}msgs"
     benchmark(audience(subscribers, kind).dispatch, batch(CHANNEL, messages))
     score(case, "us/write", per=subscribers, contender="mux")

@@ -19,8 +19,7 @@ import pytest
 
 from bench.messages import PATTERN, PAYLOAD, PREFIX
 from bench.null_client import new_hub, null_client
-from bench.scoreboard import Benchmark, Score
-from bench.sizes import SMOKE, Sizes
+from bench.scores import Benchmark, Score
 from mux.fleet.scan import SLICE_CHANNELS, Scan
 from mux.fleet.tally import Tally
 from mux.hub.hub import Hub
@@ -58,9 +57,9 @@ def _counting(hub: Hub) -> Callable[[list[Push]], None]:
 
 @pytest.mark.parametrize("channels", [200_000, 1_000_000])
 @pytest.mark.parametrize("sort", ["subscribers", "rate"])
-def test_scan(channels: int, sort: str, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+def test_scan(channels: int, sort: str, smoke: bool, benchmark: Benchmark, score: Score) -> None:
     """The first thousand of a million, by the channel."""
-    if sizes is SMOKE:
+    if smoke:
         channels //= 100
     case = benchmark.group = f"scan_{sort}_{channels}ch"
     hub = new_hub()
@@ -81,7 +80,7 @@ def test_scan(channels: int, sort: str, sizes: Sizes, benchmark: Benchmark, scor
         return scan.result()
 
     assert len(scan()) == min(1000, channels)
-    benchmark.pedantic(scan, rounds=sizes.rounds)
+    benchmark.pedantic(scan, rounds=1 if smoke else 8)
     score(case, "us/channel", per=channels, contender="mux")
     gc.unfreeze()
 

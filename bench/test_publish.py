@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from bench.messages import PATTERN, PAYLOAD, PAYLOAD_BYTES, PREFIX
 from bench.own_broker import own_broker
-from bench.scoreboard import Benchmark, Score
+from bench.scores import Benchmark, Score
 from mux.wire.resp import Reply
 
 CHANNEL = PREFIX + b"lobby"

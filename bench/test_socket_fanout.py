@@ -22,10 +22,10 @@ from typing import Any, cast
 import pytest
 import uvloop
 
+from bench.compare import LIMIT
 from bench.messages import PATTERN, PREFIX
 from bench.null_client import new_hub
-from bench.scoreboard import Benchmark, Score
-from bench.sizes import Sizes
+from bench.scores import Benchmark, Score
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Endpoint, Subscriber
 from mux.wire.resp import Push
@@ -73,10 +73,10 @@ def _connected(clients: int) -> Iterator[list[socket.socket]]:
 
 @pytest.mark.parametrize(("subscribers", "size", "messages"), SHAPES)
 def test_fanout_by_send(
-    subscribers: int, size: int, messages: int, sizes: Sizes, benchmark: Benchmark, score: Score
+    subscribers: int, size: int, messages: int, smoke: bool, benchmark: Benchmark, score: Score
 ) -> None:
     """The limit."""
-    subscribers = min(subscribers, sizes.large_fanout)
+    subscribers = min(subscribers, (10 if smoke else 1000))
     case = benchmark.group = f"socket_fanout_1ch_{subscribers}subs_{size}B_{messages}msgs"
     ready = encode([(b"x" * size, False)] * messages)
     with _connected(subscribers) as sockets:
@@ -85,14 +85,14 @@ def test_fanout_by_send(
             for client in sockets:
                 client.send(ready)
 
-        benchmark.pedantic(fan_out, rounds=ROUNDS if sizes.judged else 1)
-    score(case, "us/write", per=subscribers, contender="bare-send")
+        benchmark.pedantic(fan_out, rounds=1 if smoke else ROUNDS)
+    score(case, "us/write", per=subscribers, contender=LIMIT)
 
 
 @pytest.mark.parametrize(("subscribers", "size", "messages"), SHAPES)
-def test_fanout(subscribers: int, size: int, messages: int, sizes: Sizes, benchmark: Benchmark, score: Score) -> None:
+def test_fanout(subscribers: int, size: int, messages: int, smoke: bool, benchmark: Benchmark, score: Score) -> None:
     """Hub, subscriber, transport."""
-    subscribers = min(subscribers, sizes.large_fanout)
+    subscribers = min(subscribers, (10 if smoke else 1000))
     case = benchmark.group = f"socket_fanout_1ch_{subscribers}subs_{size}B_{messages}msgs"
     hub = new_hub()
     batch: list[Push] = [[b"pmessage", PATTERN, CHANNEL, b"x" * size] for _ in range(messages)]
@@ -102,7 +102,7 @@ def test_fanout(subscribers: int, size: int, messages: int, sizes: Sizes, benchm
         async def fan_out() -> None:
             hub.dispatch(batch)
 
-        benchmark.pedantic(lambda: runner.run(fan_out()), rounds=ROUNDS if sizes.judged else 1)
+        benchmark.pedantic(lambda: runner.run(fan_out()), rounds=1 if smoke else ROUNDS)
         runner.run(_abort(transports))
     score(case, "us/write", per=subscribers, contender="mux")
 

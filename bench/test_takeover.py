@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from bench.scoreboard import Benchmark, Score
+from bench.scores import Benchmark, Score
 from mux.app import create_app
 from mux.settings import Settings
 from mux.wire.ws_handshake import Handshake, accept_usual

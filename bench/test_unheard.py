@@ -20,7 +20,7 @@ import pytest
 from bench.baselines.redis_pubsub import Door, Listener
 from bench.messages import PATTERN, PAYLOAD_BYTES, PREFIX, push
 from bench.null_client import new_hub, null_client
-from bench.scoreboard import Benchmark, Score
+from bench.scores import Benchmark, Score
 from mux.wire.resp import RespReader
 
 MESSAGES = 64

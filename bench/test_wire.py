@@ -13,7 +13,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from bench.messages import PREFIX, masked, push
-from bench.scoreboard import Benchmark, Score
+from bench.scores import Benchmark, Score
 from mux.wire import sse_encoder
 from mux.wire.resp import RespReader
 from mux.wire.ws_encoder import encode

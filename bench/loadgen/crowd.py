@@ -2,116 +2,105 @@
 
 A client library would cost more than the servers under test.
 
-Who sleeps on a socket is woken by whoever writes to it, on the writer's time. Real clients are on other
-machines, so a crowd that is large looks, reads what is there and naps: that keeps its wake-ups out of the
-server's CPU, and adds up to NAP_SECONDS to a latency.
+A process that sleeps on a socket is woken by the writer, on the writer's time. Real clients are on other machines,
+so a large crowd polls, reads what is there and naps: that keeps its wake-ups out of the server's CPU, and adds up
+to NAP_SECONDS to a latency.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import select
 import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from bench.loadgen.dialect import Dialect, Target, text_frame
-from bench.loadgen.frames import Frames
+from bench.loadgen.dialect import text_frame
+from bench.loadgen.frames import Frames, split
+from bench.loadgen.load import Load
 from bench.loadgen.stamp import channel_name, message
 
 NAP_SECONDS = 0.0002
 MANY_CLIENTS = 100
-"""From so many on, the crowd naps."""
+"""A crowd of at least so many clients naps."""
+
+SPARE_DESCRIPTORS = 64
+"""Descriptors that a process needs beside its connections."""
 
 _READ_BYTES = 256 * 1024
 _HEAD_END = b"\r\n\r\n"
 _RESET = struct.pack("ii", 1, 0)
 
 
-@dataclass(slots=True)
-class _Joining:
-    """A client that is not ready yet."""
+def descriptors_for(clients: int) -> int:
+    """Raise this process' limit on open files as far as allowed; return how many of the clients fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = clients + SPARE_DESCRIPTORS
+    if soft < wanted:
+        soft = min(wanted, hard) if hard != resource.RLIM_INFINITY else wanted
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(0, min(clients, soft - SPARE_DESCRIPTORS))
 
+
+@dataclass(slots=True)
+class _Client:
     index: int
-    started: float
+    socket: socket.socket
+    began: float
     steps: list[tuple[bytes, bytes]]
+    """What is left of the dialect's script."""
     data: bytes = b""
-    upgraded: bool = False
-
-
-@dataclass(slots=True)
-class Connected:
-    """How connecting went."""
-
-    seconds: float = 0.0
-    waits: list[float] = field(default_factory=list)
-    """Seconds each client waited from the moment its connection was begun until it had joined."""
-    refused: int = 0
-    reason: str = ""
+    """What came before the client had joined."""
+    is_upgraded: bool = False
+    has_joined: bool = False
 
 
 class Crowd:
     """Clients of one server.
 
     Args:
-        target: where.
-        dialect: how.
+        load: which server, in which dialect, and how large messages are.
         channels: the channel number of each client.
-        message_bytes: the size of every message.
     """
 
-    def __init__(self, target: Target, dialect: Dialect, channels: Sequence[int], *, message_bytes: int) -> None:
-        self.frames = Frames(dialect, message_bytes, list(channels))
-        self._target = target
-        self._dialect = dialect
+    def __init__(self, load: Load, channels: Sequence[int]) -> None:
+        self.frames = Frames(load.dialect, load.message_bytes, list(channels))
+        self.waits: list[float] = []
+        """Seconds each client waited from the start of its connection until it had joined."""
+        self.refused = 0
+        self.reason = ""
+        """Why the first refused client was refused."""
+        self._load = load
         self._channels = channels
-        self._message_bytes = message_bytes
         self._epoll = select.epoll()
-        self._sockets: dict[int, socket.socket] = {}
-        self._indices: dict[int, int] = {}
-        self._joining: dict[int, _Joining] = {}
+        self._clients: dict[int, _Client] = {}
         self._by_index: dict[int, socket.socket] = {}
-        self._connected = Connected()
+        self._joining = 0
         self._naps = len(channels) >= MANY_CLIENTS
-
-    def __len__(self) -> int:
-        return len(self._sockets)
 
     def close(self) -> None:
         """Reset every connection: thousands in TIME_WAIT would use up the ports for the next run."""
-        for client in self._sockets.values():
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            client.close()
-        self._sockets.clear()
-        self._indices.clear()
-        self._by_index.clear()
+        for client in self._clients.values():
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            client.socket.close()
+        self._clients.clear()
         self._epoll.close()
 
-    def connect(self, *, at_once: int, patience: float, live: Callable[[int], None]) -> Connected:
-        """Open all clients, never more than at_once under way, and wait until each has joined."""
-        result = self._connected = Connected()
-        began = time.monotonic()
-        waiting = iter(range(len(self._channels)))
-        more = True
-        while more or self._joining:
-            while more and len(self._joining) < at_once:
-                index = next(waiting, None)
-                if index is None:
-                    more = False
-                else:
-                    self._begin(index)
+    def connect(self, patience: float) -> None:
+        """Open all clients and wait, at most so many seconds, until each has joined or was refused."""
+        deadline = time.monotonic() + patience
+        waiting = list(reversed(range(len(self._channels))))
+        while waiting or self._joining:
+            while waiting and self._joining < self._load.at_once:
+                self._begin(waiting.pop())
             self._turn(0.05)
-            live(len(result.waits))
-            if time.monotonic() - began > patience:
-                result.reason = result.reason or f"not all were served within {patience:g} s"
-                result.refused += len(self._joining)
-                for fd in list(self._joining):
-                    self._drop(fd)
-                break
-        result.seconds = time.monotonic() - began
-        return result
+            if time.monotonic() > deadline:
+                for fd in [fd for fd, client in self._clients.items() if not client.has_joined]:
+                    self._refuse(fd, f"not all were served within {patience:g} s")
+                return
 
     def receive(self, until: Callable[[], float]) -> None:
         """Read until until() gives a negative number; it gives the most seconds to wait."""
@@ -122,111 +111,108 @@ class Crowd:
 
     def send(self, index: int, sequence: int, due_us: int) -> None:
         """Send a stamped message from a client, on its channel."""
-        client = self._by_index.get(index)
+        client, dialect = self._by_index.get(index), self._load.dialect
         if client is not None:
-            body = message(self._channels[index], sequence, due_us, self._message_bytes)
-            self._write(client, text_frame(self._dialect.send_before + body + self._dialect.send_after))
+            body = message(self._channels[index], sequence, due_us, self._load.message_bytes)
+            _write(client, text_frame(dialect.send_before + body + dialect.send_after))
 
     def _turn(self, patience: float) -> bool:
         events = self._epoll.poll(patience, 4096)
-        sockets, indices, take = self._sockets, self._indices, self.frames.take
+        clients, take = self._clients, self.frames.take
         for fd, event in events:
-            if self._joining and fd in self._joining:
-                self._advance(fd, event)
+            client = clients[fd]
+            if event & select.EPOLLOUT:
+                self._ask(fd, client)
                 continue
             try:
-                data = sockets[fd].recv(_READ_BYTES)
+                data = client.socket.recv(_READ_BYTES)
             except BlockingIOError:
                 continue
             except OSError:
                 data = b""
-            if not data:
-                self.frames.closed.add(indices[fd])
+            if not client.has_joined:
+                self._join(fd, client, data)
+            elif not data:
+                self.frames.closed.add(client.index)
                 self._drop(fd)
-            elif answer := take(indices[fd], data):
-                self._write(sockets[fd], answer)
+            elif answer := take(client.index, data):
+                _write(client.socket, answer)
         return bool(events)
 
     def _begin(self, index: int) -> None:
-        client = socket.socket()
-        client.setblocking(False)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        fd = client.fileno()
-        self._sockets[fd] = client
-        self._indices[fd] = index
-        self._by_index[index] = client
-        self._joining[fd] = _Joining(index, time.monotonic(), list(self._dialect.script))
-        client.connect_ex((self._target.host, self._target.port))
-        self._epoll.register(fd, select.EPOLLOUT)
+        opened = socket.socket()
+        opened.setblocking(False)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client = _Client(index, opened, time.monotonic(), list(self._load.dialect.script))
+        self._clients[opened.fileno()] = client
+        self._joining += 1
+        opened.connect_ex((self._load.target.host, self._load.target.port))
+        self._epoll.register(opened, select.EPOLLOUT)
 
-    def _advance(self, fd: int, event: int) -> None:
-        client, joining = self._sockets[fd], self._joining[fd]
-        if event & select.EPOLLOUT:
-            error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                self._refuse(fd, f"connecting failed: {os.strerror(error)}")
-                return
-            self._write(client, self._target.request(self._channel(joining.index)))
-            self._epoll.modify(fd, select.EPOLLIN)
+    def _ask(self, fd: int, client: _Client) -> None:
+        if error := client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._refuse(fd, f"connecting failed: {os.strerror(error)}")
             return
-        try:
-            data = client.recv(_READ_BYTES)
-        except OSError:
-            data = b""
+        self._epoll.modify(fd, select.EPOLLIN)
+        _write(client.socket, self._load.target.request(self._channel(client)))
+
+    def _join(self, fd: int, client: _Client, data: bytes) -> None:
         if not data:
-            self._refuse(fd, f"closed instead of joined: {joining.data[:80]!r}")
+            self._refuse(fd, f"closed instead of joined: {client.data[:80]!r}")
             return
-        joining.data += data
-        if not joining.upgraded:
-            head, end, rest = joining.data.partition(_HEAD_END)
+        client.data += data
+        if not client.is_upgraded:
+            head, end, rest = client.data.partition(_HEAD_END)
+            status = head.partition(b"\r\n")[0]
             if not end:
                 return
-            if b" 101 " not in head.partition(b"\r\n")[0]:
-                self._refuse(fd, head.partition(b"\r\n")[0].decode(errors="replace"))
+            if b" 101 " not in status:
+                self._refuse(fd, status.decode(errors="replace"))
                 return
-            joining.upgraded, joining.data = True, rest
-        self._follow_script(fd, client, joining)
+            client.is_upgraded, client.data = True, rest
+        self._follow_script(client)
+        if not client.steps:
+            client.has_joined = True
+            self._joining -= 1
+            self._by_index[client.index] = client.socket
+            self.waits.append(time.monotonic() - client.began)
+            if client.data:
+                _write(client.socket, self.frames.take(client.index, client.data))
+                client.data = b""
 
-    def _follow_script(self, fd: int, client: socket.socket, joining: _Joining) -> None:
-        # A step's message is short and comes alone, so a two-byte header is cut off and the rest compared.
-        while joining.steps and joining.data:
-            size = joining.data[1] & 0x7F if len(joining.data) > 1 else 126
-            skip = 2 if size < 126 else 4
-            if size == 126 and len(joining.data) >= 4:
-                size = int.from_bytes(joining.data[2:4])
-            if len(joining.data) < skip + size:
-                return
-            payload, joining.data = joining.data[skip : skip + size], joining.data[skip + size :]
-            expected, send = joining.steps[0]
+    def _follow_script(self, client: _Client) -> None:
+        for _opcode, head, payload in split(client.data):
+            if not client.steps:
+                break
+            client.data = client.data[len(head) + len(payload) :]
+            expected, answer = client.steps[0]
             if payload.startswith(expected):
-                del joining.steps[0]
-                if send:
-                    self._write(client, text_frame(send.replace(b"{channel}", self._channel(joining.index).encode())))
-        if not joining.steps:
-            del self._joining[fd]
-            self._connected.waits.append(time.monotonic() - joining.started)
-            if joining.data:
-                self._write(client, self.frames.take(joining.index, joining.data))
+                del client.steps[0]
+                if answer:
+                    name = self._channel(client).encode()
+                    _write(client.socket, text_frame(answer.replace(b"{channel}", name)))
 
-    def _channel(self, index: int) -> str:
-        return channel_name(self._channels[index])
+    def _channel(self, client: _Client) -> str:
+        return channel_name(self._channels[client.index])
 
     def _refuse(self, fd: int, reason: str) -> None:
-        self._connected.refused += 1
-        self._connected.reason = self._connected.reason or reason
+        self.refused += 1
+        self.reason = self.reason or reason
+        self._joining -= 1
         self._drop(fd)
 
     def _drop(self, fd: int) -> None:
-        self._joining.pop(fd, None)
         self._epoll.unregister(fd)
-        self._by_index.pop(self._indices.pop(fd), None)
-        self._sockets.pop(fd).close()
+        client = self._clients.pop(fd)
+        self._by_index.pop(client.index, None)
+        client.socket.close()
 
-    def _write(self, client: socket.socket, data: bytes) -> None:
-        try:
-            if data and client.send(data) != len(data):
-                raise BlockingIOError
-        except BlockingIOError as error:
-            raise RuntimeError("a server does not read what its clients send: lower the rate") from error
-        except OSError:
-            return  # the read that follows tells
+
+def _write(client: socket.socket, data: bytes) -> None:
+    try:
+        if data and client.send(data) != len(data):
+            raise BlockingIOError
+    except BlockingIOError as error:
+        raise RuntimeError("a server does not read what its clients send: lower the rate") from error
+    except OSError:
+        return  # the read that follows tells

@@ -44,7 +44,7 @@ class Frames:
         self.other = 0
         """Messages that are not of this run: announcements, for example."""
         self.closed: set[int] = set()
-        """Clients the server has closed."""
+        """Clients that the server has closed."""
         self._dialect = dialect
         self._payload_bytes = len(dialect.before) + message_bytes + len(dialect.after)
         self._channels = channels
@@ -53,6 +53,11 @@ class Frames:
         self._head = b"\x00"
         self._head_bytes = 0
         self._frame_bytes = 1 << 62
+
+    def restart(self) -> None:
+        """Count from nothing: another schedule begins, and numbers its messages from 0."""
+        self.tally = Tally(len(self._channels))
+        self.latencies = Latencies()
 
     def take(self, client: int, data: bytes) -> bytes:
         """Take what a client's socket gave; return what the client answers, nearly always nothing."""
@@ -97,7 +102,7 @@ class Frames:
     def _take_each(self, client: int, data: bytes) -> bytes:
         answers = []
         at = 0
-        for opcode, head, payload in _split(data):
+        for opcode, head, payload in split(data):
             at += len(head) + len(payload)
             if opcode == 0x8:
                 self.closed.add(client)
@@ -130,7 +135,7 @@ class Frames:
         return b""
 
 
-def _split(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+def split(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
     """Give opcode, header and payload of each whole frame; a server's are not masked (RFC 6455, section 5.1)."""
     at = 0
     while at + 2 <= len(data):

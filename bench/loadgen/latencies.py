@@ -45,25 +45,9 @@ class Latencies:
             self._one_by_one.clear()
 
     def counts(self) -> Counts:
-        """Return what there is so far, for merge() or quantile(); a copy."""
+        """Return what there is so far, for histogram(); those of several crowds may be added."""
         self.gather(1)
-        return self._counts.copy()
-
-
-def quantile(counts: Counts, percent: float) -> int:
-    """Return a percentile of counts, 0 when there are none: for the live line."""
-    total = int(counts.sum())
-    if not total:
-        return 0
-    at = int(np.searchsorted(np.cumsum(counts), total * percent / 100))
-    return _value(at)
-
-
-def percentiles(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return shares from 0 to 1, and for each the microseconds that so many were not slower than."""
-    at = np.flatnonzero(counts)
-    shares = np.cumsum(counts[at]) / counts.sum()
-    return shares, np.array([_value(int(bucket)) for bucket in at], dtype=np.int64)
+        return self._counts
 
 
 def histogram(counts: Counts) -> HdrHistogram:

@@ -14,14 +14,11 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
 
+from bench.loadgen.load import Load
 from bench.loadgen.publisher import Published
 from bench.loadgen.schedule import Schedule
 from bench.loadgen.stamp import message, now_us
-
-if TYPE_CHECKING:
-    from bench.loadgen.run import Load
 
 _HEAD_END = b"\r\n\r\n"
 
@@ -62,7 +59,7 @@ class Limit:
                 for client in members:
                     client.sendall(ready)
         cpu = time.process_time() - cpu
-        return Published(schedule.messages, (now_us() - schedule.start_us) / 1e6, late_us, cpu)
+        return Published(schedule.messages, late_us, cpu)
 
     def _frames(self, schedule: Schedule) -> list[bytes]:
         head = bytes((0x81, self._size)) if self._size < 126 else b"\x81\x7e" + self._size.to_bytes(2)

@@ -13,7 +13,8 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from bench.loadgen.schedule import Schedule
@@ -59,14 +60,8 @@ class Door:
         key = name.encode()
         wrapped = self.before.replace(b"{channel}", key) + body + self.after.replace(b"{channel}", key)
         if self.url.startswith("http:"):
-            return (
-                b"POST %b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b"
-                % (
-                    channel.encode(),
-                    len(wrapped),
-                    wrapped,
-                )
-            )
+            head = f"POST {channel} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n"
+            return f"{head}Content-Length: {len(wrapped)}\r\n\r\n".encode() + wrapped
         return encode_publish(channel.encode(), wrapped)
 
     def answers(self, data: bytes) -> int:
@@ -90,95 +85,58 @@ class Published:
     """How publishing went."""
 
     messages: int = 0
-    seconds: float = 0.0
-    """From the first to the last answer."""
     late_us: int = 0
     """How far the publisher itself was behind its schedule at worst; 0 in a burst."""
     cpu_seconds: float | None = None
     """What the limit spent on sending."""
 
 
-@dataclass(slots=True)
-class Publisher:
-    """One connection that publishes."""
+def publish(door: Door, message_bytes: int, schedule: Schedule, stop: Callable[[], bool]) -> Published:
+    """Publish everything, or what there is until stop() is true, and wait for the answers.
 
-    door: Door
-    message_bytes: int
-    _tail: bytes = b""
-    _unsent: bytearray = field(default_factory=bytearray)
-
-    def run(self, schedule: Schedule, stop: Callable[[], bool] = lambda: False) -> Published:
-        """Publish everything, or what there is until stop() is true, and wait for the answers.
-
-        Raises:
-            TimeoutError: nothing moved for 60 s.
-            ConnectionError: a message was refused.
-        """
-        result = Published()
-        made = confirmed = 0
-        with self.door.connect() as connection:
-            poll = select.poll()
-            poll.register(connection, select.POLLIN)
-            moved = time.monotonic()
-            while confirmed < schedule.messages:
-                if stop():
-                    schedule = replace(schedule, messages=made)
-                if len(self._unsent) < _READ_BYTES:
-                    made, behind = self._make(schedule, made)
-                    result.late_us = max(result.late_us, behind)
-                sent = self._push(connection)
-                answered = self._pull(connection)
-                confirmed += answered
-                if sent or answered:
-                    moved = time.monotonic()
-                elif time.monotonic() - moved > PATIENCE_SECONDS + schedule.seconds:
-                    raise TimeoutError(f"publishing stands still at {confirmed} of {schedule.messages} messages")
-                else:
-                    _wait(poll, schedule, made, blocked=bool(self._unsent))
-        result.messages = confirmed
-        result.seconds = (now_us() - schedule.start_us) / 1e6
-        return result
-
-    def _make(self, schedule: Schedule, made: int) -> tuple[int, int]:
-        now = now_us()
-        until = min(schedule.due_by(now), made + _CHUNK)
-        if until == made:
-            return made, 0
-        behind = now - schedule.due_us(made) if schedule.rate else 0
-        for k in range(made, until):
-            sequence, channel = divmod(k, schedule.channels)
-            body = message(channel, sequence, schedule.due_us(k), self.message_bytes)
-            self._unsent += self.door.command(channel_name(channel), body)
-        return until, behind
-
-    def _push(self, connection: socket.socket) -> int:
-        if not self._unsent:
-            return 0
-        try:
-            sent = connection.send(self._unsent)
-        except BlockingIOError:
-            return 0
-        del self._unsent[:sent]
-        return sent
-
-    def _pull(self, connection: socket.socket) -> int:
-        try:
-            data = connection.recv(_READ_BYTES)
-        except BlockingIOError:
-            return 0
-        if not data:
-            raise ConnectionError("the connection that publishes was closed")
-        data = self._tail + data
-        # An answer may be cut in two: keep what follows the last end of line.
-        end = data.rfind(b"\n") + 1
-        data, self._tail = data[:end], data[end:]
-        return self.door.answers(data)
+    Raises:
+        TimeoutError: nothing moved for a minute.
+        ConnectionError: a message was refused.
+    """
+    result = Published()
+    made = 0
+    unsent, answers = bytearray(), b""
+    with door.connect() as connection:
+        moved = time.monotonic()
+        while result.messages < schedule.messages:
+            if stop():
+                schedule = replace(schedule, messages=made)
+            if len(unsent) < _READ_BYTES and (due := min(schedule.due_by(now_us()), made + _CHUNK)) > made:
+                if schedule.rate:
+                    result.late_us = max(result.late_us, now_us() - schedule.due_us(made))
+                for k in range(made, due):
+                    sequence, channel = divmod(k, schedule.channels)
+                    body = message(channel, sequence, schedule.due_us(k), message_bytes)
+                    unsent += door.command(channel_name(channel), body)
+                made = due
+            sent = answered = 0
+            with suppress(BlockingIOError):
+                sent = connection.send(unsent) if unsent else 0
+                del unsent[:sent]
+            with suppress(BlockingIOError):
+                data = connection.recv(_READ_BYTES)
+                if not data:
+                    raise ConnectionError("the connection that publishes was closed")
+                # An answer may be cut in two: what follows the last end of line is kept.
+                whole, end, answers = (answers + data).rpartition(b"\n")
+                answered = door.answers(whole + end)
+            result.messages += answered
+            if sent or answered:
+                moved = time.monotonic()
+            elif time.monotonic() - moved > PATIENCE_SECONDS + schedule.seconds:
+                raise TimeoutError(f"publishing stands still at {result.messages} of {schedule.messages} messages")
+            else:
+                _wait(connection, schedule, made, is_blocked=bool(unsent))
+    return result
 
 
-def _wait(poll: select.poll, schedule: Schedule, made: int, *, blocked: bool) -> None:
-    if made == schedule.messages or blocked:
-        poll.poll(1)
-        return
-    wait_us = schedule.due_us(made) - now_us()
-    if wait_us > 0:
-        time.sleep(min(wait_us, 50_000) / 1e6)
+def _wait(connection: socket.socket, schedule: Schedule, made: int, *, is_blocked: bool) -> None:
+    if made == schedule.messages or is_blocked:
+        select.select([connection], [], [], 0.001)
+    else:
+        time.sleep(min(max(0, schedule.due_us(made) - now_us()), 50_000) / 1e6)

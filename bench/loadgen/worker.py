@@ -1,4 +1,9 @@
-"""What runs in the processes of the load generator."""
+"""What runs in the processes of the load generator.
+
+Each is told over its pipe what to do next and answers when it is done: with a report, or with the exception that
+ended it. A crowd is told "connect", "churn", or a schedule; a publisher a schedule. Anything sent while a schedule
+runs shortens it: to a publisher nothing more is to be published, to a crowd it is how many messages there will be.
+"""
 
 from __future__ import annotations
 
@@ -8,176 +13,167 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.loadgen.crowd import Crowd
+from bench.loadgen.crowd import Crowd, descriptors_for
 from bench.loadgen.latencies import Counts
 from bench.loadgen.limit import Limit
-from bench.loadgen.limits import descriptors_for
-from bench.loadgen.publisher import Publisher
+from bench.loadgen.load import Load
+from bench.loadgen.publisher import Published, publish
 from bench.loadgen.schedule import Schedule
 from bench.loadgen.stamp import now_us
 
-if TYPE_CHECKING:
-    from bench.loadgen.run import Load
-
-LIVE_SECONDS = 0.5
-"""How often a live line is told."""
+WAVE = 100
+"""Most clients that come together in churn, and go together when the last has joined."""
 
 _TURN_SECONDS = 0.05
+_LOOK_SECONDS = 0.2
+_WAVE_PATIENCE_SECONDS = 30.0
+_SENT_AT_ONCE = 256
+"""Most messages that clients send in one turn: in a burst a server must be given time to read."""
+
+Pipe: TypeAlias = "Connection[Any, Any]"
 
 
 @dataclass(slots=True)
-class Live:
-    """How it goes so far."""
+class Joined:
+    """How connecting went."""
 
-    delivered: int
-    missing: int = 0
-    counts: Counts = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    waits: list[float]
+    """Seconds that each client waited."""
+    seconds: float
+    refused: int
+    reason: str
 
 
 @dataclass(slots=True)
-class CrowdReport:
-    """What one crowd has to say, of connecting or of a schedule."""
+class Delivery:
+    """What became of the messages of a schedule: the ledger of one crowd, or of all together."""
 
-    waits: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    refused: int = 0
-    reason: str = ""
+    expected: int = 0
     delivered: int = 0
     lost: int = 0
     duplicated: int = 0
     reordered: int = 0
     other: int = 0
+    """Messages that are not of this run."""
     closed: int = 0
-    sent: int = 0
-    """Messages its clients published."""
-    late_us: int = 0
-    last_us: int = 0
-    counts: Counts = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    """Clients that the server has closed."""
+    seconds: float = 0.0
+    """From the start of the schedule to the last delivery."""
+    published: Published = field(default_factory=Published)
+    counts: Counts = field(default_factory=lambda: np.zeros(1, dtype=np.int64), repr=False)
 
 
-def publisher_worker(pipe: Connection[Any, Any], load: Load) -> None:
-    """Publish when told to."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted is the one that started this
-    gc.disable()  # it makes no cycles, and a pass would be taken for lateness
+def publisher(pipe: Pipe, load: Load) -> None:
+    """Publish schedule after schedule, or be the limit."""
     limit = Limit(load) if load.limit else None
     pipe.send("ready")
+
+    def run(schedule: Schedule) -> Published:
+        if limit is not None:
+            return limit.run(schedule)
+        assert load.door is not None, "without a door there is no publisher"
+        return publish(load.door, load.message_bytes, schedule, pipe.poll)
+
+    _serve(pipe, run)
+
+
+def crowd(pipe: Pipe, load: Load, channels: list[int]) -> None:
+    """Connect, and receive schedule after schedule; or come and go."""
+    descriptors_for(len(channels))
+    clients = Crowd(load, channels)
+
+    def run(order: str | Schedule) -> Joined | Delivery:
+        if order == "churn":
+            return _churn(load)
+        if isinstance(order, Schedule):
+            return _receive(pipe, load, clients, channels, order)
+        began = time.monotonic()
+        clients.connect(load.connect_patience)
+        return Joined(clients.waits, time.monotonic() - began, clients.refused, clients.reason)
+
+    _serve(pipe, run)
+
+
+def _serve(pipe: Pipe, run: Callable[[Any], object]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    gc.disable()  # no cycles are made here, and a pass would be taken for lateness
     while True:
-        schedule = _next(pipe)
         try:
-            if limit is not None:
-                pipe.send(limit.run(schedule))
-            else:
-                assert load.door is not None, "without a door there is no publisher"
-                done = Publisher(load.door, load.message_bytes).run(schedule, pipe.poll)
-                if pipe.poll():
-                    pipe.recv()  # "stop", which may also come when it has just ended
-                pipe.send(done)
+            order = pipe.recv()
+            if not isinstance(order, str | Schedule):
+                continue  # it was to shorten a schedule that had just ended
+            pipe.send(run(order))
+        except EOFError:
+            return
         except (OSError, RuntimeError) as error:
             pipe.send(error)
 
 
-def crowd_worker(pipe: Connection[Any, Any], load: Load, channels: list[int]) -> None:
-    """Connect, and receive schedule after schedule."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.disable()
-    worker = _CrowdWorker(pipe, load, channels)
-    while True:
-        order = _next(pipe)
-        try:
-            pipe.send(worker.connect() if order == "connect" else worker.receive(order))
-        except (OSError, RuntimeError) as error:
-            pipe.send(error)
+def _churn(load: Load) -> Joined:
+    """Let clients come, each to a channel of its own, and go without a closing handshake, wave after wave."""
+    result = Joined([], 0.0, 0, "")
+    began = time.monotonic()
+    while (done := len(result.waits) + result.refused) < load.clients:
+        # Channel 0 is left to clients that stay.
+        wave = Crowd(load, range(1 + done, 1 + min(done + WAVE, load.clients)))
+        wave.connect(_WAVE_PATIENCE_SECONDS)
+        wave.close()
+        result.waits += wave.waits
+        result.refused += wave.refused
+        result.reason = result.reason or wave.reason
+    result.seconds = time.monotonic() - began
+    return result
 
 
-def _next(pipe: Connection[Any, Any]) -> Any:
-    try:
-        return pipe.recv()
-    except EOFError:
-        raise SystemExit from None
+def _receive(pipe: Pipe, load: Load, clients: Crowd, channels: list[int], schedule: Schedule) -> Delivery:
+    frames = clients.frames
+    frames.restart()
+    tally = frames.tally
+    sender = _Sender(clients, schedule) if load.clients_publish else None
+    expected, end_us = _aim(schedule, channels)
+    seen, last_us, look_us = -1, 0, 0
 
-
-class _CrowdWorker:
-    def __init__(self, pipe: Connection[Any, Any], load: Load, channels: list[int]) -> None:
-        descriptors_for(len(channels))
-        self._pipe = pipe
-        self._load = load
-        self._channels = channels
-        self._crowd = self._new_crowd()
-        self._live_at = 0.0
-
-    def connect(self) -> CrowdReport:
-        load = self._load
-        result = self._crowd.connect(
-            at_once=load.at_once, patience=load.connect_patience, live=lambda joined: self._tell(lambda: Live(joined))
-        )
-        return CrowdReport(waits=np.array(result.waits), refused=result.refused, reason=result.reason)
-
-    def receive(self, schedule: Schedule) -> CrowdReport:
-        frames = self._crowd.frames
-        tally = frames.tally
-        expected, end_us = self._aim(schedule)
-        clients_publish = self._load.door is None and not self._load.limit
-        sender = _Sender(self._crowd, schedule) if clients_publish else None
-        seen, last_us = -1, 0
-
-        def until() -> float:
-            nonlocal seen, last_us, schedule, expected, end_us
-            if self._is_time_to_tell() and self._pipe.poll():
-                published = self._pipe.recv()
+    def until() -> float:
+        nonlocal seen, last_us, look_us, schedule, expected, end_us
+        now = now_us()
+        if now > look_us:
+            look_us = now + int(_LOOK_SECONDS * 1e6)
+            if pipe.poll():
+                published = pipe.recv()
                 schedule = replace(schedule, messages=sender.stop() if sender else published)
-                expected, end_us = self._aim(schedule)
-            wait = _TURN_SECONDS if sender is None else sender.send()
-            now = now_us()
-            if tally.delivered != seen:
-                seen, last_us = tally.delivered, now
-            if seen >= expected and now >= end_us:
-                return -1.0
-            if now - max(last_us, end_us) > self._load.patience * 1e6:
-                return -1.0
-            if now - end_us > self._load.longest * 1e6:
-                return -1.0
-            self._tell(lambda: Live(tally.delivered, tally.missing, frames.latencies.counts()))
-            return wait
+                expected, end_us = _aim(schedule, channels)
+        wait = sender.send() if sender else _TURN_SECONDS
+        if tally.delivered != seen:
+            seen, last_us = tally.delivered, now
+        is_done = seen >= expected and now >= end_us
+        is_silent = now - max(last_us, end_us) > load.patience * 1e6
+        return -1.0 if is_done or is_silent or now - end_us > load.longest * 1e6 else wait
 
-        self._crowd.receive(until)
-        self._drain()
-        return CrowdReport(
-            delivered=tally.delivered,
-            lost=tally.lost([schedule.published(channel) for channel in self._channels]),
-            duplicated=tally.duplicated,
-            reordered=tally.reordered,
-            other=frames.other,
-            closed=len(frames.closed),
-            sent=sender.sent if sender else 0,
-            late_us=sender.late_us if sender else 0,
-            last_us=last_us,
-            counts=frames.latencies.counts(),
-        )
+    clients.receive(until)
+    # A duplicate may follow the last message.
+    deadline = time.monotonic() + _TURN_SECONDS
+    clients.receive(lambda: deadline - time.monotonic())
+    return Delivery(
+        expected=expected,
+        delivered=tally.delivered,
+        lost=tally.lost([schedule.published(channel) for channel in channels]),
+        duplicated=tally.duplicated,
+        reordered=tally.reordered,
+        other=frames.other,
+        closed=len(frames.closed),
+        seconds=(last_us - schedule.start_us) / 1e6,
+        published=Published(sender.sent, sender.late_us) if sender else Published(),
+        counts=frames.latencies.counts(),
+    )
 
-    def _aim(self, schedule: Schedule) -> tuple[int, int]:
-        """Return how many deliveries there will be, and when the last is due."""
-        return sum(map(schedule.published, self._channels)), schedule.due_us(max(0, schedule.messages - 1))
 
-    def _drain(self) -> None:
-        """Look once more: a duplicate may follow the last message."""
-        deadline = time.monotonic() + _TURN_SECONDS
-        self._crowd.receive(lambda: deadline - time.monotonic())
-
-    def _tell(self, live: Callable[[], Live]) -> None:
-        if self._is_time_to_tell():
-            self._live_at = time.monotonic()
-            self._pipe.send(live())
-
-    def _is_time_to_tell(self) -> bool:
-        return time.monotonic() - self._live_at >= LIVE_SECONDS
-
-    def _new_crowd(self) -> Crowd:
-        load = self._load
-        return Crowd(load.target, load.dialect, self._channels, message_bytes=load.message_bytes)
+def _aim(schedule: Schedule, channels: list[int]) -> tuple[int, int]:
+    """Return how many deliveries there will be, and when the last is due."""
+    return sum(map(schedule.published, channels)), schedule.due_us(max(0, schedule.messages - 1))
 
 
 class _Sender:
@@ -196,8 +192,7 @@ class _Sender:
         due = schedule.due_by(now)
         if due > self.sent and schedule.rate:
             self.late_us = max(self.late_us, now - schedule.due_us(self.sent))
-        # In a burst a server must be given time to read.
-        until = min(due, self.sent + 256)
+        until = min(due, self.sent + _SENT_AT_ONCE)
         for k in range(self.sent, until):
             sequence, channel = divmod(k, schedule.channels)
             self._crowd.send(channel, sequence, schedule.due_us(k))

@@ -64,8 +64,10 @@ class Peer:
     """The same in words, for the table."""
     language: str = "Python"
     """What it is written in, its own part at least."""
+    is_many: bool = False
+    """True when it can be several processes that share a port."""
     copies: bool = False
-    """More processes are more copies of it that share a port."""
+    """True when these are copies of it, False when it starts them by itself."""
 
 
 def _python(script: str) -> Callable[[Place], list[str]]:
@@ -130,12 +132,8 @@ def _mux(place: Place) -> list[str]:
 
 def _nchan(place: Place) -> list[str]:
     text = (HERE / "nchan.conf").read_text()
-    for name, value in (
-        ("port", place.port),
-        ("redis", place.redis_url),
-        ("directory", place.scratch),
-        ("module", NCHAN_MODULE),
-    ):
+    values = {"port": place.port, "redis": place.redis_url, "directory": place.scratch, "module": NCHAN_MODULE}
+    for name, value in values.items():
         text = text.replace(f"@{name}@", str(value))
     path = place.scratch / "nginx.conf"
     path.write_text(text)
@@ -178,23 +176,23 @@ def _packed(value: object, size: int) -> tuple[bytes, bytes]:
     return before, after
 
 
-MUX = Peer(name="mux", command=_mux)
+def _baseline(name: str, *words: str) -> Callable[[Place], list[str]]:
+    return lambda place: [
+        sys.executable, "-m", f"bench.baselines.{name}", place.redis_url, str(place.port), *words,
+    ]  # fmt: skip
 
-PER_CHANNEL = Peer(
-    name="Sanic, PubSub per channel",
-    command=lambda place: [
-        sys.executable, "-m", "bench.baselines.pubsub_per_channel", place.redis_url, str(place.port),
-    ],
-    copies=True,
-)  # fmt: skip
+
+MUX = Peer(name="mux", command=_mux, is_many=True)
+
+PER_CHANNEL = Peer(name="Sanic, PubSub per channel", command=_baseline("pubsub_per_channel"), is_many=True, copies=True)
+
+STOCK = Peer(name="Sanic stock", command=_baseline("stock"))
+"""Only beside the suites: with our broker it is among the peers."""
 
 PEERS = (
     MUX,
     PER_CHANNEL,
-    Peer(
-        name="Sanic stock + our broker",
-        command=lambda place: [sys.executable, "-m", "bench.peers.sanic_broker", str(place.port), place.redis_url],
-    ),
+    Peer(name="Sanic stock + our broker", command=_baseline("stock", "our-broker")),
     Peer(
         name="Starlette + broadcaster",
         command=_python("starlette_broadcaster.py"),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import binascii
-import threading
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
 
 from bench.loadgen.dialect import Target
+from bench.loadgen.load import Load
 from bench.loadgen.publisher import Door
-from bench.loadgen.run import Delivery, Generator, Load
+from bench.loadgen.run import Generator
+from bench.loadgen.worker import Delivery
 from bench.servers import Running
 from tests.bench.lying_server import frame, lying_server
 
@@ -31,7 +33,7 @@ def run(fate: Callable[[Bodies], Bodies], *, before: bytes = b"") -> Delivery:
             patience=0.3,
         )
         with Generator(load) as generator:
-            assert generator.connect().clients == CLIENTS
+            assert len(generator.connect().waits) == CLIENTS
             return generator.publish()
 
 
@@ -50,6 +52,16 @@ def test_lost_message_is_reported(at: int) -> None:
     assert delivery.lost == CLIENTS
     assert delivery.delivered == delivery.expected - CLIENTS
     assert (delivery.duplicated, delivery.reordered) == (0, 0)
+
+
+def test_each_schedule_has_a_ledger_of_its_own(mux: Running) -> None:
+    """A second schedule on the same connections numbers and counts its messages from 0."""
+    load = Load(target=mux.target, clients=3, messages=10, door=mux.door())
+    with Generator(load) as generator:
+        generator.connect()
+        for _ in range(2):
+            delivery = generator.publish()
+            assert (delivery.delivered, delivery.lost, delivery.duplicated, delivery.reordered) == (30, 0, 0, 0)
 
 
 @pytest.mark.parametrize("at", [0, 7, MESSAGES - 1])
@@ -107,15 +119,10 @@ def test_what_is_stopped_early_is_counted_as_far_as_it_went(mux: Running, redis_
         door=Door(url=redis_url) if through_redis else None,
         processes=2 if through_redis else 1,
     )
-    has_begun = threading.Event()
-
-    def live(delivered: int, missing: int, p99_us: int) -> None:
-        if delivered:
-            has_begun.set()
-
     with Generator(load) as generator:
         generator.connect()
-        delivery = generator.publish(live, stop=has_begun.is_set)
+        began = time.monotonic()
+        delivery = generator.publish(stop=lambda: time.monotonic() - began > 0.5)
     assert 0 < delivery.published.messages < load.messages
     assert delivery.delivered == delivery.expected == 2 * delivery.published.messages
     assert (delivery.lost, delivery.duplicated, delivery.reordered) == (0, 0, 0)

@@ -1,1 +1,0 @@
-"""Plots, as PNG and SVG, fit for a slide."""
