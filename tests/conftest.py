@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run async tests on the loop Sanic takes; modules that are about sockets also run on the other (BOTH_LOOPS)."""
+    """Run async tests on the loop Sanic takes; those marked BOTH_LOOPS also run on the other."""
     return UVLOOP
 
 

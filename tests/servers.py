@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from mux import Mux
 from mux.server import listening_socket
+from tests.touchup import rewrite_once
 from tests.warm import WARM, become_mux
 
 PATIENCE_SECONDS = 30.0
@@ -41,6 +42,7 @@ CONNECT_OPTIONS: dict[str, Any] = {
 
 # Lets one process start more than one app, one after the other.
 Sanic.test_mode = True
+rewrite_once()
 
 _numbers = itertools.count()
 
@@ -50,7 +52,8 @@ BOTH_LOOPS = pytest.mark.parametrize(
     "anyio_backend",
     [pytest.param(UVLOOP, id="uvloop"), pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio")],
 )
-"""For a module whose tests are all async: on the loop Sanic takes, and on the one of the standard library."""
+"""For async tests of what each loop does its own way, which is the end of a socket, back-pressure, and the take-over:
+on the loop Sanic takes, and on the one of the standard library."""
 
 
 class Serving:

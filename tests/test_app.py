@@ -18,8 +18,6 @@ from mux.server import listening_socket
 from tests.broker.redis_processes import redis_process
 from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, receive, running, serving, until
 
-pytestmark = BOTH_LOOPS
-
 
 @pytest.mark.parametrize(
     ("message", "heard"),
@@ -70,6 +68,7 @@ async def test_publish_from_a_handler_of_the_app(redis_url: str, prefix: str) ->
         writer.close()
 
 
+@BOTH_LOOPS
 async def test_an_app_may_be_served_by_the_protocol_that_faces_the_public(redis_url: str, prefix: str) -> None:
     """Requests are read strictly before Sanic sees them; middleware, feeds and the app's own WebSockets stay."""
     app: Sanic[Any, Any] = Sanic(f"public-{prefix[:-1]}", configure_logging=False)
@@ -111,6 +110,7 @@ async def test_an_app_may_be_served_by_the_protocol_that_faces_the_public(redis_
             assert await receive(client, 1) == ["hi"]
 
 
+@BOTH_LOOPS
 async def test_app_starts_without_redis_and_publishes_when_it_is_there(free_port: int, tmp_path: Path) -> None:
     """A Redis that is late, or away, does not keep an app from starting, nor from publishing later."""
     redis_url = f"redis://127.0.0.1:{free_port}"
@@ -139,6 +139,7 @@ async def test_settings_come_from_one_place() -> None:
         Sanic.unregister_app(app)
 
 
+@BOTH_LOOPS
 async def test_nothing_is_left_running_after_the_app_has_stopped(redis_url: str, prefix: str) -> None:
     """Every task and timer has an owner that ends it."""
     before = asyncio.all_tasks()

@@ -262,7 +262,7 @@ def shop(folder: Path, redis_url: str, prefix: str, port: int, workers: int) -> 
             process.wait()
 
 
-@pytest.mark.parametrize(("workers", "is_ctrl_c"), [(0, False), (1, False), (2, False), (2, True)])
+@pytest.mark.parametrize(("workers", "is_ctrl_c"), [(0, False), (2, False), (2, True)])
 async def test_an_app_drains_in_sanics_own_order(
     redis_url: str, prefix: str, free_port: int, tmp_path: Path, workers: int, is_ctrl_c: bool
 ) -> None:

@@ -27,8 +27,6 @@ from mux.hub.router import Router
 from mux.wire.resp import Push
 from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, until
 
-pytestmark = BOTH_LOOPS
-
 
 class Heard:
     """What came, and a way to wait for it."""
@@ -85,6 +83,7 @@ async def broker_on(url: str, pattern: bytes = b"feed:*", **options: Any) -> Asy
         await broker.aclose()
 
 
+@BOTH_LOOPS
 async def test_publishes_and_hears_on_one_connection(every_redis: str) -> None:
     """On every server: what is published comes back, over the only connection there is."""
     with redis.Redis.from_url(every_redis) as control:
@@ -121,6 +120,7 @@ async def test_pattern_with_glob_characters_hears_only_its_own(redis_url: str) -
         assert await heard.wait_for(1) == [(b"a[b]*:x", b"this")]
 
 
+@BOTH_LOOPS
 async def test_publishes_of_one_turn_leave_in_one_write(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many messages are published in a turn of the loop, the socket is written once."""
     async with broker_on(redis_url) as (broker, heard):
@@ -148,6 +148,7 @@ async def test_publishes_of_one_turn_leave_in_one_write(redis_url: str, monkeypa
         connection._transport = transport
 
 
+@BOTH_LOOPS
 async def test_connection_is_made_again_and_subscribed(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """A killed connection comes back by itself, and the outage is told of once."""
     caplog.set_level(logging.WARNING, "mux.broker")
@@ -163,6 +164,7 @@ async def test_connection_is_made_again_and_subscribed(redis_url: str, caplog: p
     assert len([line for line in texts if line.startswith("gap 1: ")]) == 1
 
 
+@BOTH_LOOPS
 async def test_published_without_connection_is_refused_at_once(free_port: int) -> None:
     """Nothing waits for a Redis that is not there; the sender is told."""
     async with broker_on(f"redis://127.0.0.1:{free_port}") as (broker, _):
@@ -171,6 +173,7 @@ async def test_published_without_connection_is_refused_at_once(free_port: int) -
             await broker.outbox.publish(b"feed:lobby", b"hi")
 
 
+@BOTH_LOOPS
 async def test_published_and_not_answered_is_reported_lost() -> None:
     """A publish whose reply never comes is neither repeated nor forgotten."""
     silent = asyncio.Event()
@@ -260,6 +263,7 @@ async def test_server_that_is_no_use_is_told_apart(answer: bytes, error: type[Br
     assert type(told.value) is error
 
 
+@BOTH_LOOPS
 async def test_server_that_says_nothing_is_not_waited_for() -> None:
     """A listening socket with nobody behind it costs the connect timeout, no more."""
     async with scripted_redis(hello=None) as url:
@@ -267,6 +271,7 @@ async def test_server_that_says_nothing_is_not_waited_for() -> None:
             await probe(parse_location(f"{url}?socket_connect_timeout=0.05"), b"feed:*", b"feed:" + PROBE)
 
 
+@BOTH_LOOPS
 @pytest.mark.parametrize(
     "words",
     [
@@ -294,6 +299,7 @@ async def test_refusal_at_the_start_ends_the_start(redis_url: str) -> None:
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "mux-broker"]
 
 
+@BOTH_LOOPS
 async def test_publish_on_a_lost_connection_is_answered() -> None:
     """Between the loss and its discovery by the broker a publish is lost, and said to be."""
     async with scripted_redis(then=asyncio.Event()) as url:
@@ -305,6 +311,7 @@ async def test_publish_on_a_lost_connection_is_answered() -> None:
         assert isinstance(replies[0], BrokerLost)
 
 
+@BOTH_LOOPS
 @pytest.mark.parametrize("size", [0, 65536])
 async def test_publishers_wait_while_much_is_unanswered(redis_url: str, size: int) -> None:
     """Redis takes commands faster than it sends what they cause; bounded by number alone, it closed us over 64 MB."""
@@ -365,6 +372,7 @@ async def test_broker_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, caplog
     await until(lambda: any(record.levelname == "CRITICAL" for record in caplog.records))
 
 
+@BOTH_LOOPS
 async def test_host_that_cannot_be_one_is_unreachable() -> None:
     """The resolver says so with a UnicodeError."""
     with pytest.raises(BrokerUnavailable, match="cannot reach"):

@@ -15,8 +15,6 @@ from mux.broker.embedded import embedded_server
 from mux.hub.hub import CLOSING_SECONDS
 from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, raw_client, receive, serving, until
 
-pytestmark = BOTH_LOOPS
-
 
 @pytest.mark.parametrize(
     "message",
@@ -102,12 +100,14 @@ async def test_join_and_leave_are_announced(redis_url: str, prefix: str) -> None
         assert joined != own
 
 
+@BOTH_LOOPS
 async def test_message_that_comes_with_the_handshake_is_published(feed: Serving) -> None:
     """What a client sends in the same segment as its request is not lost in the take-over."""
     async with raw_client(feed.port, early=b"\x81\x82\x00\x00\x00\x00hi") as client:
         assert await client.read(4) == b"\x81\x02hi"
 
 
+@BOTH_LOOPS
 async def test_message_before_close_in_one_segment_is_published(feed: Serving) -> None:
     """A client that says one thing and goodbye is heard."""
     async with feed.connect() as listener, raw_client(feed.port) as client:
@@ -116,6 +116,7 @@ async def test_message_before_close_in_one_segment_is_published(feed: Serving) -
         assert await client.read_to_end() == b"\x88\x02\x03\xe8"
 
 
+@BOTH_LOOPS
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
@@ -212,6 +213,7 @@ async def test_bad_handshake_is_answered_by_http(feed: Serving) -> None:
     assert "Sec-WebSocket-Key" in body
 
 
+@BOTH_LOOPS
 @pytest.mark.parametrize("headers", [["Content-Length: 5"], ["Transfer-Encoding: chunked"]])
 async def test_upgrade_with_a_body_is_refused(
     feed: Serving, headers: list[str], caplog: pytest.LogCaptureFixture
@@ -222,6 +224,7 @@ async def test_upgrade_with_a_body_is_refused(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+@BOTH_LOOPS
 async def test_publisher_that_waits_for_redis_can_say_goodbye(prefix: str) -> None:
     """A client that is not read from, because Redis does not keep up, is read from when it is to leave."""
     with embedded_server() as url:
@@ -248,6 +251,7 @@ async def test_newcomer_always_hears_while_the_last_one_leaves(feed: Serving) ->
         await gone
 
 
+@BOTH_LOOPS
 async def test_nothing_is_left_of_clients_that_have_gone(feed: Serving) -> None:
     """The router and the hub are empty when all have left, however they left."""
     async with feed.connect("a"), feed.connect("b"), raw_client(feed.port, "c"):
@@ -257,6 +261,7 @@ async def test_nothing_is_left_of_clients_that_have_gone(feed: Serving) -> None:
     assert len(feed.mux.hub.router) == 0
 
 
+@BOTH_LOOPS
 async def test_closed_socket_in_the_middle_of_a_fan_out_harms_nobody(
     feed: Serving, publisher: redis.Redis, prefix: str
 ) -> None:
@@ -273,6 +278,7 @@ async def test_closed_socket_in_the_middle_of_a_fan_out_harms_nobody(
     await until(lambda: len(feed.mux.hub) == 0)
 
 
+@BOTH_LOOPS
 async def test_slow_consumer_is_dropped_and_the_others_hear_everything(
     redis_url: str, publisher: redis.Redis, prefix: str
 ) -> None:
@@ -293,6 +299,7 @@ async def test_slow_consumer_is_dropped_and_the_others_hear_everything(
         await until(lambda: len(feed.mux.hub) == 1)
 
 
+@BOTH_LOOPS
 async def test_client_that_stays_unwritable_is_dropped(redis_url: str, publisher: redis.Redis, prefix: str) -> None:
     """Less than the limit may wait, but not for ever."""
     limits = Settings(
@@ -306,6 +313,7 @@ async def test_client_that_stays_unwritable_is_dropped(redis_url: str, publisher
         await until(lambda: len(feed.mux.hub) == 0)
 
 
+@BOTH_LOOPS
 async def test_client_that_reads_slowly_stays(redis_url: str, publisher: redis.Redis, prefix: str) -> None:
     """Much waits for it all the time, and some of it leaves all the time: it was once evicted as unwritable."""
     limits = Settings(
@@ -328,6 +336,7 @@ async def test_client_that_reads_slowly_stays(redis_url: str, publisher: redis.R
         assert not feed.mux.hub.evicted
 
 
+@BOTH_LOOPS
 async def test_silent_client_is_dropped_and_one_that_answers_is_not(redis_url: str, prefix: str) -> None:
     """A ping goes out; who does not answer in time is gone."""
     async with (
@@ -343,6 +352,7 @@ async def test_silent_client_is_dropped_and_one_that_answers_is_not(redis_url: s
         assert feed.mux.hub.evicted == {"silent": 1}
 
 
+@BOTH_LOOPS
 async def test_flood_of_pings_by_a_client_that_does_not_read_is_bounded(redis_url: str, prefix: str) -> None:
     """Pongs count as pending, so that who floods and does not read is evicted."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed, raw_client(feed.port) as flooder:
@@ -355,6 +365,7 @@ async def test_flood_of_pings_by_a_client_that_does_not_read_is_bounded(redis_ur
         assert feed.mux.hub.evicted["overflow"] == 1
 
 
+@BOTH_LOOPS
 async def test_client_that_ignores_the_goodbye_is_cut_off(
     redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -399,6 +410,7 @@ async def test_messages_after_the_one_that_failed_are_not_published(free_port: i
         assert int.from_bytes(said[2:4]) == 1013
 
 
+@BOTH_LOOPS
 async def test_clients_are_told_when_the_server_goes(redis_url: str, prefix: str) -> None:
     """Stopping says 1001 to everybody, refuses newcomers with 503, and waits for goodbyes."""
     async with serving(redis_url=redis_url, prefix=prefix, announce=True) as feed, feed.connect() as client:
