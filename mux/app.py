@@ -37,6 +37,7 @@ from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
 from mux.endpoints.takeover import is_under_asgi_server
+from mux.endpoints.unrouted import PlainErrors
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge, NoSockets
 from mux.fleet.fleet import Fleet
 from mux.hub.admission import Admission, descriptors_for_clients
@@ -385,7 +386,7 @@ def create_app(
     Raises:
         InvalidSetting: as Mux.
     """
-    app: Sanic[Any, Any] = Sanic("mux", configure_logging=False)
+    app: Sanic[Any, Any] = Sanic("mux", configure_logging=False, error_handler=PlainErrors())
     mux = Mux(app, settings=settings, ops=ops_sock is None, page=settings.page, place=place)
     app.ctx.ops_app = None if ops_sock is None else _ops_app(mux, ops_sock)
     # Where all routes are mux' own, what has no route is held to the hosts that are served as well.
@@ -411,7 +412,7 @@ def create_app(
 def _ops_app(mux: Mux, sock: socket.socket) -> Sanic[Any, Any]:
     """Return an app of the operator's routes alone, for a listener of their own."""
     settings = mux.settings
-    app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False)
+    app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False, error_handler=PlainErrors())
     app.config.TOUCHUP = False  # Sanic rewrites its own classes once in a process, and does so for the other app
     mux.mount_ops(app, _ops_gate(settings, sock))
     app.ctx.mux_intake = Intake(

@@ -29,15 +29,15 @@ _numbers = itertools.count()
 STREAM = "Accept: text/event-stream"
 
 
-async def ask(port: int, *lines: str, body: bytes = b"") -> tuple[int, dict[str, str], str]:
-    """Send a request as it stands; return status and headers, and the body as far as its length says."""
+async def ask(port: int, *lines: str, body: bytes = b"", head: bool = False) -> tuple[int, dict[str, str], str]:
+    """Send a request as it stands; return status and headers, and the body as far as its length says, unless head."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body)
         async with asyncio.timeout(PATIENCE_SECONDS):
             status, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
-            answer = await reader.readexactly(int(headers.get("content-length", "0")))
+            answer = b"" if head else await reader.readexactly(int(headers.get("content-length", "0")))
         return int(status.split()[1]), headers, answer.decode()
     finally:
         writer.transport.abort()

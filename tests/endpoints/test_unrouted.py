@@ -1,0 +1,55 @@
+"""What `mux serve` answers where it has no route, and when a route of its own fails."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from sanic import Request
+from sanic.response import HTTPResponse
+
+from mux import Settings, create_app
+from tests.endpoints.test_door import ask
+from tests.servers import running
+
+EXPECTED = [
+    ("GET /nothing?token=secret HTTP/1.1", 404, None),
+    ("HEAD /nothing HTTP/1.1", 404, None),
+    ("GET /feed HTTP/1.1", 404, None),
+    ("PUT /feed/lobby HTTP/1.1", 405, "GET, HEAD, OPTIONS, POST"),
+    ("DELETE /feed/a/b%2F HTTP/1.0", 405, "GET, HEAD, OPTIONS, POST"),
+    ("POST /stats HTTP/1.1", 405, "GET, HEAD"),
+    ("OPTIONS / HTTP/1.1", 405, "GET, HEAD"),
+    ("GET /broken?token=secret HTTP/1.1", 500, None),
+]
+
+ACCEPTS = [
+    [],
+    *([f"Accept: {accept}"] for accept in ("x", "", "*", "a, b", "=", ";;;", "//", "\N{EURO SIGN}", "text/html;q=x")),
+    ["Accept: application/json, text/html"],
+    ["Accept: text/html", "Accept: 1"],
+]
+
+
+async def test_a_route_that_is_not_there_is_one_sentence_whatever_is_accepted(
+    redis_url: str, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An Accept that cannot be read made a 500 of it, without a line of log; 405 says which methods there are."""
+    app = create_app(Settings(redis_url=redis_url, prefix=prefix, announce=False))
+
+    @app.get("/broken")
+    async def broken(_: Request) -> HTTPResponse:
+        raise ZeroDivisionError
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        async with running(app, sock=sock, protocol=app.ctx.http_protocol):
+            port = sock.getsockname()[1]
+            for request, expected, allow in EXPECTED:
+                for accept in ACCEPTS:
+                    asking = ask(port, request, "Host: localhost", *accept, head=request.startswith("HEAD"))
+                    status, headers, sentence = await asking
+                    assert (status, headers.get("allow")) == (expected, allow), (request, accept)
+                    assert headers["content-type"] == "text/plain; charset=utf-8"
+                    assert sentence.count("\n") == (not request.startswith("HEAD"))
+                    assert "secret" not in sentence
+    assert sum("ZeroDivisionError" in str(record.exc_info) for record in caplog.records) == len(ACCEPTS)
