@@ -146,7 +146,9 @@ def _port(host: str) -> int | None:
 
 
 def _split(host: str) -> tuple[str, int | None] | None:
-    """Return name and port, in lower case; None if it is no host."""
+    """Return name and port, in lower case; None if it is no host, which is ASCII (`xn--…`) to every client."""
+    if not host.isascii():
+        return None
     try:
         parts = urlsplit(f"//{host}")
         name, port = parts.hostname, parts.port

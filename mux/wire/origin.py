@@ -33,13 +33,16 @@ _OTHER_SITES = frozenset(("cross-site", "same-site"))
 
 
 def _authority(scheme: str, netloc: str) -> tuple[str, int | None] | None:
-    """Return host and port, lower-cased, the scheme's port filled in; None if it is no authority."""
+    """Return host and port, lower-cased, the scheme's port filled in; None if it is no authority.
+
+    Browsers say a name in ASCII (`xn--…`).
+    """
     try:
         parts = urlsplit(f"//{netloc}")
         host, port = parts.hostname, parts.port
     except ValueError:
         return None
-    if not host or parts.netloc != netloc or not _FORBIDDEN.isdisjoint(netloc):
+    if not host or not netloc.isascii() or parts.netloc != netloc or not _FORBIDDEN.isdisjoint(netloc):
         return None
     return host, port if port is not None else _DEFAULT_PORTS.get(scheme)
 

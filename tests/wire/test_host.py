@@ -133,7 +133,9 @@ def test_a_star_lets_every_host_in() -> None:
     assert passes("evil.example:8000", allowed=("feed.example.com", "*"), origin="http://evil.example:8000")
 
 
-@pytest.mark.parametrize("entry", ["", "http://a", "a/b", "a b", "a,b", "a:no", "*.example.com", "u@a", "[::1"])
+@pytest.mark.parametrize(
+    "entry", ["", "http://a", "a/b", "a b", "a,b", "a:no", "*.example.com", "u@a", "[::1", "münchen.de"]
+)
 def test_a_list_with_something_else_on_it_is_refused(entry: str) -> None:
     """An entry that can never match is a mistake, and the sentence names it."""
     with pytest.raises(InvalidSetting, match="is not a host or host:port") as caught:

@@ -186,6 +186,7 @@ def test_a_star_lets_every_page_in(origin: str) -> None:
         "https://example.com:no",
         "https://*.example.com",
         "https://exa mple.com",
+        "https://münchen.de",
     ],
 )
 def test_a_list_with_something_else_on_it_is_refused(entry: str) -> None:
