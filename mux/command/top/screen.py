@@ -1,26 +1,31 @@
-"""The picture of `mux top`: a function of what is known, the size of the terminal and the time.
+"""The picture of `mux top`, in rich's tables: a function of what is known, the size of the terminal and the time.
 
 1. One accent colour for what moves, grey for what explains, red only for trouble; and trouble is a word or a
    sign too, to be seen without colours.
-2. Nothing wraps. Columns leave in the order of their importance until the rest fits; processes that do not fit
-   are counted ("… and 12 more").
+2. Nothing wraps. A column is there from the width on that it needs; processes that do not fit are counted
+   ("… and 12 more").
 3. A place stays a place: processes stand by their names while all fit, and the busiest first when not.
+4. Whatever a server says is a Text: rich reads no markup in one.
 
 Pure but for rich: no clock, no terminal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, OverflowMethod, RenderableType, RenderResult
+from rich.constrain import Constrain
+from rich.layout import Layout
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
-from mux.command.top.stats import Look, Missing, Process
-from mux.command.top.text_table import GAP, Column, fitted, paragraph, table
+from mux.command.top.stats import Channel, Look, Process
 from mux.command.top.trend import Trend
-from mux.command.top.units import ASCII_BLOCKS, BLOCKS, count, duration, lag, size, spark
+from mux.command.top.units import ASCII_BLOCKS, BLOCKS, BYTES, SECONDS, amount, spark
 
 ACCENT = "cyan"
 QUIET = "dim"
@@ -36,25 +41,35 @@ _CURVES = {
     "published/s": "published_per_second",
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column, shown on a terminal of at least from_width characters; the first one takes the width that is left."""
+
+    title: str
+    width: int = 0
+    from_width: int = 0
+
+
 _PROCESS_COLUMNS = (
-    Column("PROCESS", 12, 0),
-    Column("UP", 7, 10),
-    Column("CLIENTS", 7, 1),
-    Column("CHANNELS", 8, 9),
-    Column("IN/S", 6, 5),
-    Column("OUT/S", 6, 2),
-    Column("PENDING", 8, 6),
-    Column("MEMORY", 8, 7),
-    Column("LAG", 6, 8),
-    Column("EVICTED", 7, 3),
-    Column("GAPS", 6, 4),
+    Column("PROCESS"),
+    Column("UP", 8, 106),
+    Column("CLIENTS", 7, 23),
+    Column("CHANNELS", 8, 96),
+    Column("IN/S", 6, 56),
+    Column("OUT/S", 6, 31),
+    Column("PENDING", 8, 66),
+    Column("MEMORY", 8, 76),
+    Column("LAG", 7, 86),
+    Column("EVICTED", 7, 40),
+    Column("GAPS", 6, 48),
 )
 _BAR_WIDTH = 20
 _CHANNEL_COLUMNS = (
-    Column("CHANNEL", 12, 0),
-    Column("", _BAR_WIDTH, 3, right=False),
-    Column("MESSAGES/S", 10, 1),
-    Column("SUBSCRIBERS", 11, 2),
+    Column("CHANNEL"),
+    Column("", _BAR_WIDTH, 61),
+    Column("MESSAGES/S", 10, 26),
+    Column("SUBSCRIBERS", 11, 39),
 )
 
 
@@ -84,148 +99,156 @@ class View:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw, in the width and height there are."""
-        height = None if self.everything else options.height or options.size.height
-        picture = _Picture(self, min(options.max_width, MAX_WIDTH), height, plain=options.ascii_only)
-        for line in picture.lines():
-            line.no_wrap = True
-            line.overflow = "crop"
-            yield line
+        width = min(options.max_width, MAX_WIDTH) - 2  # a margin on each side
+        picture = _Picture(self, width, plain=options.ascii_only)
+        if self.everything:
+            drawn: RenderableType = Group(*picture.above(None), picture.tables(None))
+        else:
+            height = options.height or options.size.height
+            above = Group(*picture.above(height))
+            used = len(console.render_lines(above, options.update(width=width, height=None), pad=False))
+            below = 2 if height >= 18 else 1 if height >= 8 else 0
+            drawn = Layout()
+            drawn.split_column(
+                Layout(Group(above, picture.tables(max(0, height - used - below)))),
+                Layout(Text("\n" * (below - 1) + "q quits", QUIET), size=below or 1, visible=below > 0),
+            )
+        yield Constrain(Padding(drawn, (0, 1)), MAX_WIDTH)
 
 
 class _Picture:
-    """One drawing; height None has room for everything."""
+    """The parts of a drawing of this width; plain is for a terminal that is not UTF-8."""
 
-    def __init__(self, view: View, width: int, height: int | None, *, plain: bool) -> None:
+    def __init__(self, view: View, width: int, *, plain: bool) -> None:
         self._view = view
         self._look = view.look
-        self._width = width - 2  # a margin on each side
-        self._height = height
+        self._width = width
         self._plain = plain
-        self._ellipsis = "..." if plain else "…"
+        self._overflow: OverflowMethod = "crop" if plain else "ellipsis"
 
-    def lines(self) -> Iterator[Text]:
-        """Yield the lines of the picture, from the top."""
-        tall = self._height is not None and self._height >= 18
-        above = [self._header(), self._silence()]
+    def above(self, height: int | None) -> Iterator[RenderableType]:
+        """Yield what stands above the tables; a height of None has no curves, and room for all else."""
+        yield self._header()
+        silence = self._view.silence
+        yield self._line(f"no answer for {silence.seconds:.0f} s: {silence.reason}" if silence else "", TROUBLE)
+        tall = height is not None and height >= 18
         if tall:
-            above += [*self._curves(), Text()]
-        if self._height is None or self._height >= 10:
-            above += [*paragraph(list(self._facts(totals=not tall)), self._width), Text()]
-        below = [] if self._height is None or self._height < 8 else [Text("q quits", QUIET)]
-        if tall:
-            below.insert(0, Text())
-        room = None if self._height is None else max(0, self._height - len(above) - len(below))
-        tables = self._tables(room)
-        space = [Text()] * (room - len(tables)) if room is not None else []
-        for line in [*above, *tables, *space, *below]:
-            yield Text(" ").append_text(line)
+            yield from (self._curves(), Text())
+        if height is None or height >= 10:
+            yield from (*_paragraph(self._facts(totals=not tall), self._width), Text())
 
-    def _header(self) -> Text:
-        name = Text.assemble(("mux top", f"bold {ACCENT}"))
+    def processes(self, lines: int) -> Iterator[RenderableType]:
+        """Yield the processes, the busiest and a count of the others when there are fewer lines."""
+        shown, missing = sorted(self._look.processes, key=lambda one: (one.host, one.pid)), self._look.missing
+        more = 0
+        if len(missing) + len(shown) > lines:
+            kept = max(lines - 1, 0)
+            more = len(missing) + len(shown) - kept
+            missing = missing[:kept]
+            shown = sorted(shown, key=_busy_first)[: kept - len(missing)]
+        yield self._table(_PROCESS_COLUMNS, [], titles=True)
+        for one in missing:
+            silence = amount(one.silent_seconds, SECONDS)
+            yield self._line(f"{one.host}:{one.pid}  missing, silent for {silence}", TROUBLE)
+        yield self._table(_PROCESS_COLUMNS, [self._process_cells(one) for one in shown], titles=False)
+        if more:
+            yield self._line(f"{'...' if self._plain else '…'} and {more} more", QUIET)
+
+    def channels(self, lines: int) -> Iterator[RenderableType]:
+        """Yield the busiest channels."""
+        channels = self._look.channels[:lines]
+        top = max((channel.messages_per_second for channel in channels), default=0)
+        yield Text()
+        yield self._table(_CHANNEL_COLUMNS, [_channel_cells(channel, top or 1) for channel in channels], titles=True)
+
+    def tables(self, room: int | None) -> RenderableType:
+        """Return both tables, in so many lines; None is as many as they need."""
+        processes, channels = len(self._look.processes) + len(self._look.missing), len(self._look.channels)
+        room = processes + channels + 3 if room is None else room
+        for_processes, for_channels = share(room - 3, processes, channels)
+        if for_channels < 1:
+            return Group(*self.processes(room - 1))
+        return Group(*self.processes(for_processes), *self.channels(for_channels))
+
+    def _header(self) -> RenderableType:
         number = len(self._look.processes)
         right = Text(f"{number} process{'' if number == 1 else 'es'}")
         if self._look.missing:
             right.append(f", {len(self._look.missing)} missing", TROUBLE)
-        clock = Text(f"   {self._view.clock}", QUIET)
-        if name.cell_len + GAP + right.cell_len + clock.cell_len <= self._width:
-            right.append_text(clock)
-        rest = self._width - right.cell_len - GAP
-        if rest < name.cell_len:
-            return fitted(name, self._width, ellipsis=not self._plain)
-        if rest >= name.cell_len + GAP + 12:  # less of a URL says nothing
-            name.append(" " * GAP).append(self._view.url, QUIET)
-        return fitted(name, rest, ellipsis=not self._plain).append(" " * GAP).append_text(right)
+        if self._width >= 38:
+            right.append(f"   {self._view.clock}", QUIET)
+        name = Text.assemble(("mux top", f"bold {ACCENT}"))
+        if self._width >= 58:  # less of a URL says nothing
+            name.append(f"  {self._view.url}", QUIET)
+        header = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        header.add_column(ratio=1, no_wrap=True, overflow=self._overflow)
+        header.add_column(no_wrap=True)
+        fits = self._width >= len("mux top  ") + right.cell_len
+        header.add_row(name, *([right] if fits else []))
+        return header
 
-    def _silence(self) -> Text:
-        silence = self._view.silence
-        if silence is None:
-            return Text()
-        said = Text(f"no answer for {silence.seconds:.0f} s: {silence.reason}", TROUBLE)
-        return fitted(said, self._width, ellipsis=not self._plain)
-
-    def _curves(self) -> Iterator[Text]:
-        with_peak = self._width >= 58
+    def _curves(self) -> RenderableType:
+        width = self._width - 36 if self._width >= 58 else self._width - 20
+        curves = Table.grid(padding=(0, 2, 0, 0))
+        for right, fixed in ((False, 12), (True, 5), (False, None), (True, 12)):
+            curves.add_column(width=fixed, justify="right" if right else "left", no_wrap=True)
         for title, name in _CURVES.items():
-            curve = self._view.trend.curves[name]
-            line = Text.assemble(
-                (f"{title:<12}", QUIET), (f"{count(getattr(self._look.total, name)):>6}", "bold"), "  "
+            values = self._view.trend.curves[name]
+            curves.add_row(
+                Text(title, QUIET),
+                Text(amount(getattr(self._look.total, name)), "bold"),
+                Text(spark(values, width, ASCII_BLOCKS if self._plain else BLOCKS), ACCENT),
+                *([Text(f"peak {amount(max(list(values)[-width:], default=0))}", QUIET)] if self._width >= 58 else []),
             )
-            width = self._width - line.cell_len - (14 if with_peak else 0)
-            line.append(spark(curve, width, ASCII_BLOCKS if self._plain else BLOCKS), ACCENT)
-            if with_peak:
-                line.append(f"  {'peak ' + count(max(list(curve)[-width:], default=0)):>12}", QUIET)
-            yield line
+        return curves
 
     def _facts(self, *, totals: bool) -> Iterator[Text]:
         total = self._look.total
         growth = self._view.trend.total_growth(self._view.now)
         if totals:
             for title, name in _CURVES.items():
-                yield _fact(title, count(getattr(total, name)))
-        yield _fact("channels", count(total.channels))
-        yield _fact("unheard/s", count(total.unheard_per_second))
-        yield _fact("pending", size(total.pending_bytes))
-        yield _fact("memory", size(total.memory_bytes))
-        yield _fact("loop lag", lag(total.loop_lag_seconds))
-        yield _fact("refused", count(sum(total.refused.values())))
-        yield _fact("evicted", count(sum(total.evicted.values())), growth.evicted).append(
-            _by_reason(total.evicted), QUIET
-        )
-        yield _fact("gaps", count(total.gaps), growth.gaps)
+                yield _fact(title, amount(getattr(total, name)))
+        yield _fact("channels", amount(total.channels))
+        yield _fact("unheard/s", amount(total.unheard_per_second))
+        yield _fact("pending", amount(total.pending_bytes, BYTES))
+        yield _fact("memory", amount(total.memory_bytes, BYTES))
+        yield _fact("loop lag", amount(total.loop_lag_seconds, SECONDS))
+        yield _fact("refused", amount(sum(total.refused.values())))
+        evicted = _fact("evicted", amount(sum(total.evicted.values())), growth.evicted)
+        yield evicted.append(_by_reason(total.evicted), QUIET)
+        yield _fact("gaps", amount(total.gaps), growth.gaps)
 
-    def _tables(self, room: int | None) -> list[Text]:
-        processes, channels = self._process_rows(), self._channel_rows()
-        if room is None:
-            room = len(processes) + len(channels) + 3
-        for_processes, for_channels = share(room - 3, len(processes), len(channels))
-        if for_channels < 1:
-            for_processes = room - 1
-        if len(processes) > for_processes:
-            processes = self._busiest(for_processes)
-        lines = list(table(_PROCESS_COLUMNS, processes, self._width, ellipsis=not self._plain))
-        if for_channels >= 1:
-            shown = channels[:for_channels]
-            lines += [Text(), *table(_CHANNEL_COLUMNS, shown, self._width, ellipsis=not self._plain)]
-        return lines[: max(room, 0)]
-
-    def _process_rows(self) -> list[list[Text] | Text]:
-        by_name = sorted(self._look.processes, key=lambda one: (one.host, one.pid))
-        return [*map(_missing_row, self._look.missing), *map(self._process_row, by_name)]
-
-    def _busiest(self, lines: int) -> list[list[Text] | Text]:
-        busiest = sorted(self._look.processes, key=_busy_first)
-        rows: list[list[Text] | Text] = [*map(_missing_row, self._look.missing), *map(self._process_row, busiest)]
-        kept = max(lines - 1, 0)
-        return [*rows[:kept], Text(f"{self._ellipsis} and {len(rows) - kept} more", QUIET)]
-
-    def _process_row(self, process: Process) -> list[Text]:
+    def _process_cells(self, process: Process) -> list[RenderableType]:
         numbers = process.numbers
         growth = self._view.trend.growth(process.id, self._view.now)
         return [
             Text(f"{process.host}:{process.pid}"),
-            Text(duration(numbers.uptime_seconds), QUIET),
-            Text(count(numbers.connections)),
-            Text(count(numbers.channels)),
-            Text(count(numbers.received_per_second)),
-            Text(count(numbers.delivered_per_second), ACCENT),
-            Text(size(numbers.pending_bytes)),
-            Text(size(numbers.memory_bytes)),
-            Text(lag(numbers.loop_lag_seconds)),
+            Text(amount(numbers.uptime_seconds, SECONDS), QUIET),
+            Text(amount(numbers.connections)),
+            Text(amount(numbers.channels)),
+            Text(amount(numbers.received_per_second)),
+            Text(amount(numbers.delivered_per_second), ACCENT),
+            Text(amount(numbers.pending_bytes, BYTES)),
+            Text(amount(numbers.memory_bytes, BYTES)),
+            Text(amount(numbers.loop_lag_seconds, SECONDS)),
             _counter(sum(numbers.evicted.values()), growth.evicted, 7),
             _counter(numbers.gaps, growth.gaps, 6),
         ]
 
-    def _channel_rows(self) -> list[list[Text] | Text]:
-        top = max((channel.messages_per_second for channel in self._look.channels), default=0)
-        return [
-            [
-                Text(channel.name),
-                Text(("=" if self._plain else "━") * _bar(channel.messages_per_second, top), ACCENT),
-                Text(count(channel.messages_per_second), ACCENT),
-                Text(count(channel.subscribers)),
-            ]
-            for channel in self._look.channels
-        ]
+    def _table(self, columns: Sequence[Column], rows: Sequence[Sequence[RenderableType]], *, titles: bool) -> Table:
+        shown = [at for at, column in enumerate(columns) if self._width + 2 >= column.from_width]
+        table = Table(box=None, expand=True, padding=(0, 0, 0, 2), pad_edge=False, header_style=QUIET)
+        table.show_header = titles
+        table.add_column(columns[0].title, ratio=1, no_wrap=True, overflow=self._overflow)
+        for at in shown[1:]:
+            width = columns[at].width
+            table.add_column(columns[at].title, width=width, justify="right", no_wrap=True, overflow=self._overflow)
+        for row in rows:
+            table.add_row(*(row[at] for at in shown))
+        return table
+
+    def _line(self, text: str, style: str) -> Text:
+        return Text(text, style, no_wrap=True, overflow=self._overflow)
 
 
 def _busy_first(process: Process) -> tuple[float, float, str, int]:
@@ -241,27 +264,41 @@ def share(lines: int, processes: int, channels: int) -> tuple[int, int]:
     return lines - for_channels, for_channels
 
 
-def _bar(value: float, top: float) -> int:
-    return max(1, round(value / top * _BAR_WIDTH)) if value > 0 else 0
+def _channel_cells(channel: Channel, top: float) -> list[RenderableType]:
+    rate = channel.messages_per_second
+    return [
+        Text(channel.name),
+        ProgressBar(top, rate, _BAR_WIDTH, complete_style=ACCENT, finished_style=ACCENT),
+        Text(amount(rate), ACCENT),
+        Text(amount(channel.subscribers)),
+    ]
 
 
-def _missing_row(missing: Missing) -> Text:
-    return Text(f"{missing.host}:{missing.pid}  missing, silent for {duration(missing.silent_seconds)}", TROUBLE)
+def _paragraph(facts: Iterable[Text], width: int) -> list[Text]:
+    """Return lines of facts, three spaces apart; a fact is never divided."""
+    lines: list[Text] = []
+    for fact in facts:
+        if lines and lines[-1].cell_len + 3 + fact.cell_len <= width:
+            lines[-1].append("   ").append_text(fact)
+        else:
+            lines.append(fact)
+            fact.no_wrap = True
+    return lines
 
 
 def _fact(title: str, value: str, growth: float = 0) -> Text:
-    grown = f" +{count(growth)}" if growth else ""
+    grown = f" +{amount(growth)}" if growth else ""
     return Text.assemble((f"{title} ", QUIET), (value + grown, TROUBLE if growth else ""))
 
 
 def _counter(value: float, growth: float, width: int) -> Text:
     if not growth:
-        return Text(count(value), "" if value else QUIET)
-    both = f"{count(value)} +{count(growth)}"
-    return Text(both if len(both) <= width else f"+{count(growth)}", TROUBLE)
+        return Text(amount(value), "" if value else QUIET)
+    both = f"{amount(value)} +{amount(growth)}"
+    return Text(both if len(both) <= width else f"+{amount(growth)}", TROUBLE)
 
 
 def _by_reason(counts: Mapping[str, float]) -> str:
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    told = ", ".join(f"{name} {count(number)}" for name, number in most if number)
+    told = ", ".join(f"{name} {amount(number)}" for name, number in most if number)
     return f" ({told})" if told else ""

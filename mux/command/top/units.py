@@ -1,54 +1,33 @@
-"""Numbers for people: never wider than their column, and as exact as anybody reads.
+"""Numbers for people, and curves: what rich has no widget for.
 
-At most three digits, one of them after the point only below 100, so that points stand below each other; then the
-next unit. A count is at most 5 characters (999k, 12.3M), a size 8 (1023 MiB), a duration 7 (23h 59m, 99d 23h).
+A number has at most three digits, one of them after the point only below 100, and the largest unit of which there is
+one: 999k, 12.3M, 1023 MiB, 59.9 min.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-_THOUSANDS = ("", "k", "M", "G", "T", "P")
-_SIZES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+Units = Sequence[tuple[float, str]]
+"""Sizes and names of units, the largest first."""
+
+COUNT: Units = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
+BYTES: Units = ((2**50, " PiB"), (2**40, " TiB"), (2**30, " GiB"), (2**20, " MiB"), (2**10, " KiB"), (1, " B"))
+SECONDS: Units = ((86400, " d"), (3600, " h"), (60, " min"), (1, " s"), (0.001, " ms"))
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = " ._-=+*#@"
-"""For terminals that are not UTF-8."""
+"""Heights of a curve in a terminal that is not UTF-8."""
 
 
-def count(value: float) -> str:
-    """Return a count or a rate: 0, 0.25, 12, 12.5, 1.2k, 98.1k, 3.4M."""
-    if 0 < value < 0.995:
-        return f"{value:.2f}".rstrip("0").rstrip(".") if value >= 0.005 else "<0.01"
-    return _scaled(value, 1000, _THOUSANDS)
-
-
-def size(value: float) -> str:
-    """Return a number of bytes: 0 B, 512 B, 1.2 KiB, 98 MiB."""
-    return _scaled(value, 1024, tuple(f" {unit}" for unit in _SIZES))
-
-
-def duration(seconds: float) -> str:
-    """Return how long something has been: 12s, 3m 20s, 4h 12m, 3d 04h, 316d."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    if whole < 8_640_000:
-        return f"{whole // 86400}d {whole % 86400 // 3600:02d}h"
-    return f"{whole // 86400}d"
-
-
-def lag(seconds: float) -> str:
-    """Return a delay: 0 ms, 0.4 ms, 12 ms, 1.2 s."""
-    if seconds >= 0.9995:
-        return f"{seconds:.1f} s" if seconds < 99.95 else f"{seconds:.0f} s"
-    if seconds < 0.00995:
-        return f"{seconds * 1000:.1f} ms" if seconds >= 0.00005 else "0 ms"
-    return f"{seconds * 1000:.0f} ms"
+def amount(value: float, units: Units = COUNT) -> str:
+    """Return a number with its unit: 0.25, 12, 98.1k, 512 B, 1.2 KiB, 3.2 d, 0.4 ms."""
+    # What rounds up to a whole unit has that unit: 999.5 is 1k.
+    size, unit = next((one for one in units if value >= one[0] * 0.9995), units[-1])
+    number = value / size
+    digits = 0 if number >= 99.95 else 1 if number >= 0.995 else 2
+    shown = f"{number:.{digits}f}"
+    return (shown.rstrip("0").rstrip(".") if digits else shown) + unit
 
 
 def spark(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
@@ -67,13 +46,3 @@ def spark(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
         blocks[max(1, round((value - floor) / height * steps))] if value > 0 else blocks[0] for value in shown
     )
     return drawn.rjust(width)
-
-
-def _scaled(value: float, step: int, units: Sequence[str]) -> str:
-    at = 0
-    while value >= (999.5 if step == 1000 else 1023.5) and at < len(units) - 1:
-        value /= step
-        at += 1
-    whole = at == 0 and value == int(value)
-    digits = 0 if whole or value >= 99.95 else 1
-    return f"{value:.{digits}f}{units[at]}"

@@ -6,12 +6,14 @@ import io
 import os
 import pty
 import signal
-import threading
+from queue import SimpleQueue
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from mux.command.top.terminal import Terminal
+from tests.servers import PATIENCE_SECONDS
 
 ALTERNATE_SCREEN = "\x1b[?1049h"
 
@@ -23,47 +25,55 @@ def written() -> io.StringIO:
 
 
 @pytest.fixture
-def console(written: io.StringIO) -> Console:
-    """A terminal that is not there."""
-    return Console(file=written, force_terminal=True, _environ={"TERM": "xterm"})
+def live(written: io.StringIO) -> Live:
+    """A view in a terminal that is not there."""
+    console = Console(file=written, force_terminal=True, _environ={"TERM": "xterm"})
+    return Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
 
 
-def test_a_terminal_that_is_gone_ends_the_view(console: Console) -> None:
+def test_a_terminal_that_is_gone_hangs_up(live: Live) -> None:
     """Nobody can press a key any more: that is no reason to spin, nor for a traceback."""
     ours, theirs = pty.openpty()
-    with pytest.raises(KeyboardInterrupt), Terminal(console, theirs) as terminal:
+    reports: SimpleQueue[object] = SimpleQueue()
+    terminal = Terminal(live, theirs)
+    with terminal.lent(reports.put):
+        os.write(ours, b"a")
+        assert reports.get(timeout=PATIENCE_SECONDS) == "a"
         os.close(ours)
-        while True:
-            terminal.wait(20)
+        assert reports.get(timeout=PATIENCE_SECONDS) == signal.SIGHUP
+        with pytest.raises(SystemExit, match="129"):
+            terminal.obey(signal.SIGHUP)
     os.close(theirs)
 
 
-def test_after_a_stop_the_terminal_is_taken_again(console: Console, written: io.StringIO) -> None:
+def test_after_a_stop_the_terminal_is_taken_again(live: Live, written: io.StringIO) -> None:
     """SIGSTOP cannot be seen coming; whoever had the terminal meanwhile may have changed it."""
-    with Terminal(console, None) as terminal:
+    reports: SimpleQueue[object] = SimpleQueue()
+    terminal = Terminal(live, None)
+    with terminal.lent(reports.put):
         signal.raise_signal(signal.SIGCONT)
-        assert terminal.wait(20) == ""
+        assert reports.get(timeout=PATIENCE_SECONDS) == signal.SIGCONT
+        terminal.obey(signal.SIGCONT)
         assert written.getvalue().count(ALTERNATE_SCREEN) == 2
 
 
-def test_a_thread_wakes_it_as_often_as_it_likes(console: Console) -> None:
-    """Wake-ups that nobody has seen yet are one; a full pipe stops no thread."""
-    with Terminal(console, None) as terminal:
-
-        def wake() -> None:
-            for _ in range(100_000):
-                terminal.wake()
-
-        thread = threading.Thread(target=wake)
-        thread.start()
-        thread.join(20)
-        assert not thread.is_alive()
-        assert terminal.wait(20) == ""
-
-
-def test_handlers_are_given_back(console: Console) -> None:
+def test_handlers_are_given_back(live: Live) -> None:
     """Who used it is interrupted by Ctrl-C as before."""
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGWINCH)]
-    with Terminal(console, None):
-        assert signal.getsignal(signal.SIGINT) != before[0]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGWINCH)] == before
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
+    before = [signal.getsignal(number) for number in numbers]
+    with Terminal(live, None).lent(lambda _: None):
+        assert not set(map(signal.getsignal, numbers)) & set(before)
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_a_terminal_that_refuses_to_be_written_gets_its_modes_back(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be written any more does not keep the rest from being given back."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def gone() -> None:
+        raise OSError(5, "Input/output error")
+
+    with Terminal(live, None).lent(lambda _: None):
+        live.stop()
+        monkeypatch.setattr(live, "stop", gone)
+    assert signal.getsignal(signal.SIGTERM) == before

@@ -11,7 +11,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from threading import Event
+from queue import SimpleQueue
 from typing import cast
 
 import pytest
@@ -48,10 +48,10 @@ def test_everything_is_drawn(server: ScriptedServer) -> None:
         assert re.search(r"delivered/s +54\.7k", shown.text)
         assert "memory 206 MiB" in shown.text
         assert shown.line("feed-1:4701").split() == [
-            "feed-1:4701", "12.2k", "3.9k", "1.2k", "30.4k", "50.0", "KiB", "114", "MiB", "1.5", "ms", "0", "0",
+            "feed-1:4701", "12.2k", "3.9k", "1.2k", "30.4k", "50", "KiB", "114", "MiB", "1.5", "ms", "0", "0",
         ]  # fmt: skip
         assert shown.line("lobby").split() == ["lobby", "━" * 20, "412", "12.4k"]
-        assert "feed-3:4709  missing, silent for 3s" in shown.text
+        assert "feed-3:4709  missing, silent for 3.2 s" in shown.text
         assert shown.colours("missing, silent") == {"red"}
         assert shown.colours("30.4k") == {"cyan"}
         titles = shown.line("PROCESS")
@@ -71,6 +71,24 @@ def test_what_grows_is_red_as_it_happens(server: ScriptedServer) -> None:
         assert shown.colours("3 +3") == {"red"}
         server.processes = [made_up.process(0, connections=100)]
         shown.until(lambda text: "█▂  " in text)  # and the curve goes down at its right end
+
+
+def test_nothing_a_server_says_is_obeyed(server: ScriptedServer) -> None:
+    """Neither by the terminal, as an escape sequence, nor by rich, as markup."""
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b31m[red]x[/red] [/] :bomb:"
+    shown_as = r"\x1b]0;owned\x07\x1b[2J\x9b31m[red]x[/red] [/] :bomb:"
+    server.processes = [made_up.process(0, host=evil, evicted={evil: 1})]
+    server.missing = [made_up.missing() | {"host": evil}]
+    server.answers["/channels"] = Answer(body=json.dumps(made_up.channels((evil,))).encode())
+    with top(server, columns=160, lines=40) as shown:
+        assert shown.text.count(shown_as) >= 3, shown.text
+        assert shown.colours(shown_as + ":4709") == {"red"}
+        server.answers["/stats"] = Answer(503, evil.encode() + b"\n", "text/plain")
+        shown.until_shown("no answer for ", "/stats: " + shown_as.replace(r"\x9b", "\N{REPLACEMENT CHARACTER}")[:20])
+        assert not any(word in shown.said for word in (b"\x07", b"\x1b]", b"\x1b[2J", b"\xc2\x9b"))
+    ended = run_mux("top", "--url", server.url)
+    assert ended.returncode == 1
+    assert "\x1b" not in ended.stderr
 
 
 def test_a_new_size_is_drawn_whole(server: ScriptedServer) -> None:
@@ -140,7 +158,7 @@ def test_an_error_leaves_the_terminal_as_it_was(server: ScriptedServer) -> None:
     program = (
         "import sys; from mux.command.top import screen, top\n"
         "def broken(*_): raise RuntimeError('a bug')\n"
-        "screen.count = broken\n"
+        "screen.amount = broken\n"
         f"top.top({server.url!r})\n"
     )
     with terminal(sys.executable, "-c", program) as shown:
@@ -197,10 +215,9 @@ def test_a_look_that_fails_in_any_way_is_shown() -> None:
         def close(self) -> None:
             pass
 
-    told = Event()
-    with closing(_Looking(cast("Inspector", Broken()), told.set)) as looking:
-        assert told.wait(PATIENCE_SECONDS)
-        assert [str(found) for found in looking.take()] == ["the answer cannot be used: too deep"]
+    found: SimpleQueue[object] = SimpleQueue()
+    with closing(_Looking(cast("Inspector", Broken()), found.put)):
+        assert str(found.get(timeout=PATIENCE_SECONDS)) == "the answer cannot be used: too deep"
 
 
 def test_keys_work_while_the_server_thinks(server: ScriptedServer) -> None:
@@ -223,7 +240,7 @@ def test_a_terminal_without_unicode_gets_ascii(server: ScriptedServer) -> None:
     server.processes = [made_up.process(number, host="bücher") for number in range(30)]
     with top(server, env={"PYTHONIOENCODING": "ascii"}) as shown:
         assert re.search(r"\.\.\. and \d+ more", shown.text)
-        assert "=" * 20 in shown.text
+        assert "-" * 20 in shown.text
         assert "b?cher:4729" in shown.text
         assert shown.text.isascii()
 
