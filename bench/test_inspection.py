@@ -43,7 +43,7 @@ def test_dispatch_with_tally(shape: str, is_counted: bool, benchmark: Benchmark,
             hub.router.join(null_client(hub), name)
     observer = Observer(hub, None)
     if is_counted:
-        observer.look(_counting(hub))
+        observer.show_batches(_counting(hub))
     batch: list[Push] = [[b"pmessage", PATTERN, name, PAYLOAD] for name in names]
     benchmark(observer.dispatch, batch)
     score(case, "us/message", per=MESSAGES, contender="mux, counting" if is_counted else "mux")

@@ -164,7 +164,7 @@ class Mux:
             max_per_address=settings.max_connections_per_address,
             max_descriptors=descriptors_for_clients(descriptors) if descriptors else 0,
         )
-        self._feed = Feed(self.hub, self.broker, settings, self.admission)
+        self._feed = Feed(self.hub, self.broker.outbox, settings, self.admission)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
         self._resync = Resync(self.hub, seconds=settings.drain_seconds)

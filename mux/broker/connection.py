@@ -30,13 +30,13 @@ from mux.broker.address import Address
 from mux.broker.dial import DIAL_ERRORS, dial
 from mux.broker.gap import Moment
 from mux.broker.hello import check_hello, connection_id, is_cluster
-from mux.broker.holding import Done, Holding, Waiting
+from mux.broker.holding import Done, Holding, Waiting, resolve_with_reply
 from mux.broker.loss import Loss, reason_of, reason_of_garbage
 from mux.broker.refusal import DEAF, SILENT, SILENT_IN_TLS, UNREACHED, closed_too_soon, command_refused, hello_refused
 from mux.broker.standing import Record
 from mux.errors import BrokerError, BrokerGarbled, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.version import __version__
-from mux.wire.resp import Announcement, Push, Reply, RespReader, encode_command, encode_publish
+from mux.wire.resp import Announcement, Push, Reply, RespReader, encode_command
 
 MAX_UNANSWERED = 1000
 """So many commands are on their way to Redis at once. Redis takes commands faster than it sends what they cause, and
@@ -118,13 +118,6 @@ class Connection(asyncio.Protocol):
             raise
         return connection
 
-    def publish(self, redis_channel: bytes, payload: bytes, done: Done) -> None:
-        """Send a PUBLISH at once; done gets the number of subscribed connections or an error."""
-        if self.lost.done():
-            done(BrokerLost("the connection to Redis was lost"))
-            return
-        self._send(encode_publish(redis_channel, payload), done)
-
     @property
     def is_usable(self) -> bool:
         """False when the connection has ended, or will as soon as the event loop says so."""
@@ -171,7 +164,9 @@ class Connection(asyncio.Protocol):
 
     def ask(self, *words: bytes, done: Done) -> None:
         """Send a command at once; done gets the reply, or a BrokerError."""
-        if not self.lost.done():
+        if self.lost.done():
+            done(BrokerLost(f"the connection to Redis was lost: {self._loss.reason}"))
+        else:
             self._send(encode_command(*words), done)
 
     async def _connect(self, address: Address) -> None:
@@ -207,10 +202,7 @@ class Connection(asyncio.Protocol):
         try:
             await self._subscribed
         except BrokerRefused as error:
-            refused = command_refused("PSUBSCRIBE", error, address, pattern)
-        else:
-            return
-        raise refused
+            raise command_refused("PSUBSCRIBE", error, address, pattern) from None
 
     async def _hear(self, address: Address, pattern: bytes, probe_channel: bytes) -> None:
         """Publish to a channel of ours and hear it: only then does everything work."""
@@ -228,18 +220,14 @@ class Connection(asyncio.Protocol):
         if isinstance(answer, BrokerRefused):
             raise command_refused("PUBLISH", answer, address, pattern)
         self._await(DEAF)
-        lost = asyncio.shield(self.lost)
-        await asyncio.wait((heard, lost), return_when=asyncio.FIRST_COMPLETED)
-        lost.cancel()
+        await asyncio.wait((heard, self.lost), return_when=asyncio.FIRST_COMPLETED)
         if not heard.done():
             raise BrokerUnavailable(f"the connection to Redis was lost: {self._loss.reason}")
         self.good_at = sent_at
 
     async def _command(self, *words: bytes) -> Reply:
-        if self.lost.done():
-            raise BrokerLost(f"the connection to Redis was lost: {self._loss.reason}")
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        self._send(encode_command(*words), resolve_with_reply(reply))
+        self.ask(*words, done=resolve_with_reply(reply))
         answer = await reply
         if isinstance(answer, BrokerError) and not isinstance(answer, BrokerRefused):
             raise answer
@@ -318,13 +306,3 @@ class Connection(asyncio.Protocol):
         while self._unanswered:
             self._unanswered.popleft().done(lost)
         self._on_writable()
-
-
-def resolve_with_reply(future: asyncio.Future[Reply]) -> Done:
-    """Return a function that resolves a future with a reply, if anybody still waits for it."""
-
-    def done(reply: Reply) -> None:
-        if not future.done():
-            future.set_result(reply)
-
-    return done

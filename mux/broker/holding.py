@@ -16,6 +16,7 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
@@ -33,6 +34,16 @@ Done: TypeAlias = Callable[[Reply], None]
 
 It is a function, so that most commands need no future and no task.
 """
+
+
+def resolve_with_reply(future: asyncio.Future[Reply]) -> Done:
+    """Return a function that resolves a future with a reply, if anybody still waits for it."""
+
+    def done(reply: Reply) -> None:
+        if not future.done():
+            future.set_result(reply)
+
+    return done
 
 
 class Waiting:

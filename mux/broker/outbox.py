@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection, resolve_with_reply
-from mux.broker.holding import CONNECTED_BYTES, Done, Holding, Waiting
+from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
+from mux.broker.holding import CONNECTED_BYTES, Done, Holding, Waiting, resolve_with_reply
 from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Reply, encode_publish
 

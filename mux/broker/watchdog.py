@@ -106,7 +106,7 @@ class Watchdog:
             self._prove(asked_at)
             if is_quiet:
                 # After the answer, so that it proves the moment.
-                connection.publish(self._channel, b"", self._told_hearers)
+                connection.ask(b"PUBLISH", self._channel, b"", done=self._told_hearers)
 
     def _told_hearers(self, reply: Reply) -> None:
         # A probe that Redis refuses is one that is not heard.

@@ -23,7 +23,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, text
 from websockets.frames import CloseCode
 
-from mux.broker.broker import Broker
+from mux.broker.outbox import Outbox
 from mux.endpoints.asking import Asking
 from mux.endpoints.door import RETRY_AFTER, Door
 from mux.endpoints.event_stream import EventStreamEndpoint
@@ -62,19 +62,19 @@ class Feed:
 
     Args:
         hub: who is connected.
-        broker: where messages go.
+        outbox: publishes what clients send.
         settings: prefix, announce, client_publish, allowed_host, allowed_origin, and what limits a client.
         admission: whether there is room for one more.
     """
 
-    def __init__(self, hub: Hub, broker: Broker, settings: Settings, admission: Admission[AnySubscriber]) -> None:
+    def __init__(self, hub: Hub, outbox: Outbox, settings: Settings, admission: Admission[AnySubscriber]) -> None:
         self._hub = hub
-        self._broker = broker
+        self._outbox = outbox
         self._is_read_only = not settings.client_publish
         self._body_seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
         self._door = Door(hub, admission, settings)
-        self._members = members = Membership(hub, broker, admission, is_announced=settings.announce)
+        self._members = members = Membership(hub, outbox, admission, is_announced=settings.announce)
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,
@@ -82,7 +82,7 @@ class Feed:
             on_leave=members.left,
             on_lost=members.lost,
             pace=_pace(settings),
-            has_room=lambda: broker.outbox.is_writable,
+            has_room=lambda: outbox.is_writable,
         )
         # Who does not read is to be evicted by the hub, which says so, before the kernel gives up on it.
         silent_seconds = settings.pong_seconds + max(settings.ping_seconds, settings.max_unwritable_seconds)
@@ -199,7 +199,7 @@ class Feed:
         except ClientError as error:
             return self._door.refuse(error)
         try:
-            await self._broker.outbox.publish(redis_channel, payload)
+            await self._outbox.publish(redis_channel, payload)
         except BrokerRefused as error:
             return text(f"Redis refused the message: {error}\n", 502)
         except BrokerError as error:
@@ -227,7 +227,7 @@ class Feed:
         assert isinstance(redis_channel, bytes), "a feed client has one channel"
         if binary:
             redis_channel = binary_variant(redis_channel)
-        self._broker.outbox.send(redis_channel, payload, partial(self._published, client))
+        self._outbox.send(redis_channel, payload, partial(self._published, client))
 
     def _refuse_message(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
         self._hub.refused[ReadOnly.counted_as] += 1

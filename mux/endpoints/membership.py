@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import uuid4
 
-from mux.broker.broker import Broker
+from mux.broker.outbox import Outbox
 from mux.hub.admission import Admission
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
@@ -26,14 +26,14 @@ class Membership:
 
     Args:
         hub: whose router knows who listens to what.
-        broker: where announcements go.
+        outbox: publishes announcements.
         admission: who counts clients by address.
         is_announced: whether the others are told.
     """
 
-    def __init__(self, hub: Hub, broker: Broker, admission: Admission[AnySubscriber], *, is_announced: bool) -> None:
+    def __init__(self, hub: Hub, outbox: Outbox, admission: Admission[AnySubscriber], *, is_announced: bool) -> None:
         self._hub = hub
-        self._broker = broker
+        self._outbox = outbox
         self._admission = admission
         self._is_announced = is_announced
 
@@ -57,4 +57,4 @@ class Membership:
         if client.identity is not None:
             message = f"Client {client.identity} has {'joined' if kind == JOINED else 'left'}".encode()
             for redis_channel in channels:
-                self._broker.outbox.announce(marked(redis_channel, kind), message)
+                self._outbox.announce(marked(redis_channel, kind), message)

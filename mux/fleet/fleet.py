@@ -144,7 +144,7 @@ class Fleet:
             if handle is not None:
                 handle.cancel()
         self._inbox.clear()
-        self._observer.look(None)
+        self._observer.show_batches(None)
         self._respondent.close()
 
     async def stats(self) -> Report:
@@ -291,7 +291,7 @@ class Fleet:
             self._tally.tick(now)
         else:
             self._tally.clear()
-            self._observer.look(None)
+            self._observer.show_batches(None)
         if not self._broker.is_connected:
             return
         connections = sum(self._broker.reconnects.values())
@@ -315,7 +315,7 @@ class Fleet:
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()
         if not self._tally.is_wanted(now):
-            self._observer.look(self._tally.count)
+            self._observer.show_batches(self._tally.count)
         self._tally.extend(now)
 
     def _counters(self) -> dict[str, int]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import cast
 
 from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
@@ -40,7 +39,7 @@ class Router:
     def __init__(self, max_message_bytes: int = sys.maxsize) -> None:
         self._max_message_bytes = max_message_bytes
         self._subscribers: dict[bytes, Slot[AnySubscriber]] = {}
-        self._ears: set[bytes] = set()
+        self._ears: dict[bytes, Callable[[Sequence[Publication]], None]] = {}
         self.received = 0
         """Messages that came from Redis, without those that went to an ear."""
         self.unheard = 0
@@ -85,8 +84,8 @@ class Router:
         It is called inside dispatch(), so it may only take the publications; and is given them whatever their
         size. They count nowhere: neither they nor the channel are the feed's.
         """
-        self._ears.add(channel)
-        self._subscribers[channel] = cast("AnySubscriber", _Ear(self, hear))  # it has what _fan_out() uses
+        self._ears[channel] = hear
+        self._subscribers[channel] = None  # in the table, so that a message to it is no miss; clients pay nothing
 
     def subscribers(self, channel: bytes) -> Collection[AnySubscriber]:
         """Return who listens to a channel; not a copy."""
@@ -132,10 +131,12 @@ class Router:
             slot = table[channel]
             if isinstance(slot, set):
                 self._fan_out(slot, batch)
-            else:
-                assert slot is not None, "a channel without subscribers is not in the dict"
+            elif slot is not None:
                 slot.write(slot.encode(batch))
                 self.delivered += len(batch)
+            else:
+                self.received -= len(batch)
+                self._ears[channel](batch)
 
     def _fan_out(self, subscribers: set[AnySubscriber], batch: list[Publication]) -> None:
         encode: Encoder | None = None
@@ -149,23 +150,3 @@ class Router:
                 buffer = buffers[encode]
             subscriber.write(buffer)
         self.delivered += len(subscribers) * len(batch)
-
-
-class _Ear:
-    """What hears a channel in this process, in the place of a subscriber; so the feed has no branch for it."""
-
-    __slots__ = ("_hear", "_router")
-
-    def __init__(self, router: Router, hear: Callable[[Sequence[Publication]], None]) -> None:
-        self._router = router
-        self._hear = hear
-
-    def encode(self, publications: Sequence[Publication]) -> bytes:
-        # The router counts what comes without looking where it goes; for an ear it is taken off again.
-        self._router.received -= len(publications)
-        self._router.delivered -= len(publications)
-        self._hear(publications)
-        return b""
-
-    def write(self, data: bytes) -> None:
-        """Nothing is sent anywhere."""

@@ -30,7 +30,7 @@ class Observer:
         self._hub = hub
         self._place = place
         self._sources: Sources
-        self._deliver: Callable[[list[Push]], None] = hub.dispatch
+        self._at_batch: Callable[[list[Push]], None] | None = None
         self._loop_lag = LoopLag()
         self._batch_sizes = Histogram(buckets=16)  # up to 2**14 = 16,384 messages, and more
         self._fan_out_times = Histogram(buckets=24)  # microseconds: up to 2**22, which is 4.2 s, and more
@@ -40,7 +40,9 @@ class Observer:
     def dispatch(self, messages: list[Push]) -> None:
         """Have the hub deliver a batch, and time it."""
         began = perf_counter()
-        self._deliver(messages)
+        self._hub.dispatch(messages)
+        if self._at_batch is not None:
+            self._at_batch(messages)
         self._fan_out_times.observe(int((perf_counter() - began) * 1e6))
         self._batch_sizes.observe(len(messages))
 
@@ -55,22 +57,9 @@ class Observer:
         )
         self._tick()
 
-    def look(self, at_batch: Callable[[list[Push]], None] | None) -> None:
-        """Show every batch to a function when it has been delivered, from the next one on; None: to nobody.
-
-        While nobody looks, that somebody could costs nothing.
-        """
-        dispatch = self._hub.dispatch
-        if at_batch is None:
-            self._deliver = dispatch
-            return
-        show = at_batch
-
-        def deliver(messages: list[Push]) -> None:
-            dispatch(messages)
-            show(messages)
-
-        self._deliver = deliver
+    def show_batches(self, at_batch: Callable[[list[Push]], None] | None) -> None:
+        """Call a function with every batch that has been delivered, from the next one on; None ends that."""
+        self._at_batch = at_batch
 
     @property
     def longest_lag_seconds(self) -> float:

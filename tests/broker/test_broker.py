@@ -300,14 +300,14 @@ async def test_refusal_at_the_start_ends_the_start(redis_url: str) -> None:
 
 
 @BOTH_LOOPS
-async def test_publish_on_a_lost_connection_is_answered() -> None:
-    """Between the loss and its discovery by the broker a publish is lost, and said to be."""
+async def test_a_command_on_a_lost_connection_is_answered() -> None:
+    """Between the loss and its discovery by the broker a command is lost, and said to be."""
     async with scripted_redis(then=asyncio.Event()) as url:
         connection = await open_once(url)
         connection.abort()
         await connection.lost
         replies: list[object] = []
-        connection.publish(b"feed:x", b"hi", replies.append)
+        connection.ask(b"PUBLISH", b"feed:x", b"hi", done=replies.append)
         assert isinstance(replies[0], BrokerLost)
 
 
