@@ -29,7 +29,6 @@ from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.descriptors import descriptor_limit
 from mux.drain import Drain
-from mux.endpoints.asking import Asking
 from mux.endpoints.feed import FEED_ROUTE, Feed, channel_name, is_for_feed, mount_feed, own_route
 from mux.endpoints.gate import Gate, LocalGate, TokenGate
 from mux.endpoints.inspect import Inspect
@@ -114,7 +113,7 @@ class Mux:
         self._has_run = False
         self._begin(settings, settings.redis_url)
         # What is mounted once asks for what each run has of its own.
-        mount_feed(app, lambda: self._feed)
+        mount_feed(app, lambda: self.feed)
         if ops:
             self.mount_ops(app, TokenGate(settings.inspect_token))
         if page:
@@ -154,7 +153,7 @@ class Mux:
             probe_seconds=settings.probe_seconds,
             holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
             on_messages=self._observer.dispatch,
-            on_writable=lambda: self._feed.resume(),
+            on_writable=lambda: self.feed.resume(),
             on_gap=self._after_gap,
         )
         self._fleet = Fleet(self.hub, self._observer, self._namespace, gives_names=settings.inspect)
@@ -164,7 +163,7 @@ class Mux:
             max_per_address=settings.max_connections_per_address,
             max_descriptors=descriptors_for_clients(descriptors) if descriptors else 0,
         )
-        self._feed = Feed(self.hub, self.broker.outbox, settings, self.admission)
+        self.feed = Feed(self.hub, self.broker.outbox, settings, self.admission)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
         self._resync = Resync(self.hub, seconds=settings.drain_seconds)
@@ -221,10 +220,6 @@ class Mux:
         except InvalidChannel:
             return None
 
-    def refusal_of_host(self, request: Request) -> HTTPResponse | None:
-        """Return the answer to a request that came under a name that is not served; None when the name is."""
-        return self._feed.refusal_of_host(request)
-
     def on_gap(self, callback: GapCallback) -> GapCallback:
         """Have a function called with every Gap: a time in which messages may have been missed.
 
@@ -233,14 +228,6 @@ class Mux:
         """
         self._gap_callbacks.append(callback)
         return callback
-
-    def join_at_once(self, request: Asking, channel: str) -> bool:
-        """Make a client of the connection of a usual WebSocket handshake; tell whether that is done."""
-        return self._feed.join_at_once(request, channel)
-
-    def sharing(self, request: Asking) -> dict[str, str]:
-        """Return the fields of an answer by which pages may read it."""
-        return self._feed.sharing(request)
 
     async def start(self) -> None:
         """Connect to Redis and start the timers. The app does this before it serves, each time it runs.
@@ -263,7 +250,7 @@ class Mux:
         They are told in batches over drain_seconds. Returns when all are gone, drain_seconds + 3 s later at the
         latest. May be called again, also at the same time: it is done once.
         """
-        self._feed.is_draining = True
+        self.feed.is_draining = True
         await self._drain.run()
 
     def conditions(self) -> dict[str, bool]:
@@ -271,7 +258,7 @@ class Mux:
         conditions = {
             "subscribed": self.broker.is_connected,
             "probe_heard": self.broker.is_heard,
-            "not_draining": not self._feed.is_draining,
+            "not_draining": not self.feed.is_draining,
         }
         if self._place is not None:
             conditions["no_worker_stalled"] = "stalled" not in self._place.states()
@@ -321,7 +308,7 @@ class Mux:
     def _check_host(self, request: Request) -> HTTPResponse | None:
         """Hold the routes beside the feed to the hosts that are served, as the feed does by itself."""
         is_beside = own_route(request) and not is_for_feed(request)
-        return self.refusal_of_host(request) if is_beside else None
+        return self.feed.refusal_of_host(request) if is_beside else None
 
     async def _on_start(self, app: Sanic[Any, Any]) -> None:
         if is_under_asgi_server(app):
@@ -390,7 +377,7 @@ def create_app(
     mux = Mux(app, settings=settings, ops=ops_sock is None, page=settings.page, place=place)
     app.ctx.ops_app = None if ops_sock is None else _ops_app(mux, ops_sock)
     # Where all routes are mux' own, what has no route is held to the hosts that are served as well.
-    app.register_middleware(lambda of: None if of.route else mux.refusal_of_host(of), "request")
+    app.register_middleware(lambda of: None if of.route else mux.feed.refusal_of_host(of), "request")
     app.ctx.hub = mux.hub
     app.ctx.mux_intake = Intake(
         app,
@@ -402,8 +389,8 @@ def create_app(
         refused=mux.hub.refused,
         admission=mux.admission,
         clients=mux.hub.__len__,
-        join=mux.join_at_once,
-        sharing=mux.sharing,
+        join=lambda request, channel: mux.feed.join_at_once(request, channel),
+        sharing=lambda request: mux.feed.sharing(request),
     )
     app.ctx.http_protocol = http_protocol
     return app

@@ -1,4 +1,4 @@
-"""Write lines so that whoever has one never waits: not for a terminal, not for a reader that has stopped reading.
+"""Write lines in a thread, so that nobody else waits for a terminal, or for a reader that has stopped reading.
 
     put() ──► queue, bounded in bytes ──► a thread ──► the descriptor
 

@@ -12,13 +12,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 MOST = 10
-"""So many lines of a kind are let through in a period."""
+"""Most lines of a kind that are let through in a period."""
 
 PERIOD_SECONDS = 10.0
 """A period begins with the first line of a kind."""
 
 MAX_KINDS = 1000
-"""Kinds that are told apart at a time; what is beyond them is one more."""
+"""Most kinds that are told apart at the same time; all others count as one more kind."""
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ State: TypeAlias = Literal["waiting", "starting", "serving", "stalled"]
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5.0
-"""Between them the pause before a worker is started again doubles each time it dies young."""
+"""The pause before a worker is started again doubles, from FIRST to LAST_PAUSE_SECONDS, each time one dies young."""
 
 YOUNG_SECONDS = 10.0
 """A worker that lived longer was in order; the next one starts after the shortest pause."""

@@ -38,7 +38,7 @@ from mux.wire.resp import Push, escape_name
 
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 2.0
-"""Between them the pause before the next try grows (design.md, section 7)."""
+"""The pause before the next try grows from FIRST_RETRY_SECONDS to LAST_RETRY_SECONDS."""
 
 STABLE_SECONDS = 5.0
 """A connection that lived so long was in order: after it the pauses start from the shortest again."""

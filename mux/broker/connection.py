@@ -39,13 +39,13 @@ from mux.version import __version__
 from mux.wire.resp import Announcement, Push, Reply, RespReader, encode_command
 
 MAX_UNANSWERED = 1000
-"""So many commands are on their way to Redis at once. Redis takes commands faster than it sends what they cause, and
+"""Most commands that are on their way to Redis at once. Redis takes commands faster than it sends what they cause, and
 closes subscribers whose output buffer overflows: a push to its own publisher takes 16 KiB there from 7.2 on, so that
 32 MB are 2,000 publishes."""
 
 MAX_UNANSWERED_BYTES = 2 * 1024 * 1024
-"""The commands on their way to Redis have no more bytes, or are one command. As much comes back as pushes to ourselves,
-to every process of a fleet; Redis allows an output buffer 32 MB at once and 8 MB for a minute."""
+"""Most bytes of the commands that are on their way to Redis, unless it is one command. As many come back as pushes, to
+every process of a fleet; Redis allows an output buffer 32 MB at once and 8 MB for a minute."""
 
 
 class Connection(asyncio.Protocol):

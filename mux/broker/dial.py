@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 from mux.broker.address import Address
 
 STAGGER_SECONDS = 0.25
-"""How long an address is alone in being tried; RFC 8305, section 5, recommends it."""
+"""The next address is tried this long after the one before it, as RFC 8305, section 5, recommends."""
 
 MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 """The longest path of a unix socket: sockaddr_un has room for it and a NUL byte."""

@@ -79,7 +79,7 @@ class Outbox:
         self.changed()
 
     def changed(self) -> None:
-        """Look how the connection is; to be called whenever it has more or less room, or is lost."""
+        """Send or stop as the connection allows; to be called whenever it has more or less room, or is lost."""
         connection = self._connection
         if connection is None:
             return

@@ -1,4 +1,4 @@
-"""Who is there.
+"""The other processes that this one knows of.
 
 Every process says so when it has connected to Redis, and every ten seconds. Whoever hears a newcomer says so
 again soon, so that the newcomer knows all; "soon" is a draw from a time that grows with the fleet, and one beat
@@ -19,10 +19,10 @@ from random import Random
 from mux.fleet.messages import Process
 
 BEAT_SECONDS = 10.0
-"""How often a process says that it is there."""
+"""A process says at least this often that it is there."""
 
 FORGET_SECONDS = 60.0
-"""How long a silent one stays known."""
+"""A process that says nothing for longer is forgotten."""
 
 MAX_PROCESSES = 1024
 """How many others are known at most. One more takes the place of the one that was silent for longest: whoever beats
@@ -30,10 +30,11 @@ keeps its place, however many are forged."""
 
 SECONDS_PER_PROCESS = 0.002
 LONGEST_REPLY_SECONDS = 2.0
-"""A newcomer is told within the first for every process that is known, and within the second."""
+"""A newcomer hears of a process within SECONDS_PER_PROCESS for each process that is known, and within
+LONGEST_REPLY_SECONDS."""
 
 REST_SECONDS = 0.25
-"""From one beat to the next at least, however many newcomers there are, or are forged."""
+"""Least time from one beat to the next, however many newcomers there are, or are forged."""
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class Census:
         return self._members.values()
 
     def connected(self, now: float) -> None:
-        """Take notice that we hear again: who was silent meanwhile may only have been unheard."""
+        """Take notice that this process hears again; others that seemed silent may only have been unheard."""
         self._hears_since = now
         self._due = now
 
@@ -114,7 +115,7 @@ class Census:
         self._due = now + BEAT_SECONDS * self._dice.uniform(0.8, 1.0)
 
     def forget(self, now: float) -> None:
-        """Forget who has been silent for too long while we heard."""
+        """Forget the processes that have been silent for too long while this one could hear."""
         for member in list(self._members.values()):
             if now - max(member.heard, self._hears_since) > FORGET_SECONDS:
                 del self._members[member.process.id]

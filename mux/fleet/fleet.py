@@ -1,4 +1,4 @@
-"""One process among all that share its Redis and prefix: it hears them, answers them, and asks them.
+"""A process among all that share its Redis and prefix: it hears the others, answers them, and asks them.
 
     router ── what is published on $fleet ──► hear ──► census      who is there
                                                   ├──► respondent  answers for this process
@@ -8,10 +8,10 @@ Rules:
 
 1. Inside the dispatch of a batch a message is looked at for its head and its length, and kept or dropped. It is decoded
    in a later turn of the loop, a bounded number of messages in each; answers are decoded in a thread.
-2. Nothing of it is the feed's: it is not counted with its messages, nor held while Redis is away.
-3. Whatever is published on the reserved channel costs a bounded amount of work and memory: there is a budget for each
-   kind of message, in bytes a second, and one for the answers that are given.
-4. The timers are this object's, and end with close().
+2. These messages are not the feed's: they are not counted with its messages, nor held while Redis is away.
+3. Anybody may publish on the reserved channel, and each message costs work and memory. So each kind of message has a
+   budget in bytes a second, and so have the answers that this process gives.
+4. A Fleet owns its timers, and ends them in aclose().
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ from mux.wire.channel import Namespace
 from mux.wire.publication import Publication
 
 ANSWER_SECONDS = 0.5
-"""How long answers are waited for at most."""
+"""An inquiry waits no longer for answers."""
 
 MAX_INQUIRIES = 16
-"""Different ones at once; equal ones share theirs."""
+"""Most different inquiries at the same time; equal ones share their answer."""
 
 MAX_ANSWERS_PER_SECOND = 200
 """Most questions of others that are answered; a process that is asked more often is taken for missing. Forty terminals
@@ -87,7 +87,7 @@ class Fleet:
         hub: the clients of this process.
         observer: its numbers.
         namespace: where the fleet's channels are.
-        gives_names: whether other processes may know how its channels are called.
+        gives_names: whether other processes may know the names of its channels.
     """
 
     def __init__(self, hub: Hub, observer: Observer, namespace: Namespace, *, gives_names: bool) -> None:
@@ -123,7 +123,7 @@ class Fleet:
         hub.router.listen(self._redis_channel, self._heard)
 
     def start(self, broker: Broker) -> None:
-        """Take part from now on. The broker has been started, connected or not."""
+        """Begin to hear and answer other processes. The broker has been started, connected or not."""
         self._broker = broker
         # Not before: an app may be made in one process and served in its children.
         self._myself = Process(uuid4().hex, socket.gethostname()[:MAX_LABEL_LENGTH], os.getpid())

@@ -22,7 +22,7 @@ MAX_MERGED = 65_536
 """Most different channels that are summed; those beyond are left out."""
 
 FEW_NAMES = 256
-"""So many each process is asked for as long as twice what is wanted is not more, else MAX_NAMES."""
+"""Each process is asked for this many names when at most half as many are wanted, and for MAX_NAMES otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

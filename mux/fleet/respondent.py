@@ -32,13 +32,13 @@ MAX_SEARCHES = 4
 """Most searches that are going on or wait; one more is not answered."""
 
 CACHE_FACTOR = 9
-"""What a search has found is good for so many times as long as it took, and so long it counts against the others."""
+"""What a search has found is told again for this many times as long as it took, and counts against others so long."""
 
 MAX_DEBT_SECONDS = 1.0
-"""No search is begun while those before it count for longer than that."""
+"""No search is begun while those before it still count for more than this many seconds (CACHE_FACTOR)."""
 
 STATS_SECONDS = 0.005
-"""How long the numbers of the process are good for: questions that come at the same time are answered by one look."""
+"""The numbers of the process are told again for so long: questions that come together have one answer."""
 
 BYTES_PER_ROW = 40
 """Most JSON of a channel beside its name."""

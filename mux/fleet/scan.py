@@ -25,7 +25,7 @@ SLICE_CHANNELS = 1024
 """Channels in one slice; to look at so many takes a millisecond or less."""
 
 COPIED_PER_CHANNEL = 16
-"""To copy so many connections takes as long as to look at one channel."""
+"""Copying this many connections takes as long as looking at one channel."""
 
 
 class Scan:

@@ -21,13 +21,13 @@ from mux.wire.channel import LAST_MARK
 from mux.wire.resp import Push
 
 LEASE_SECONDS = 10.0
-"""How long counting goes on after a question; who asks more often is told of longer windows."""
+"""Counting goes on for so long after a question; when questions come more often, windows are longer."""
 
 WINDOW_SECONDS = 2.5
-"""After that a window is closed, and the one before it forgotten."""
+"""A window is closed after so long, and the one before it is forgotten."""
 
 SHORTEST_SECONDS = 0.2
-"""A rate over less than that says little."""
+"""No rate is told of a shorter time, for it would say little."""
 
 MAX_CHANNELS = 4096
 """Most channels in one window; pruning so many takes a millisecond."""

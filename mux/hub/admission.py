@@ -18,11 +18,10 @@ from mux.hub.address import counted_as
 T = TypeVar("T")
 
 HEADROOM_DESCRIPTORS = 64
-"""Kept free of clients: for Redis, logs, listening sockets, pipes, and connections on their way out."""
-
+"""Descriptors that no client gets: they are for Redis, logs, listening sockets, pipes, and connections that end."""
 
 LAST_DESCRIPTORS = 32
-"""Of these, so many are not even given to a connection that is only to hear that there is no room."""
+"""Descriptors that are not even given to a connection that is only to hear that there is no room."""
 
 HEARD_PER_ADDRESS = 16
 """How many connections over its bound an address may have that are only to hear so."""

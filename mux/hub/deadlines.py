@@ -1,4 +1,4 @@
-"""Who must have got something done, and by when.
+"""Things that each have the same time to get something done, and those whose time is over.
 
 Every entry of one Deadlines has the same time to run, so the dict is in order of expiry and looking
 for what is overdue costs nothing when nothing is. The clock is the caller's: tick() tells the time,

@@ -18,10 +18,10 @@ from math import ceil, inf
 from mux.hub.subscriber import AnySubscriber
 
 SPOKES = 25
-"""Of a wheel, at least: one a second at the default of 25 s (design.md, section 7)."""
+"""Fewest spokes of a wheel. At the default of 25 s between pings the wheel turns by one spoke a second."""
 
 MAX_SPOKES = 100
-"""And at most: so an answer is waited for a hundredth of the ping interval too long, or a tick."""
+"""Most spokes of a wheel. An answer is waited for too long by one spoke at most, a hundredth of the ping interval."""
 
 
 class Heartbeat:

@@ -99,7 +99,7 @@ async def test_refusals_are_counted_by_reason(feed: Serving) -> None:
     await ask(feed.port, handshake(feed.port, "%20"))
     await ask(feed.port, handshake(feed.port, "lobby", "Origin: https://evil.example"))
     await ask(feed.port, handshake(feed.port).replace(b"Version: 13", b"Version: 12"))
-    feed.mux._feed.is_draining = True
+    feed.mux.feed.is_draining = True
     await ask(feed.port, handshake(feed.port))
     assert feed.mux.hub.refused == {"channel": 1, "origin": 1, "handshake": 1, "draining": 1}
 
