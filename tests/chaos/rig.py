@@ -32,6 +32,10 @@ SUBSCRIBERS = 3
 """For each channel: at a, at a through the door, at b."""
 
 
+LOG_SECONDS = 0.2
+"""The gaps are read from the logs, which servers write in a thread: its lines may come after the messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A fault, and what a server may say about it.
@@ -99,6 +103,7 @@ class Rig:
             mended = time()
             stuck = await self._recover(traffic, mended)
             recovery_seconds = time() - mended
+            await asyncio.sleep(LOG_SECONDS)
         finally:
             await _cancel(tasks)
         return self._judge(scenario, traffic, stuck, started, logs, recovery_seconds)
