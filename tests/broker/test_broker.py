@@ -267,8 +267,12 @@ async def test_server_that_is_no_use_is_told_apart(answer: bytes, error: type[Br
 async def test_server_that_says_nothing_is_not_waited_for() -> None:
     """A listening socket with nobody behind it costs the connect timeout, no more."""
     async with scripted_redis(hello=None) as url:
-        with pytest.raises(BrokerUnavailable, match=r"did not answer in 0\.05 s"):
-            await probe(parse_location(f"{url}?socket_connect_timeout=0.05"), b"feed:*", b"feed:" + PROBE)
+        for seconds in ("0.05", "0.5", "5"):  # a busy machine takes longer to connect at all
+            with pytest.raises(BrokerUnavailable, match=rf" in {seconds} s$") as told:
+                await probe(parse_location(f"{url}?socket_connect_timeout={seconds}"), b"feed:*", b"feed:" + PROBE)
+            if "was not reached" not in str(told.value):
+                break
+        assert "did not answer" in str(told.value)
 
 
 @BOTH_LOOPS

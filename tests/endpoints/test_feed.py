@@ -317,21 +317,33 @@ async def test_client_that_stays_unwritable_is_dropped(redis_url: str, publisher
 async def test_client_that_reads_slowly_stays(redis_url: str, publisher: redis.Redis, prefix: str) -> None:
     """Much waits for it all the time, and some of it leaves all the time: it was once evicted as unwritable."""
     limits = Settings(
-        redis_url=redis_url, prefix=prefix, announce=False, max_pending_bytes=2**30, max_unwritable_seconds=0.4
+        redis_url=redis_url, prefix=prefix, announce=False, max_pending_bytes=2**30, max_unwritable_seconds=0.8
     )
     async with serving(settings=limits) as feed, raw_client(feed.port) as slow:
         slow.stop_reading()
         (subscriber,) = feed.mux.hub.open_connections()
-        while feed.mux.hub.pending_bytes < 4_000_000:
-            await asyncio.to_thread(publisher.publish, f"{prefix}lobby", "x" * 60000)
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + 3 * 0.4
-        while loop.time() < ends:
+
+        async def publish(count: int) -> None:
+            with publisher.pipeline(transaction=False) as batch:
+                for _ in range(count):
+                    batch.publish(f"{prefix}lobby", "x" * 60000)
+                await asyncio.to_thread(batch.execute)
+
+        async def read_a_little() -> None:
             slow.read_on()
             await slow.read(60000)
             slow.stop_reading()
-            await asyncio.to_thread(publisher.publish, f"{prefix}lobby", "x" * 60000)
-            await asyncio.sleep(0.01)
+            assert not feed.mux.hub.evicted
+
+        while feed.mux.hub.pending_bytes < 4_000_000:
+            await publish(20)
+            await read_a_little()
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + 1.5 * 0.8
+        while loop.time() < ends:
+            await read_a_little()
+            await publish(1)
+            await asyncio.sleep(0.02)
             assert subscriber.is_blocked
         assert not feed.mux.hub.evicted
 
