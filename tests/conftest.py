@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from mux.broker.embedded import embedded_server, find_server
 from mux.server import listening_socket
+from tests import warm
 from tests.servers import UVLOOP, Serving, serving
 
 _numbers = itertools.count()
@@ -34,6 +35,16 @@ class _Scheduling(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Tell `pytest -n` which process runs what."""
     return _Scheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Know what commands and load generators import, once all modules are there that start them."""
+    warm.import_beforehand()
+
+
+def pytest_sessionfinish() -> None:
+    """End what commands are forked from before coverage is put together."""
+    warm.end()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
