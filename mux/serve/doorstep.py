@@ -152,10 +152,11 @@ class Doorstep(asyncio.Protocol):
                 self.cut()
             return
         self._buffer += data
-        if self._stage is Stage.ANSWERING or self._is_blocked:
+        if self._stage is Stage.ANSWERING or self._is_blocked or self._is_to_go_on:
             self._regulate()
         elif self._stage is not Stage.GONE:
             self._read()
+            self._regulate()
 
     def eof_received(self) -> bool:
         self._has_ended = True
@@ -266,9 +267,10 @@ class Doorstep(asyncio.Protocol):
         """Have what waits looked at in another turn of the loop."""
         if not self._is_to_go_on:
             self._is_to_go_on = True
-            self._loop.call_soon(self._go_on)
+            self._intake.later(self)
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Look at what waits; called by the intake when it is this connection's turn."""
         self._is_to_go_on = False
         if self._stage not in READING or self._is_blocked:
             return
@@ -280,7 +282,7 @@ class Doorstep(asyncio.Protocol):
     def _regulate(self) -> None:
         """Read from the socket, unless enough of it waits."""
         buffer, transport = self._buffer, self._transport
-        must_wait = self._stage is Stage.ANSWERING or self._is_blocked
+        must_wait = self._stage is Stage.ANSWERING or self._is_blocked or self._is_to_go_on
         if must_wait and (len(buffer) > WAITING_BYTES or buffer.count(b"\r\n\r\n") > WAITING_REQUESTS):
             if transport.is_reading():
                 transport.pause_reading()

@@ -9,12 +9,14 @@ A connection is always in exactly one of these sets, and each set is swept by on
     unread      beside the others, while the client does not read what it asked for               cut off
 
 The timer runs while there are connections. A deadline may be met early by a tick, and late by one.
+
+What a connection has sent beyond its first slice waits for its turn; each turn of the loop is for a few connections.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -35,6 +37,10 @@ that were not read make the kernel send a reset."""
 LONGEST_TICK_SECONDS = 1.0
 TICKS_PER_DEADLINE = 10
 
+CONNECTIONS_PER_TURN = 8
+"""How many connections that wait go on in one turn of the loop: a request, or a slice of a body, takes a tenth of a
+millisecond or more."""
+
 WHILE_LEAVING = frozenset(("/healthz", "/readyz", "/metrics"))
 """What is answered to the end, for whoever watches the server leave."""
 
@@ -50,6 +56,9 @@ class Connection(Protocol):
 
     def cut(self) -> None:
         """End now."""
+
+    def go_on(self) -> None:
+        """Look at what waits: its turn has come."""
 
 
 class Intake:
@@ -105,6 +114,8 @@ class Intake:
         self._clock = RunningTime(self._tick_seconds)
         self._timer: asyncio.TimerHandle | None = None
         self._connections: set[Connection] = set()
+        self._waiting: deque[Connection] = deque()
+        self._next_turn: asyncio.Handle | None = None
         self._empty = asyncio.Event()
         self._trusts_proxies = trusts_proxies(app)
 
@@ -125,6 +136,17 @@ class Intake:
         self._empty.clear()
         self.asking.start(connection)
         return True
+
+    def later(self, connection: Connection) -> None:
+        """Have a connection go on in another turn of the loop, after those that wait already."""
+        self._waiting.append(connection)
+        if self._next_turn is None:
+            self._next_turn = asyncio.get_running_loop().call_soon(self._take_turns)
+
+    def _take_turns(self) -> None:
+        for _ in range(min(CONNECTIONS_PER_TURN, len(self._waiting))):
+            self._waiting.popleft().go_on()
+        self._next_turn = asyncio.get_running_loop().call_soon(self._take_turns) if self._waiting else None
 
     def left(self, connection: Connection) -> None:
         """Forget a connection: it is somebody's, or gone. May be repeated."""

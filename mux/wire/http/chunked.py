@@ -18,8 +18,8 @@ MAX_SIZE_LINE_BYTES = 1024
 MAX_TRAILER_BYTES = 8 * 1024
 """Most bytes of all trailers of a body."""
 
-CHUNKS_PER_TURN = 1000
-"""Most chunks that are read at once: a body of tiny ones is as much work as a large one."""
+CHUNKS_PER_TURN = 64
+"""Most steps of a body that are taken at once, two for each chunk: tiny ones are as much work as large ones."""
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t -~\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*")
