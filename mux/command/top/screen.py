@@ -188,18 +188,21 @@ class _Picture:
         return header
 
     def _curves(self) -> RenderableType:
-        width = self._width - 36 if self._width >= 58 else self._width - 20
+        with_peak = self._width >= 58
+        width = self._width - (35 if with_peak else 21)
         curves = Table.grid(padding=(0, 2, 0, 0))
-        for right, fixed in ((False, 12), (True, 5), (False, None), (True, 12)):
+        columns = ((False, 12), (True, 5), (False, width), (True, 12))
+        for right, fixed in columns if with_peak else columns[:3]:
             curves.add_column(width=fixed, justify="right" if right else "left", no_wrap=True)
         for title, name in _CURVES.items():
             values = self._view.trend.curves[name]
-            curves.add_row(
+            cells = [
                 Text(title, QUIET),
                 Text(amount(getattr(self._look.total, name)), "bold"),
                 Text(spark(values, width, ASCII_BLOCKS if self._plain else BLOCKS), ACCENT),
-                *([Text(f"peak {amount(max(list(values)[-width:], default=0))}", QUIET)] if self._width >= 58 else []),
-            )
+                Text(f"peak {amount(max(list(values)[-max(width, 1) :], default=0))}", QUIET),
+            ]
+            curves.add_row(*(cells if with_peak else cells[:3]))
         return curves
 
     def _facts(self, *, totals: bool) -> Iterator[Text]:

@@ -102,6 +102,11 @@ def test_a_new_size_is_drawn_whole(server: ScriptedServer) -> None:
             assert all(row.startswith(" ") for row in rows if row), shown.text
             assert shown.text.count("mux top") == 1
             assert any(row.startswith(" … and ") for row in rows) is (lines in (20, 12, 5)), shown.text
+        shown.resize(34, 40)
+        shown.until(partial(has_shape, 34, 40))
+        assert re.search(r"^ delivered/s +437k {2,}\S+$", shown.text, re.MULTILINE), (
+            "a curve to the margin, and no peak"
+        )
         shown.type(b"q")
         assert shown.ended() == 0
 
