@@ -410,6 +410,7 @@ def _ops_app(mux: Mux, sock: socket.socket) -> Sanic[Any, Any]:
         max_body_bytes=0,
         wants_body=lambda method, target: False,
         refused=mux.hub.refused,
+        join=lambda request, channel: False,  # nothing here is a WebSocket, so an upgrade is ignored
     )
     return app
 

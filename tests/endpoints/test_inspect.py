@@ -219,6 +219,9 @@ async def test_a_listener_that_others_can_reach_wants_the_token(
             for path in NUMBERS:
                 assert (await ask(port, path, token=None))[0] == (200 if is_open else 403)
                 assert (await ask(port, path))[0] == 200
+            # An upgrade is ignored: a client that offered one, and sent no more, was not answered.
+            upgrade = ("Connection: Upgrade", "Upgrade: websocket", f"Authorization: Bearer {TOKEN}")
+            assert (await ask_half_closed(port, "/stats", *upgrade)).startswith(b"HTTP/1.1 200 ")
         Sanic.unregister_app(app.ctx.ops_app)
 
 
@@ -239,6 +242,17 @@ async def ask_unix(path: Path, target: str) -> bytes:
     """Return an answer over a unix socket."""
     reader, writer = await asyncio.open_unix_connection(str(path))
     writer.write(f"GET {target} HTTP/1.1\r\nHost: anything\r\nConnection: close\r\n\r\n".encode())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def ask_half_closed(port: int, target: str, *fields: str) -> bytes:
+    """Return the answer to a request after which the client has ended its sending side."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write("".join(f"{line}\r\n" for line in (f"GET {target} HTTP/1.1", "Host: localhost", *fields, "")).encode())
+    writer.write_eof()
     async with asyncio.timeout(PATIENCE_SECONDS):
         answer = await reader.read()
     writer.close()
