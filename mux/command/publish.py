@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from time import monotonic
 
 from mux.command.access import NONE, Access
-from mux.command.server_url import parse_address, reason, unreachable
+from mux.command.server_url import parse_server_url, reason, unreachable
 from mux.errors import ServerUnreachable
 
 REUSE_SECONDS = 15.0
@@ -32,7 +32,7 @@ def publish(url: str, channel: str, messages: Iterable[bytes], access: Access = 
         InvalidSetting: url is none, or access has no use there.
         ServerUnreachable: nobody answers at url, or the answer was no. What came before is published.
     """
-    address = parse_address(url, access)
+    address = parse_server_url(url, access)
     path = address.feed_path(channel)
     count = 0
     connection = address.connection()

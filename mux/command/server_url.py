@@ -31,7 +31,7 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ServerUrl:
     """Where a server is; path is what stands before /feed and /stats, without a slash at its end."""
 
     url: str
@@ -61,7 +61,7 @@ class Address:
         return f"{'wss' if self.tls else 'ws'}://{self.netloc}{self.feed_path(channel)}"
 
 
-def parse_address(url: str, access: Access = NONE) -> Address:
+def parse_server_url(url: str, access: Access = NONE) -> ServerUrl:
     """Return the parts of a URL, and what is shown to be let in there.
 
     Raises:
@@ -87,7 +87,9 @@ def parse_address(url: str, access: Access = NONE) -> Address:
     netloc = parts.netloc.rpartition("@")[2]
     path = parts.path.rstrip("/")
     headers = _basic(parts) | access.headers
-    return Address(f"{parts.scheme}://{netloc}{path}", tls, parts.hostname, port, netloc, path, headers, access.trusted)
+    return ServerUrl(
+        f"{parts.scheme}://{netloc}{path}", tls, parts.hostname, port, netloc, path, headers, access.trusted
+    )
 
 
 def _basic(parts: SplitResult) -> dict[str, str]:

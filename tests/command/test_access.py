@@ -22,7 +22,7 @@ from sanic.response import HTTPResponse, text
 from mux.command.access import Access, parse_access
 from mux.command.main import cli
 from mux.command.publish import publish
-from mux.command.server_url import parse_address
+from mux.command.server_url import parse_server_url
 from mux.command.tail.feeds import EventFeed, WebSocketFeed
 from mux.command.top.stats import Inspector
 from mux.errors import InvalidSetting, ServerUnreachable
@@ -67,7 +67,7 @@ def test_headers_are_sent_as_they_are_given() -> None:
         parse_access(["Cookie: a", "cookie: b"])
     with pytest.raises(InvalidSetting, match="the token must be printable ASCII"):
         parse_access(token="ü")
-    assert SECRET not in repr(parse_address("http://box", parse_access(token=SECRET)))
+    assert SECRET not in repr(parse_server_url("http://box", parse_access(token=SECRET)))
 
 
 def test_a_file_that_is_none_of_certificates_is_one_sentence(tmp_path: Path) -> None:
@@ -85,12 +85,12 @@ def test_a_file_that_is_none_of_certificates_is_one_sentence(tmp_path: Path) -> 
     good = str(tmp_path / "ca.pem")
     trustme.CA().cert_pem.write_to_path(good)
     with pytest.raises(InvalidSetting, match="--ca is for a server whose URL begins with https"):
-        parse_address("http://box", parse_access(ca=good))
+        parse_server_url("http://box", parse_access(ca=good))
 
 
 def test_user_and_password_of_a_url_are_sent_and_not_shown() -> None:
     """To every command alike, and percent-decoded."""
-    address = parse_address("http://us%3Aer:p%40ss@box:8000/mux/")
+    address = parse_server_url("http://us%3Aer:p%40ss@box:8000/mux/")
     assert address.headers == {"Authorization": "Basic dXM6ZXI6cEBzcw=="}
     assert (address.url, address.netloc) == ("http://box:8000/mux", "box:8000")
     assert address.websocket_url("x") == "ws://box:8000/mux/feed/x"
@@ -117,7 +117,7 @@ def test_user_and_password_of_a_url_are_sent_and_not_shown() -> None:
 def test_no_sentence_about_a_url_has_its_password(password: str, shape: str) -> None:
     """Whatever is in it, and however the rest is mistyped: it is sent, or nothing is said of it."""
     try:
-        said = repr(parse_address(shape.format(password)))
+        said = repr(parse_server_url(shape.format(password)))
     except InvalidSetting as mistake:
         said = str(mistake)
     assert SECRET not in said
@@ -148,7 +148,7 @@ async def test_every_client_shows_what_it_was_given(closed: Serving, tmp_path: P
     access = parse_access(["X-Team: blue"], ca=str(tmp_path / "ca.pem"), token=SECRET)
 
     def first(kind: type[EventFeed | WebSocketFeed], shown: Access) -> object:
-        feed = kind(parse_address(url, shown), "lobby")
+        feed = kind(parse_server_url(url, shown), "lobby")
         messages = feed.messages()
         try:
             return next(messages)
@@ -156,7 +156,7 @@ async def test_every_client_shows_what_it_was_given(closed: Serving, tmp_path: P
             messages.close()  # type: ignore[attr-defined]  # it is a generator
 
     def count(shown: Access) -> int:
-        with closing(Inspector(parse_address(url, shown))) as inspector:
+        with closing(Inspector(parse_server_url(url, shown))) as inspector:
             return len(inspector.look().processes)
 
     for kind in (EventFeed, WebSocketFeed):

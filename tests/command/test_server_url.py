@@ -6,7 +6,7 @@ import pytest
 
 import mux
 from mux.command.publish import publish
-from mux.command.server_url import parse_address
+from mux.command.server_url import parse_server_url
 from mux.command.tail.feeds import EventFeed, WebSocketFeed
 from mux.errors import InvalidSetting, ServerUnreachable
 
@@ -15,12 +15,12 @@ from mux.errors import InvalidSetting, ServerUnreachable
 def test_a_url_that_is_none_is_one_sentence(url: str) -> None:
     """What is wrong with it is said, and it is said which."""
     with pytest.raises(InvalidSetting, match="the URL"):
-        parse_address(url)
+        parse_server_url(url)
 
 
 def test_paths_of_channels() -> None:
     """Under the path a proxy gives to the server; any argument becomes a path."""
-    address = parse_address("https://box:8443/mux/")
+    address = parse_server_url("https://box:8443/mux/")
     assert address.feed_path("a/b ü") == "/mux/feed/a%2Fb%20%C3%BC"
     assert address.websocket_url("a") == "wss://box:8443/mux/feed/a"
 
@@ -30,7 +30,7 @@ def test_nobody_there_is_one_sentence(free_port: int, kind: type[EventFeed | Web
     """The same for every client."""
     url = f"http://127.0.0.1:{free_port}"
     with pytest.raises(ServerUnreachable, match=r"no mux answers at .*: connection refused; start one with `mux`"):
-        list(kind(parse_address(url), "lobby").messages())
+        list(kind(parse_server_url(url), "lobby").messages())
     with pytest.raises(ServerUnreachable, match="no mux answers at"):
         publish(url, "lobby", [b"x"])
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from mux.command.server_url import TIMEOUT_SECONDS, Address, cause, escape_controls, reason, refusal, unreachable
+from mux.command.server_url import TIMEOUT_SECONDS, ServerUrl, cause, escape_controls, reason, refusal, unreachable
 from mux.command.tail.event_stream import Event, EventStream
 from mux.errors import ServerUnreachable
 
@@ -62,7 +62,7 @@ class _Connection(ClientConnection):
 class WebSocketFeed:
     """A channel over its WebSocket."""
 
-    def __init__(self, address: Address, channel: str) -> None:
+    def __init__(self, address: ServerUrl, channel: str) -> None:
         self._address = address
         self._channel = channel
         self._websocket: ClientConnection | None = None
@@ -98,7 +98,7 @@ class WebSocketFeed:
 class EventFeed:
     """A channel over Server-Sent Events."""
 
-    def __init__(self, address: Address, channel: str) -> None:
+    def __init__(self, address: ServerUrl, channel: str) -> None:
         self._address = address
         self._channel = channel
         self._socket: socket.socket | None = None

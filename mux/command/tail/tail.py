@@ -17,7 +17,7 @@ from threading import Thread
 
 from mux.command.access import NONE, Access
 from mux.command.lines import channel_labels, colour_wanted, format_message, print_line
-from mux.command.server_url import escape_controls, parse_address
+from mux.command.server_url import escape_controls, parse_server_url
 from mux.command.tail.feeds import EventFeed, Feed, WebSocketFeed
 from mux.errors import ServerUnreachable
 
@@ -48,7 +48,7 @@ def tail(
         InvalidSetting: url is none.
         ServerUnreachable: nobody answers at url, the answer was no, or the server ended a connection.
     """
-    address = parse_address(url, access)
+    address = parse_server_url(url, access)
     channels = list(dict.fromkeys(channels))
     labels = channel_labels(channels, colour=colour_wanted() if colour is None else colour)
     kind = EventFeed if sse else WebSocketFeed

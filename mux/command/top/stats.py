@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import orjson
 
 from mux.command.access import bearer
-from mux.command.server_url import Address, cause, escape_controls, reason, unreachable
+from mux.command.server_url import ServerUrl, cause, escape_controls, reason, unreachable
 from mux.errors import ServerUnreachable
 from mux.token_file import find_token
 
@@ -102,7 +102,7 @@ class Inspector:
         token: what it wants to see; None looks for the one that a server on this machine has drawn for itself.
     """
 
-    def __init__(self, address: Address, token: str | None = None) -> None:
+    def __init__(self, address: ServerUrl, token: str | None = None) -> None:
         bearer(token)  # whether it can be used is said at once
         self._address = address
         self._connection = address.connection()
@@ -176,7 +176,7 @@ class Inspector:
             ) from error
 
 
-def _found(address: Address) -> str | None:
+def _found(address: ServerUrl) -> str | None:
     """Return the token of a server on this machine that has drawn one, by its address."""
     return None if address.tls else find_token(address.host, address.port or http.client.HTTP_PORT)
 

@@ -27,7 +27,7 @@ from rich.live import Live
 
 from mux.command.access import NONE, Access
 from mux.command.lines import print_line
-from mux.command.server_url import cause, parse_address
+from mux.command.server_url import cause, parse_server_url
 from mux.command.top.screen import MAX_WIDTH, Silence, View
 from mux.command.top.stats import Inspector, Look, short_reason
 from mux.command.top.terminal import Terminal
@@ -50,7 +50,7 @@ def top(url: str, *, token: str | None = None, once: bool = False, json: bool = 
         InvalidSetting: url or token cannot be used.
         ServerUnreachable: nobody answers at url, the answer was no, or it was not mux'.
     """
-    address = parse_address(url, access)
+    address = parse_server_url(url, access)
     with closing(Inspector(address, token)) as inspector:
         if json:
             _print_json(inspector, once=once)

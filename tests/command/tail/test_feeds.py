@@ -10,7 +10,7 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from mux.command.access import parse_access
-from mux.command.server_url import parse_address
+from mux.command.server_url import parse_server_url
 from mux.command.tail import feeds
 from mux.command.tail.feeds import EventFeed, WebSocketFeed
 from mux.errors import ServerUnreachable
@@ -23,7 +23,7 @@ def hear(server: ScriptedServer) -> tuple[list[str | bytes], str]:
     """Return the messages of a channel until its end, and what is said of that."""
     messages: list[str | bytes] = []
     with pytest.raises(ServerUnreachable) as end:
-        for message in EventFeed(parse_address(server.url), "a/b").messages():
+        for message in EventFeed(parse_server_url(server.url), "a/b").messages():
             messages.append(message)  # noqa: PERF402 - what came before the end counts
     return messages, str(end.value)
 
@@ -73,7 +73,7 @@ def test_a_redirect_is_told_and_not_followed(
 ) -> None:
     """A WebSocket went on to another server, and took along the secret headers that were for this one."""
     server.answers["/feed/a"] = Answer(302, b"<html>", "text/html", location=f"{to}/feed/b")
-    feed = kind(parse_address(server.url, parse_access(["X-Api-Key: secret"])), "a")
+    feed = kind(parse_server_url(server.url, parse_access(["X-Api-Key: secret"])), "a")
     with pytest.raises(ServerUnreachable) as end:
         list(feed.messages())
     assert str(end.value) == f"the server refused: 302 Found to {to}/feed/b"
@@ -87,7 +87,7 @@ def test_no_feed_goes_by_a_proxy(server: ScriptedServer, monkeypatch: pytest.Mon
     server.answers["/feed/a"] = Answer(403, b"not you\n", "text/plain")
     for kind in (EventFeed, WebSocketFeed):
         with pytest.raises(ServerUnreachable, match="the server refused: not you"):
-            list(kind(parse_address(server.url), "a").messages())
+            list(kind(parse_server_url(server.url), "a").messages())
 
 
 def test_what_a_server_says_is_not_obeyed_by_a_terminal(server: ScriptedServer) -> None:
@@ -103,7 +103,7 @@ def test_what_a_server_says_is_not_obeyed_by_a_terminal(server: ScriptedServer) 
     with serve(close, "127.0.0.1", 0) as rogue:
         thread = Thread(target=rogue.serve_forever)
         thread.start()
-        address = parse_address(f"http://127.0.0.1:{rogue.socket.getsockname()[1]}")
+        address = parse_server_url(f"http://127.0.0.1:{rogue.socket.getsockname()[1]}")
         while codes:
             with pytest.raises(ServerUnreachable, match=r"\\x1b\[2J") as end:
                 list(WebSocketFeed(address, "a").messages())
@@ -127,7 +127,7 @@ def test_a_feed_is_ended_by_another_thread(server: ScriptedServer) -> None:
         server.stopped.wait(20)
 
     server.answers["/feed/a%2Fb"] = Answer(body=quiet(), kind=STREAM)
-    feed = EventFeed(parse_address(server.url), "a/b")
+    feed = EventFeed(parse_server_url(server.url), "a/b")
     feed.close()
     heard: Queue[str | bytes] = Queue()
 
