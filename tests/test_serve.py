@@ -107,7 +107,11 @@ async def test_two_processes_are_one_feed(redis_url: str, prefix: str) -> None:
 
 
 async def test_newcomer_hears_while_the_last_one_leaves_on_another_process(redis_url: str, prefix: str) -> None:
-    """The race that started all this, five hundred times, at random, over two processes."""
+    """The race that started all this, five hundred times, at random, over two processes.
+
+    The leaver heard its message in its own process; the other process may be given it a moment later, when the
+    newcomer is there already, so the newcomer may hear that message first.
+    """
     options = ("--redis-url", redis_url, "--prefix", prefix, "--no-announce")
     dice = random.Random(7)
     with mux_serve(*options) as one, mux_serve(*options) as other:
@@ -121,7 +125,10 @@ async def test_newcomer_hears_while_the_last_one_leaves_on_another_process(redis
                     await asyncio.sleep(0)
                 newcomer = await server.connect(channel)
                 await newcomer.send(f"{channel} {n}")
-                assert await receive(newcomer, 1) == [f"{channel} {n}"]
+                heard = await receive(newcomer, 1)
+                if heard == [f"{channel} {n - 1}"]:
+                    heard = await receive(newcomer, 1)
+                assert heard == [f"{channel} {n}"]
                 await leaving
                 leaver = newcomer
             await leaver.close()
