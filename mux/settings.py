@@ -32,6 +32,9 @@ LONGEST_SECONDS = 86_400.0
 MIN_TOKEN_LENGTH = 8
 """Shorter ones can be tried out over a network in days."""
 
+_HOST_TO_LISTEN_ON = re.compile(r"[\w.-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
+"""A name, an IPv4 address, or an IPv6 address with or without a zone."""
+
 _TRUE = frozenset(("1", "true", "yes", "on"))
 _FALSE = frozenset(("0", "false", "no", "off"))
 
@@ -176,6 +179,9 @@ class Settings:
             _check_type(spec, value, types[spec.name])
             _check_range(spec, value)
         _check_token(self.inspect_token)
+        _check_host("host", self.host)
+        if self.ops_host is not None and not self.ops_host.startswith(UNIX):
+            _check_host("ops_host", self.ops_host)
         if self.ops_host is not None and (self.ops_port is None) != self.ops_host.startswith(UNIX):
             raise InvalidSetting("ops_host is unix:/path, or an address with an ops_port")
         Namespace(self.prefix)
@@ -297,6 +303,12 @@ def _check_range(spec: Field[Any], value: Any) -> None:
         raise InvalidSetting(f"{spec.name} is {value}; it must be at least {meaning.minimum}")
     if meaning.maximum is not None and value > meaning.maximum:
         raise InvalidSetting(f"{spec.name} is {value}; it must be at most {meaning.maximum}")
+
+
+def _check_host(name: str, host: str) -> None:
+    # The value is kept out of the sentence: a URL in the wrong option may have a password in it.
+    if not _HOST_TO_LISTEN_ON.fullmatch(host):
+        raise InvalidSetting(f"{name} must be a name or an address, without a scheme, a user or a port")
 
 
 def _check_token(token: str | None) -> None:

@@ -354,3 +354,21 @@ def test_a_misspelt_variable_is_logged_by_a_mux_in_an_app(
     monkeypatch.setenv("MUX_PORT", "tcp://10.0.0.7:8000")
     Mux(Sanic("misspelt", configure_logging=False), redis_url="redis://127.0.0.1")
     assert [record.message for record in caplog.records] == ["MUX_PREFX is no setting of mux; MUX_PREFIX is one"]
+
+
+@pytest.mark.parametrize("name", ["host", "ops_host"])
+@pytest.mark.parametrize(
+    "url", ["redis://user:hunter2@db", "redis:hunter2@db", "db:6379,password=hunter2", "'hunter2'", "db:6379", "[::1]"]
+)
+def test_a_url_is_no_address_to_listen_on(name: str, url: str) -> None:
+    """A Redis URL in the wrong option was once repeated with its password."""
+    with pytest.raises(InvalidSetting, match=f"^{name} must be a name or an address, without") as refused:
+        Settings.load({name: url, "ops_port": 0}, {})
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "fe80::1%eth0", "::ffff:10.0.0.1", "feed-1.example.com"])
+def test_a_name_or_an_address_is_one_to_listen_on(host: str) -> None:
+    """With a zone as well, which only links of their own have."""
+    settings = Settings.load({"host": host, "ops_host": host, "ops_port": 0}, {})
+    assert (settings.host, settings.ops_host) == (host, host)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import ssl
@@ -123,6 +124,8 @@ def _try_options(scheme: str, options: list[Option]) -> tuple[AbstractConnection
 
 def _complain(scheme: str, options: list[Option], error: Exception) -> str:
     """Say which option is wrong, without a word of the URL."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return f"the Redis URL cannot be used now: {_why_no_file(error)}"  # of the process, not of an option
     for option in options:
         wrong = _try_options(scheme, [option])
         if isinstance(wrong, Exception):

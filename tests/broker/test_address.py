@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 
 import pytest
@@ -75,3 +76,14 @@ def test_bad_option_is_named_and_nothing_of_the_url(url: str, words: str) -> Non
         parse_address(url)
     assert not any(word in str(refused.value) for word in ("secret", "colour", "soon"))
     assert refused.value.__context__ is None
+
+
+def test_a_process_without_descriptors_is_no_fault_of_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading files of TLS needs some, and it was once said that the options contradict each other."""
+
+    def refuse(url: str) -> None:
+        raise OSError(errno.EMFILE, "")
+
+    monkeypatch.setattr("mux.broker.address.ConnectionPool.from_url", refuse)
+    with pytest.raises(InvalidSetting, match=r"^the Redis URL cannot be used now: too many open files$"):
+        parse_address("redis://localhost")
