@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -29,9 +28,11 @@ from bench.measure import measure
 from bench.peers.registry import DEFAULT_DIRECTORY
 from bench.report import console, number
 from bench.results import RESULTS, ROOT, environment, save
-from bench.scale import FULL_STEPS, SMOKE_STEPS, curves
+from bench.scale import FULL as FULL_STEPS
+from bench.scale import SMOKE as SMOKE_STEPS
+from bench.scale import curves
 from bench.servers import find_server
-from bench.works import CASES, FULL, SMOKE
+from bench.works import CASES, SECONDS
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -61,7 +62,6 @@ def load(
         str | None, typer.Option(help="Publish here; else the first client of each channel publishes.")
     ] = None,
     redis_channel: Annotated[str, typer.Option(help="The Redis channel of a channel.")] = "feed:{channel}",
-    processes: Annotated[int, typer.Option(min=1, help="Processes that receive.")] = 1,
     at_once: Annotated[int, typer.Option(min=1, help="Handshakes under way at a time.")] = 256,
     socket_io: Annotated[bool, typer.Option("--socket-io", help="Speak Socket.IO: emit join and publish.")] = False,
     i_own_this_host: Annotated[bool, typer.Option(OWN_HOST, help="Send load to another machine.")] = False,
@@ -72,14 +72,11 @@ def load(
     is_here = _is_loopback(target.host)
     if not is_here and not i_own_this_host:
         _fail(f"{target.host} is not this machine; load is sent elsewhere only with {OWN_HOST}")
-    per_process = -(-clients // processes)
-    if (fit := descriptors_for(per_process)) < per_process:
-        typer.echo(f"the descriptor limit (ulimit -Hn) allows {fit} connections a process: {clients} are too many")
-        clients = fit * processes
+    if (fit := descriptors_for(clients)) < clients:
+        typer.echo(f"the descriptor limit (ulimit -Hn) allows {fit} connections: {clients} are too many")
+        clients = fit
     if channels > clients:
         _fail(f"{channels} channels need as many clients, and there are {clients}")
-    if redis_url is None and processes > 1:
-        _fail("more than one process receives only what is published with --redis-url")
     work = Load(
         target=target,
         clients=clients,
@@ -89,7 +86,6 @@ def load(
         message_bytes=size,
         door=Door(url=redis_url, channel=redis_channel) if redis_url else None,
         dialect=SOCKET_IO if socket_io else PLAIN,
-        processes=processes,
         at_once=at_once,
     )
     stop = threading.Event()
@@ -99,21 +95,20 @@ def load(
         result = measure(work, find_server(target.port) if is_here else None, redis_url, stop=stop.is_set)
     except (OSError, RuntimeError, RedisError, ValueError) as error:
         _fail(str(error))
-    found = {name: value for name, value in result.as_json().items() if name != "latency_ms"} | result.latency_ms
-    report.table(url, ("", ""), [(name, _shown(value)) for name, value in found.items()])
+    report.table(url, ("", ""), [(name, number(value, 4)) for name, value in result.figures.items()])
     parameters = {"url": url, "clients": clients, "channels": channels, "rate": rate, "seconds": seconds, "size": size}
     made = environment()
-    content = {"environment": made, "parameters": parameters, "interrupted": stop.is_set(), "result": result.as_json()}
+    content = {"environment": made, "parameters": parameters, "interrupted": stop.is_set(), "result": result.figures}
     _written(save("load", content, results))
-    if result.counts is not None:
+    if result.delivery is not None:
         from bench.plots import plot_load
 
         what = f"{clients:,} clients, {channels:,} channels, {rate:,g} messages/s of {size:,} B for {seconds:g} s"
-        _written(plot_load(result.counts, made, results, what=what))
+        _written(plot_load(result.delivery.counts, made, results, what=what))
     if stop.is_set():
         raise typer.Exit(INTERRUPTED)
-    if result.refused:
-        _fail(f"{result.refused} clients were not served: {result.reason}")
+    if refused := result.figures["refused"]:
+        _fail(f"{refused:.0f} clients were not served: {result.reason}")
 
 
 @app.command()
@@ -122,7 +117,7 @@ def compare(
     only: Annotated[list[str] | None, typer.Option(help="Only servers with this in their name; repeatable.")] = None,
     case: Annotated[list[str] | None, typer.Option(help="Only this work; repeatable.")] = None,
     peers_dir: Annotated[Path, typer.Option(help="Where the peers are installed.")] = DEFAULT_DIRECTORY,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to publish, in works with a rate.")] = FULL.seconds,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to publish, in works with a rate.")] = SECONDS,
     every_round: Annotated[
         bool, typer.Option("--every-round", help="Ask those again too that lost a tenth of a work or failed.")
     ] = False,
@@ -149,7 +144,8 @@ def compare(
             contenders,
             comparison,
             rounds=rounds,
-            amounts=SMOKE if smoke else replace(FULL, seconds=seconds),
+            smoke=smoke,
+            seconds=seconds,
             peers=peers_dir,
             cases=case or (),
             spares_hopeless=not every_round,
@@ -171,9 +167,10 @@ def compare(
 def scale(smoke: Smoke = False, results: Results = RESULTS) -> None:
     """Show how the cost of mux grows with subscribers, channels, payload, processes and connections."""
     steps = SMOKE_STEPS if smoke else FULL_STEPS
-    if (fit := descriptors_for(max(steps.connections))) < max(steps.connections):
+    wanted = steps["connection-memory"]
+    if (fit := descriptors_for(round(max(wanted)))) < max(wanted):
         typer.echo(f"the descriptor limit (ulimit -Hn) allows {fit} connections: larger steps are left out")
-        steps = replace(steps, connections=[count for count in steps.connections if count <= fit])
+        steps = steps | {"connection-memory": [count for count in wanted if count <= fit]}
     found = []
     made = environment()
     for curve in curves(steps, console.print):
@@ -222,10 +219,6 @@ def _end(stop: threading.Event) -> None:
     if stop.is_set():
         raise KeyboardInterrupt
     stop.set()
-
-
-def _shown(value: object) -> str:
-    return number(value, 4) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _written(path: Path | None) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from bench.measure import Figures
 from bench.peers.registry import PEERS, Peer
 from bench.servers import redis_server, serving
-from bench.works import CASES, Amounts, Case, Figures, run_case, run_limit
+from bench.works import CASES, SECONDS, Case, run_case, run_limit
 
 LIMIT = "limit"
 
@@ -60,13 +61,12 @@ def installed(peers: Path, only: Sequence[str] = ()) -> tuple[list[Peer], dict[s
         if only and not any(word.lower() in peer.name.lower() for word in only):
             continue
         about = said[peer.name] = {"published": peer.published}
-        reason = peer.absent(peers)
-        if reason is None:
-            found.append(peer)
-            about["version"] = peer.version(peers)
+        if peer.kind.absent(peers):
+            about["skipped"] = "not installed"
+            about["install"] = peer.kind.install.replace("{peers}", str(peers))
         else:
-            about["skipped"] = reason
-            about["install"] = peer.install.replace("{peers}", str(peers))
+            found.append(peer)
+            about["version"] = peer.kind.version(peers, peer.packages)
     return found, said
 
 
@@ -87,12 +87,13 @@ class Step:
             return LIMIT
         return f"{self.peer.name} x{self.processes}" if self.processes else self.peer.name
 
-    def run(self, redis_url: str, peers: Path, amounts: Amounts) -> Figures:
+    def run(self, redis_url: str, peers: Path, *, smoke: bool, seconds: float) -> Figures:
         """Do it once."""
+        load = self.case.load(smoke=smoke, seconds=seconds)
         if self.peer is None:
-            return run_limit(self.case, amounts)
+            return run_limit(load)
         with serving(self.peer, redis_url, peers, workers=max(1, self.processes)) as running:
-            return run_case(self.case, running, redis_url, amounts)
+            return run_case(self.case, load, running, redis_url)
 
 
 def compare(
@@ -100,8 +101,9 @@ def compare(
     comparison: Comparison,
     *,
     rounds: int,
-    amounts: Amounts,
     peers: Path,
+    smoke: bool = False,
+    seconds: float = SECONDS,
     cases: Sequence[str] = (),
     spares_hopeless: bool = True,
     after_step: Callable[[Step], None] = lambda step: None,
@@ -114,7 +116,7 @@ def compare(
             if not is_spared:
                 # A Redis of its own each time: what one server left subscribed is no burden to the next.
                 with redis_server() as redis_url:
-                    figures = step.run(redis_url, peers, amounts)
+                    figures = step.run(redis_url, peers, smoke=smoke, seconds=seconds)
         except (OSError, RuntimeError, RedisError) as error:
             comparison.failures[f"{step.case.name}: {step.name}"] = " ".join(str(error).split()) or repr(error)
         comparison.cases.setdefault(step.case.name, {}).setdefault(step.name, []).append(figures)

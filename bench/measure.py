@@ -2,69 +2,43 @@
 
     connect ─ rest ─ meters ─ publish ─ rest ─ meters
 
-What the server spends on connecting is in neither of the two readings around publishing.
+What the server spends on connecting is in neither of the two readings around publishing. A figure that could not be
+known, because the server or its Redis cannot be seen, is not among the figures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.loadgen.latencies import PERCENTILES, Counts, histogram
+from bench.loadgen.latencies import PERCENTILES, histogram
 from bench.loadgen.load import Load
 from bench.loadgen.run import Generator
-from bench.loadgen.worker import Delivery, Joined
-from bench.servers import Cpu, RedisUse, Tree, redis_use
+from bench.loadgen.worker import Delivery
+from bench.servers import Cpu, Tree, redis_use
+
+CPU = "us CPU/delivery"
+"""Server CPU, user and system of all its processes."""
+
+MESSAGE_CPU = "us CPU/message"
+CONNECTION_CPU = "us CPU/connection"
+MEMORY = "KiB/connection"
+"""Private memory of the server."""
+
+Figures = dict[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class Result:
-    """What a run showed; None is what could not be known."""
+    """What a run showed."""
 
-    clients: int
-    connects_per_second: float
-    wait_p99_ms: float
-    refused: int
-    reason: str
-    memory_bytes_each: float | None = None
-    """Private memory of the server per connection."""
-    handshake_cpu_us: float | None = None
-    """Server CPU per connection."""
-    expected: int = 0
-    delivered: int = 0
-    delivered_per_second: float = 0.0
-    lost: int = 0
-    duplicated: int = 0
-    reordered: int = 0
-    other: int = 0
-    closed: int = 0
-    published: int = 0
-    publisher_late_ms: float = 0.0
-    latency_ms: dict[str, float] = field(default_factory=dict)
-    """Percentiles, and the maximum, of the time from the moment a message was due."""
-    cpu_us: float | None = None
-    """Server CPU per delivery, user and system of all its processes."""
-    cpu_user_us: float | None = None
-    cpu_system_us: float | None = None
-    cpu_share: float | None = None
-    """Server CPU over the time it took; 1 is one processor."""
-    redis_cpu_us: float | None = None
-    """Redis CPU per message published."""
-    redis_bytes: float | None = None
-    """Redis output per message published."""
-    counts: Counts | None = field(default=None, repr=False)
-    """All latencies, for a plot; not in a results file."""
-
-    @property
-    def lost_percent(self) -> float:
-        """Deliveries lost, of those expected."""
-        return 100 * self.lost / max(1, self.expected)
-
-    def as_json(self) -> dict[str, object]:
-        """Return what goes into a results file."""
-        return asdict(replace(self, counts=None))
+    figures: Figures = field(default_factory=dict)
+    reason: str = ""
+    """Why the first client that was refused was refused."""
+    delivery: Delivery | None = None
+    """None when nothing was published."""
 
 
 def measure(
@@ -83,56 +57,52 @@ def measure(
     with Generator(load) as generator:
         joined = generator.connect()
         before = server.cpu() if server else None
-        result = _connected(joined)
-        if server and before and idle:
-            clients = max(1, len(joined.waits))
-            grown = (server.memory_bytes() - memory) / clients
-            cpu_us = (before - idle).total * 1e6 / clients
-            result = replace(result, memory_bytes_each=grown, handshake_cpu_us=cpu_us)
-        if not load.messages or not joined.waits:
+        clients = len(joined.waits)
+        result = Result(reason=joined.reason)
+        result.figures = {
+            "clients": clients,
+            "refused": joined.refused,
+            "s until all are served": joined.seconds,
+            "connects/s": clients / joined.seconds,
+            "p99 ms until joined": float(np.percentile(joined.waits or [0], 99)) * 1e3,
+        }
+        if server and before and idle and clients:
+            result.figures[MEMORY] = (server.memory_bytes() - memory) / clients / 1024
+            result.figures[CONNECTION_CPU] = (before - idle).total * 1e6 / clients
+        if not load.messages or not clients:
             return result
         redis_before = redis_use(redis_url) if redis_url else None
-        delivery = generator.publish(stop=stop)
+        delivery = result.delivery = generator.publish(stop=stop)
         used = server.cpu() - before if server and before else None
-        redis_used = redis_use(redis_url) - redis_before if redis_url and redis_before else None
-    return _delivered(result, delivery, used, redis_used)
+        if redis_url and redis_before:
+            redis_used, messages = redis_use(redis_url) - redis_before, max(1, delivery.published.messages)
+            result.figures["us Redis CPU/message"] = redis_used.cpu_seconds * 1e6 / messages
+            result.figures["Redis bytes/message"] = redis_used.output_bytes / messages
+    result.figures |= delivered(delivery, used)
+    return result
 
 
-def _connected(joined: Joined) -> Result:
-    return Result(
-        clients=len(joined.waits),
-        connects_per_second=len(joined.waits) / joined.seconds,
-        wait_p99_ms=float(np.percentile(joined.waits, 99)) * 1e3 if joined.waits else 0.0,
-        refused=joined.refused,
-        reason=joined.reason,
-    )
-
-
-def _delivered(result: Result, delivery: Delivery, used: Cpu | None, redis_used: RedisUse | None) -> Result:
+def delivered(delivery: Delivery, used: Cpu | None) -> Figures:
+    """Return the ledger, the latencies, and what the server used for them."""
     latencies = histogram(delivery.counts)
-    deliveries, messages = max(1, delivery.delivered), max(1, delivery.published.messages)
-    seconds = max(delivery.seconds, 1e-6)
-    if delivery.published.cpu_seconds is not None:
-        used = Cpu(delivery.published.cpu_seconds, 0.0)
-    return replace(
-        result,
-        expected=delivery.expected,
-        delivered=delivery.delivered,
-        delivered_per_second=delivery.delivered / seconds,
-        lost=delivery.lost,
-        duplicated=delivery.duplicated,
-        reordered=delivery.reordered,
-        other=delivery.other,
-        closed=delivery.closed,
-        published=delivery.published.messages,
-        publisher_late_ms=delivery.published.late_us / 1e3,
-        latency_ms={f"p{percent:g}": latencies.get_value_at_percentile(percent) / 1e3 for percent in PERCENTILES}
-        | {"max": latencies.get_max_value() / 1e3},
-        cpu_us=used.total * 1e6 / deliveries if used else None,
-        cpu_user_us=used.user * 1e6 / deliveries if used else None,
-        cpu_system_us=used.system * 1e6 / deliveries if used else None,
-        cpu_share=used.total / seconds if used else None,
-        redis_cpu_us=redis_used.cpu_seconds * 1e6 / messages if redis_used else None,
-        redis_bytes=redis_used.output_bytes / messages if redis_used else None,
-        counts=delivery.counts,
-    )
+    seconds, published = max(delivery.seconds, 1e-6), delivery.published
+    found: Figures = {
+        name: getattr(delivery, name)
+        for name in ("expected", "delivered", "lost", "duplicated", "reordered", "other", "closed")
+    }
+    found |= {f"p{percent:g} ms": latencies.get_value_at_percentile(percent) / 1e3 for percent in PERCENTILES}
+    found |= {
+        "max ms": latencies.get_max_value() / 1e3,
+        "lost %": 100 * delivery.lost / max(1, delivery.expected),
+        "delivered/s": delivery.delivered / seconds,
+        "published": published.messages,
+        "ms the publisher was late": published.late_us / 1e3,
+    }
+    if published.cpu_seconds is not None:
+        used = Cpu(published.cpu_seconds, 0.0)
+    if used is not None:
+        found[CPU] = used.total * 1e6 / max(1, delivery.delivered)
+        found[MESSAGE_CPU] = used.total * 1e6 / max(1, published.messages)
+        found["of it system, %"] = 100 * used.system / (used.total or 1)
+        found["CPU share"] = used.total / seconds
+    return found

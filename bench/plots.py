@@ -24,7 +24,7 @@ from bench.loadgen.latencies import Counts, histogram
 from bench.peers.registry import MUX, PEERS
 from bench.report import Row, number, rows
 from bench.scale import Curve
-from bench.works import CASES, DISJOINT, PROCESSES
+from bench.works import CASES, DISJOINT
 
 OURS, INK, FAINT, RULE = "#d1345b", "#1f2933", "#7b8794", "#d9e0e6"
 LANGUAGES = {"Python": "#5b8db8", "Node": "#6aa56f", "C": "#d39a3d"}
@@ -128,12 +128,12 @@ def _dots(panel: Any, found: list[Row]) -> None:
 def _processes(panel: Any, found: list[Row]) -> None:
     costs = {row.name: row.value.median for row in found if row.value}
     for name in dict.fromkeys(key.rpartition(" x")[0] for key in costs):
-        points = [(n, costs[f"{name} x{n}"]) for n in PROCESSES if f"{name} x{n}" in costs]
+        points = [(n, costs[f"{name} x{n}"]) for n in DISJOINT.processes if f"{name} x{n}" in costs]
         x, y = zip(*points, strict=True)
         panel.plot(x, y, "o-", color=_colour(name), lw=2.5)
         _note(panel, f"{number(y[-1])}\n{name}", x[-1], y[-1], is_ours=name == MUX.name, right=9)
-    panel.set(xlabel="processes", ylabel="µs of CPU per message, all processes", xticks=PROCESSES)
-    panel.set_xlim(min(PROCESSES) - 0.3, max(PROCESSES) * 1.7)
+    panel.set(xlabel="processes", ylabel="µs of CPU per message, all processes", xticks=DISJOINT.processes)
+    panel.set_xlim(min(DISJOINT.processes) - 0.3, max(DISJOINT.processes) * 1.7)
     panel.set_ylim(0, None)
 
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from bench.compare import LIMIT, Comparison, Rounds
 from bench.peers.registry import MUX, PEERS, PER_CHANNEL
 from bench.results import read
-from bench.works import BURST, CASES, DISJOINT, FULL, IDLE, PROCESSES, Case, unheard_us
+from bench.works import BURST, CASES, DISJOINT, IDLE, LONGEST_BURST_SECONDS, LONGEST_SECONDS, Case, unheard_us
 
 BEGIN = "<!-- bench: begin -->"
 END = "<!-- bench: end -->"
@@ -143,32 +143,21 @@ def _paired(ours: Rounds, theirs: Rounds | None, unit: str) -> Spread | None:
     return _spread([one[unit] / other[unit] for one, other in pairs if other[unit]])
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """A work in which others are ahead of mux."""
+def losses(comparison: Comparison) -> Iterator[str]:
+    """Give a line for each work in which mux is not first, as ratios paired within a round say it, with the reasons.
 
-    case: str
-    ahead: list[Row]
-    """The best first; a server that lost messages did not do the work and is not among them."""
-
-    def sentence(self) -> str:
-        """Return a line for the document: by language, the servers that are ahead and why."""
-        parts = []
-        for language in dict.fromkeys(map(_language, self.ahead)):
-            ahead = [row for row in self.ahead if _language(row) == language]
-            names = ", ".join(f"{row.name} ({number(row.to_mux.median, 2)} ×)" for row in ahead if row.to_mux)
-            why = _WHY.get((_SAME_REASON.get(self.case, self.case), language), UNEXPLAINED)
-            parts.append(f"{names}: {why}")
-        return f"**{self.case}**: {'. '.join(parts)}."
-
-
-def losses(comparison: Comparison) -> Iterator[Loss]:
-    """Give the works in which mux is not first, as ratios paired within a round say it."""
+    A server that lost messages did not do the work, and is not ahead.
+    """
     for case in CASES:
         found = [(row.to_mux.median, row) for row in rows(comparison, case) if row.to_mux and not row.lost]
-        ahead = [(ratio, row) for ratio, row in found if ratio < 1 and row.name != MUX.name]
-        if ahead and not case.processes:
-            yield Loss(case.name, [row for _, row in sorted(ahead, key=lambda pair: pair[0])])
+        ahead = sorted(((ratio, row) for ratio, row in found if ratio < 1), key=lambda pair: pair[0])
+        reasons: dict[str, list[str]] = {}
+        for ratio, row in ahead:
+            why = _WHY.get((_SAME_REASON.get(case.name, case.name), _language(row)), UNEXPLAINED)
+            reasons.setdefault(why, []).append(f"{row.name} ({number(ratio, 2)} ×)")
+        parts = [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
+        if parts and not case.processes:
+            yield f"**{case.name}**: {'. '.join(parts)}."
 
 
 def _language(row: Row) -> str:
@@ -259,9 +248,9 @@ def sentences(comparison: Comparison) -> Iterator[str]:
             times = number(theirs.to_mux.median, 2)
             mux = text.format(number(ours.value.median))
             yield f"{mux} and Sanic with one PubSub per channel {times} times as much."
-    costs = {name: [bad.get(f"{name} x{n}") for n in PROCESSES] for name in (MUX.name, PER_CHANNEL.name)}
+    costs = {name: [bad.get(f"{name} x{n}") for n in DISJOINT.processes] for name in (MUX.name, PER_CHANNEL.name)}
     adds = [
-        number(unheard_us({n: cost for n, cost in zip(PROCESSES, found, strict=True) if cost is not None}))
+        number(unheard_us({n: cost for n, cost in zip(DISJOINT.processes, found, strict=True) if cost is not None}))
         for found in costs.values()
         if None not in found
     ]
@@ -279,12 +268,12 @@ def section(content: dict[str, Any], comparison: Comparison, scale: dict[str, An
     yield (
         "Medians; in brackets how many times mux' cost it is, or for mux how many times the limit's, paired within"
         " each round. The limit is a loop of `send()` of ready bytes. † lost messages, or did not deliver them within"
-        f" {FULL.longest:g} s of the last ({FULL.longest_burst:g} s where all are due at once). A server that lost a"
-        " tenth was not asked again in the next round."
+        f" {LONGEST_SECONDS:g} s of the last ({LONGEST_BURST_SECONDS:g} s where all are due at once). A server that"
+        " lost a tenth was not asked again in the next round."
     )
     if lost := list(losses(comparison)):
         yield from ("", "**Where mux is not first, and why**, with how many times mux' cost theirs is:", "")
-        yield from (f"- {one.sentence()}" for one in lost)
+        yield from (f"- {one}" for one in lost)
     if bad := list(markdown_disjoint(comparison)):
         yield ""
         yield (
@@ -329,21 +318,22 @@ def _cell(row: Row | None) -> str:
 def markdown_disjoint(comparison: Comparison) -> Iterator[str]:
     """Give the lines of the table of the case that is bad for us."""
     found = {row.name: row for row in rows(comparison, DISJOINT)}
+    numbers = DISJOINT.processes
     if not found:
         return
-    yield "| processes | " + " | ".join(map(str, PROCESSES)) + " | each further process |"
-    yield "|---|" + "---:|" * (len(PROCESSES) + 1)
+    yield "| processes | " + " | ".join(map(str, DISJOINT.processes)) + " | each further process |"
+    yield "|---|" + "---:|" * (len(DISJOINT.processes) + 1)
     for name in dict.fromkeys(key.rpartition(" x")[0] for key in found):
-        servers = [found[key] for n in PROCESSES if (key := f"{name} x{n}") in found and found[key].value]
-        if len(servers) < len(PROCESSES):
+        servers = [found[key] for n in DISJOINT.processes if (key := f"{name} x{n}") in found and found[key].value]
+        if len(servers) < len(DISJOINT.processes):
             continue
         cpu = [row.value.median for row in servers if row.value]
         cells = " | ".join(f"{number(value)}{' †' * bool(row.lost)}" for value, row in zip(cpu, servers, strict=True))
         # Messages that were lost were not paid for, so a difference says nothing.
-        more = "" if any(row.lost for row in servers) else number(unheard_us(dict(zip(PROCESSES, cpu, strict=True))))
+        more = "" if any(row.lost for row in servers) else number(unheard_us(dict(zip(numbers, cpu, strict=True))))
         yield f"| {name}, CPU µs a message | {cells} | {more} |"
         out = [row.details["Redis bytes/message"] for row in servers]
-        more = number(unheard_us(dict(zip(PROCESSES, out, strict=True))))
+        more = number(unheard_us(dict(zip(numbers, out, strict=True))))
         yield f"| {name}, Redis output bytes a message | {' | '.join(map(number, out))} | {more} |"
 
 

@@ -21,17 +21,14 @@ import numpy as np
 
 from bench.in_process import channels_us, membership
 from bench.loadgen.load import Load
-from bench.measure import Result, measure
+from bench.measure import CPU, MEMORY, MESSAGE_CPU, Figures, measure
 from bench.peers.registry import MUX
 from bench.report import number
 from bench.servers import redis_server, serving
-from bench.works import DISJOINT, FULL, MESSAGE_CPU, SMOKE, Amounts, run_case
+from bench.works import DISJOINT, LONGEST_SECONDS, run_case
 
 BEND = 0.15
 """An exponent that differs by so much between the two halves of a curve is a bend."""
-
-MANY_CHANNELS = 1000
-"""With fewer channels their memory cannot be told from that of the process."""
 
 _SHAPES: dict[str, Callable[[Any, float, float], Any]] = {
     "shared": lambda x, fixed, slope: fixed / x + slope,
@@ -48,9 +45,9 @@ class Curve:
     title: str
     x_label: str
     y_label: str
-    x: list[float]
     why: str
     """Why it bends, if it does."""
+    x: list[float] = field(default_factory=list)
     y: list[float] = field(default_factory=list)
     kind: str = "power"
     step: str = ""
@@ -92,100 +89,95 @@ class Curve:
         return asdict(self) | {"law": self.law, "slope": self.fit[1], "bends": self.bends}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
-    """What is tried."""
+FULL: dict[str, list[float]] = {
+    "subscribers": [1, 3, 10, 30, 100, 300, 1000, 2000, 5000],
+    "payload": [16, 64, 256, 1024, 4096, 16384, 65536],
+    "processes": [1, 2, 3, 4],
+    "connection-memory": [100, 300, 1000, 3000, 8000, 16000],
+    "channels": [1, 10, 100, 1000, 10_000, 100_000, 1_000_000],
+    # With fewer channels their memory cannot be told from that of the process.
+    "channel-memory": [1000, 10_000, 100_000, 1_000_000],
+}
+SMOKE: dict[str, list[float]] = {
+    "subscribers": [3], "payload": [16], "processes": [2], "connection-memory": [2], "channels": [10],
+    "channel-memory": [10],
+}  # fmt: skip
+"""What is tried, by curve."""
 
-    subscribers: Sequence[int]
-    channels: Sequence[int]
-    payloads: Sequence[int]
-    processes: Sequence[int]
-    connections: Sequence[int]
-    deliveries: int
-    amounts: Amounts
-
-
-FULL_STEPS = Steps(
-    subscribers=(1, 3, 10, 30, 100, 300, 1000, 2000, 5000),
-    channels=(1, 10, 100, 1000, 10_000, 100_000, 1_000_000),
-    payloads=(16, 64, 256, 1024, 4096, 16384, 65536),
-    processes=(1, 2, 3, 4),
-    connections=(100, 300, 1000, 3000, 8000, 16000),
-    deliveries=50_000,
-    amounts=FULL,
-)
-SMOKE_STEPS = Steps(
-    subscribers=(3,), channels=(10,), payloads=(16,), processes=(2,), connections=(2,), deliveries=60, amounts=SMOKE
-)
-
-
-def curves(steps: Steps, say: Callable[[str], None] = lambda line: None) -> Iterator[Curve]:
-    """Measure one curve after the other."""
-    for curve, cost in _plans(steps):
-        y = []
-        for x in curve.x:
-            y.append(cost(round(x)))
-            say(f"{curve.name}: {x:,.0f}: {number(y[-1])} {curve.y_label}")
-        yield replace(curve, y=y)
-
-
-def _plans(steps: Steps) -> Iterator[tuple[Curve, Callable[[int], float]]]:
-    """Give each curve with its x alone, and the function that measures y."""
-    some = max(2, min(100, steps.amounts.clients))
-    few = [count for count in steps.channels if count >= MANY_CHANNELS] or steps.channels
-    yield Curve(
+CURVES = (
+    Curve(
         name="subscribers", kind="shared", title="Delivery against subscribers",
-        x_label="subscribers of the channel", y_label="µs CPU/delivery", x=_floats(steps.subscribers),
+        x_label="subscribers of the channel", y_label="µs CPU/delivery",
         why="a message costs what it costs to wake up, read and parse, and subscribers share that until send() is all",
-    ), lambda clients: _delivery_us(Load(
-        # Each message is one batch: the next is due when the one before is delivered.
-        clients=clients, messages=max(20, min(500, steps.deliveries // clients)),
-        rate=min(200.0, steps.deliveries / clients), longest=steps.amounts.longest,
-    ))  # fmt: skip
-    yield Curve(
-        name="payload", kind="linear", step="byte", title=f"Delivery against payload ({some} subscribers)",
-        x_label="bytes of a message", y_label="µs CPU/delivery", x=_floats(steps.payloads),
+    ),
+    Curve(
+        name="payload", kind="linear", step="byte", title="Delivery against payload (100 subscribers)",
+        x_label="bytes of a message", y_label="µs CPU/delivery",
         why="up to some KiB a system call costs more than the bytes it copies; beyond, copying is the cost",
-    ), lambda size: _delivery_us(Load(
-        clients=some, messages=max(20, min(300, steps.deliveries // some)), rate=100, message_bytes=size,
-        longest=steps.amounts.longest,
-    ))  # fmt: skip
-    yield Curve(
+    ),
+    Curve(
         name="processes", kind="linear", step="process", title="Message against processes (disjoint channels)",
-        x_label="processes", y_label="µs CPU/message, all processes", x=_floats(steps.processes),
+        x_label="processes", y_label="µs CPU/message, all processes",
         why="the share of unheard messages grows with the processes",
-    ), lambda processes: _disjoint_us(processes, steps.amounts)  # fmt: skip
-    yield Curve(
+    ),
+    Curve(
         name="connection-memory", kind="shared", title="Memory against connections",
-        x_label="idle connections", y_label="KiB/connection", x=_floats(steps.connections),
+        x_label="idle connections", y_label="KiB/connection",
         why="what is loaded with the first connection is shared by all later ones",
-    ), lambda clients: (_run(Load(clients=clients, channels=clients)).memory_bytes_each or 0.0) / 1024  # fmt: skip
-    yield Curve(
+    ),
+    Curve(
         name="channels", title="Delivery against channels (in process)",
-        x_label="channels with one subscriber", y_label="µs/message", x=_floats(steps.channels),
+        x_label="channels with one subscriber", y_label="µs/message",
         why="channels beyond the processor's caches are looked up in memory",
-    ), channels_us  # fmt: skip
-    yield Curve(
+    ),
+    Curve(
         name="channel-memory", kind="shared", title="Memory against channels (in process)",
-        x_label="channels with one subscriber", y_label="bytes/channel", x=_floats(few),
+        x_label="channels with one subscriber", y_label="bytes/channel",
         why="a dict doubles when it is two thirds full: a channel costs most just after that",
-    ), lambda channels: membership("router", channels).bytes_each  # fmt: skip
+    ),
+)  # fmt: skip
 
 
-def _delivery_us(load: Load) -> float:
-    return _run(load).cpu_us or 0.0
+def curves(steps: dict[str, list[float]], say: Callable[[str], None] = lambda line: None) -> Iterator[Curve]:
+    """Measure one curve after the other."""
+    for curve in CURVES:
+        y = []
+        for x in steps[curve.name]:
+            y.append(_cost(curve.name, round(x), smoke=steps is SMOKE))
+            say(f"{curve.name}: {x:,.0f}: {number(y[-1])} {curve.y_label}")
+        yield replace(curve, x=steps[curve.name], y=y)
 
 
-def _run(load: Load) -> Result:
+def _cost(curve: str, x: int, *, smoke: bool) -> float:
+    deliveries = 60 if smoke else 50_000
+    match curve:
+        case "subscribers":
+            # Each message is one batch: the next is due when the one before is delivered.
+            messages, rate = max(20, min(500, deliveries // x)), min(200.0, deliveries / x)
+            return _run(Load(clients=x, messages=messages, rate=rate))[CPU]
+        case "payload":
+            clients, messages = (5, 20) if smoke else (100, 300)
+            return _run(Load(clients=clients, messages=messages, rate=100, message_bytes=x))[CPU]
+        case "processes":
+            return _disjoint_us(x, smoke=smoke)
+        case "connection-memory":
+            return _run(Load(clients=x, channels=x))[MEMORY]
+        case "channels":
+            return channels_us(x)
+        case _:
+            return membership("router", x).bytes_each
+
+
+def _run(load: Load) -> Figures:
     with redis_server() as redis_url, serving(MUX, redis_url) as running:
-        return measure(
-            replace(load, target=running.target, door=running.door(load.message_bytes)), running.tree, redis_url
-        )
+        door = running.door(load.message_bytes)
+        load = replace(load, target=running.target, door=door, longest=LONGEST_SECONDS)
+        return measure(load, running.tree, redis_url).figures
 
 
-def _disjoint_us(processes: int, amounts: Amounts) -> float:
+def _disjoint_us(processes: int, *, smoke: bool) -> float:
     with redis_server() as redis_url, serving(MUX, redis_url, workers=processes) as running:
-        return run_case(DISJOINT, running, redis_url, amounts)[MESSAGE_CPU]
+        return run_case(DISJOINT, DISJOINT.load(smoke=smoke), running, redis_url)[MESSAGE_CPU]
 
 
 def _fit(kind: str, x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
@@ -199,7 +191,3 @@ def _fit(kind: str, x: Sequence[float], y: Sequence[float]) -> tuple[float, floa
     columns = np.stack([_SHAPES[kind](xs, 1.0, 0.0) / ys, _SHAPES[kind](xs, 0.0, 1.0) / ys], axis=1)
     fixed, slope = np.linalg.lstsq(columns, np.ones_like(ys), rcond=None)[0]
     return float(fixed), float(slope)
-
-
-def _floats(values: Sequence[int]) -> list[float]:
-    return list(map(float, values))

@@ -207,7 +207,8 @@ def serving(peer: Peer, redis_url: str, peers: Path = DEFAULT_DIRECTORY, *, work
 
 def free_port() -> int:
     """Return a port nobody listens on now, outside those the kernel gives to clients."""
-    for port in range(20_000 + os.getpid() % 5_000, 32_000):
+    # Processes that look at the same time begin far from each other.
+    for port in range(20_000 + os.getpid() * 101 % 10_000, 32_000):
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import pytest
 
 from bench.baselines.dict_of_sets import DictOfSets
-from bench.baselines.redis_pubsub import Listener
+from bench.baselines.redis_pubsub import listening
 from bench.in_process import Membership, membership
 from bench.messages import PREFIX
 from bench.null_client import new_hub, null_client
@@ -34,15 +34,13 @@ def test_join_leave_1sub_by_subscribe(redis_url: str, benchmark: Benchmark, scor
     """SUBSCRIBE and UNSUBSCRIBE, each answered, by redis-py that is subscribed to something, as in a server."""
     benchmark.group = "join_leave_1sub"
     repeats = 50
-    listener = Listener(redis_url, protocol=2)
-    listener.run(listener.psubscribe("elsewhere:*"))
+    with listening(redis_url, "elsewhere:*") as listener:
 
-    async def come_and_go() -> None:
-        for _ in range(repeats):
-            await listener.come_and_go(CHANNEL.decode())
+        async def come_and_go() -> None:
+            for _ in range(repeats):
+                await listener.come_and_go(CHANNEL.decode())
 
-    benchmark(lambda: listener.run(come_and_go()))
-    listener.close()
+        benchmark(lambda: listener.run(come_and_go()))
     score(benchmark.group, "us/pair", per=repeats, contender="redis-py subscribe")
 
 

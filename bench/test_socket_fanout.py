@@ -71,40 +71,30 @@ def _connected(clients: int) -> Iterator[list[socket.socket]]:
                 drain.kill()
 
 
+@pytest.mark.parametrize("contender", [LIMIT, "mux"])
 @pytest.mark.parametrize(("subscribers", "size", "messages"), SHAPES)
-def test_fanout_by_send(
-    subscribers: int, size: int, messages: int, smoke: bool, benchmark: Benchmark, score: Score
+def test_fanout(
+    contender: str, subscribers: int, size: int, messages: int, smoke: bool, benchmark: Benchmark, score: Score
 ) -> None:
-    """The limit."""
-    subscribers = min(subscribers, (10 if smoke else 1000))
+    """Hub, subscriber, transport; or the limit, a loop of send()."""
+    subscribers = min(subscribers, 10 if smoke else 1000)
     case = benchmark.group = f"socket_fanout_1ch_{subscribers}subs_{size}B_{messages}msgs"
-    ready = encode([(b"x" * size, False)] * messages)
-    with _connected(subscribers) as sockets:
-
-        def fan_out() -> None:
-            for client in sockets:
-                client.send(ready)
-
-        benchmark.pedantic(fan_out, rounds=1 if smoke else ROUNDS)
-    score(case, "us/write", per=subscribers, contender=LIMIT)
-
-
-@pytest.mark.parametrize(("subscribers", "size", "messages"), SHAPES)
-def test_fanout(subscribers: int, size: int, messages: int, smoke: bool, benchmark: Benchmark, score: Score) -> None:
-    """Hub, subscriber, transport."""
-    subscribers = min(subscribers, (10 if smoke else 1000))
-    case = benchmark.group = f"socket_fanout_1ch_{subscribers}subs_{size}B_{messages}msgs"
-    hub = new_hub()
+    hub, ready = new_hub(), encode([(b"x" * size, False)] * messages)
     batch: list[Push] = [[b"pmessage", PATTERN, CHANNEL, b"x" * size] for _ in range(messages)]
     with _connected(subscribers) as sockets, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        transports = runner.run(_join(hub, sockets))
+        transports = runner.run(_join(hub, sockets)) if contender == "mux" else []
 
         async def fan_out() -> None:
             hub.dispatch(batch)
 
-        benchmark.pedantic(lambda: runner.run(fan_out()), rounds=1 if smoke else ROUNDS)
+        def send() -> None:
+            for client in sockets:
+                client.send(ready)
+
+        timed = send if contender == LIMIT else lambda: runner.run(fan_out())
+        benchmark.pedantic(timed, rounds=1 if smoke else ROUNDS)
         runner.run(_abort(transports))
-    score(case, "us/write", per=subscribers, contender="mux")
+    score(case, "us/write", per=subscribers, contender=contender)
 
 
 async def _abort(transports: list[asyncio.Transport]) -> None:

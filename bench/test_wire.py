@@ -19,58 +19,49 @@ from mux.wire.resp import RespReader
 from mux.wire.ws_encoder import encode
 from mux.wire.ws_parser import WebSocketParser
 
-CHANNEL = PREFIX + b"lobby"
-
-BATCHES = (1, 64, 512)
-"""Alone; as many as one write of Redis holds under load; a burst."""
-
-PAYLOADS = (16, 128, 4096)
-
-
-@pytest.mark.parametrize("size", PAYLOADS)
-@pytest.mark.parametrize("messages", BATCHES)
-def test_resp_parse(messages: int, size: int, benchmark: Benchmark, score: Score) -> None:
-    """The messages of one read from Redis."""
-    case = benchmark.group = f"resp_parse_{messages}msgs_{size}B"
-    benchmark(RespReader().feed, push(CHANNEL, protocol=3, payload=b"x" * size) * messages)
-    score(case, "us/message", per=messages, contender="mux")
-
-
-@pytest.mark.parametrize("size", PAYLOADS)
-@pytest.mark.parametrize("messages", BATCHES)
-def test_encode_batch_by_websockets(messages: int, size: int, benchmark: Benchmark, score: Score) -> None:
-    """The frames as `websockets` makes them, one by one."""
-    case = benchmark.group = f"encode_batch_{messages}msgs_{size}B"
-    payload = b"x" * size
-    benchmark(lambda: b"".join(Frame(Opcode.TEXT, payload).serialize(mask=False) for _ in range(messages)))
-    score(case, "us/message", per=messages, contender="websockets")
-
-
-@pytest.mark.parametrize("size", PAYLOADS)
-@pytest.mark.parametrize("messages", BATCHES)
-def test_encode_batch(messages: int, size: int, benchmark: Benchmark, score: Score) -> None:
-    """The frames of a batch as one buffer."""
-    case = benchmark.group = f"encode_batch_{messages}msgs_{size}B"
-    benchmark(encode, [(b"x" * size, False)] * messages)
-    score(case, "us/message", per=messages, contender="mux")
-
-
 EVENTS = {"line": b"x", "lines": b"x" * 15 + b"\n", "binary": b"\xff"}
 """One line of ASCII, as nearly everything is; lines of 15; what is no text."""
 
+# Alone; as many as one write of Redis holds under load; a burst.
+by_batch = pytest.mark.parametrize("messages", [1, 64, 512])
+by_size = pytest.mark.parametrize("size", [16, 128, 4096])
+
+
+@by_size
+@by_batch
+def test_resp_parse(messages: int, size: int, benchmark: Benchmark, score: Score) -> None:
+    """The messages of one read from Redis."""
+    case = benchmark.group = f"resp_parse_{messages}msgs_{size}B"
+    benchmark(RespReader().feed, push(PREFIX + b"lobby", protocol=3, payload=b"x" * size) * messages)
+    score(case, "us/message", per=messages)
+
+
+@pytest.mark.parametrize("contender", ["websockets", "mux"])
+@by_size
+@by_batch
+def test_encode_batch(contender: str, messages: int, size: int, benchmark: Benchmark, score: Score) -> None:
+    """The frames of a batch as one buffer, beside those that `websockets` makes, one by one."""
+    case = benchmark.group = f"encode_batch_{messages}msgs_{size}B"
+    payload = b"x" * size
+    if contender == "mux":
+        benchmark(encode, [(payload, False)] * messages)
+    else:
+        benchmark(lambda: b"".join(Frame(Opcode.TEXT, payload).serialize(mask=False) for _ in range(messages)))
+    score(case, "us/message", per=messages, contender=contender)
+
 
 @pytest.mark.parametrize("kind", EVENTS)
-@pytest.mark.parametrize("size", PAYLOADS)
-@pytest.mark.parametrize("messages", BATCHES)
+@by_size
+@by_batch
 def test_encode_events(messages: int, size: int, kind: str, benchmark: Benchmark, score: Score) -> None:
     """The events of a batch as one chunk; beside encode_batch, which makes frames."""
     case = benchmark.group = f"encode_events_{kind}_{messages}msgs_{size}B"
     payload = EVENTS[kind] * (size // len(EVENTS[kind]))
     benchmark(sse_encoder.encode, [(payload, False)] * messages)
-    score(case, "us/message", per=messages, contender="mux")
+    score(case, "us/message", per=messages)
 
 
-@pytest.mark.parametrize("size", PAYLOADS)
+@by_size
 def test_ws_parse(size: int, benchmark: Benchmark, score: Score) -> None:
     """One message of a client that speaks."""
     case = benchmark.group = f"ws_parse_1msg_{size}B"
@@ -83,4 +74,4 @@ def test_ws_parse(size: int, benchmark: Benchmark, score: Score) -> None:
         parser.messages.clear()
 
     benchmark(parse)
-    score(case, "us/message", contender="mux")
+    score(case, "us/message")

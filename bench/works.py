@@ -11,68 +11,34 @@ there. How much the clients of n processes publish together stays the same, so w
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from bench.loadgen.dialect import Target
 from bench.loadgen.load import Load
 from bench.loadgen.run import Generator
-from bench.measure import Result, measure
+from bench.measure import CPU, MEMORY, MESSAGE_CPU, Figures, measure
 from bench.servers import Running, free_port, redis_use
 
-Figures = dict[str, float]
+SECONDS = 2.0
+"""How long works with a rate publish."""
 
-CPU = "us CPU/delivery"
-MESSAGE_CPU = "us CPU/message"
-PROCESSES = (1, 2, 4)
-"""Processes of the case that is bad for us."""
+LONGEST_SECONDS, LONGEST_BURST_SECONDS = 5.0, 20.0
+"""Seconds after the schedule, with a rate and without, until a server that does not keep up is given up."""
+
+_PERCENTILES = ("p50 ms", "p99 ms", "p99.9 ms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Amounts:
-    """How much of everything."""
-
-    clients: int
-    burst_messages: int
-    seconds: float
-    steady_rate: float
-    channels: int
-    many_rate: float
-    flat_messages: int
-    echo_clients: int
-    echo_rate: float
-    idle: int
-    churned: int
-    storm: int
-    disjoint_channels: int
-    disjoint_rate: float
-    longest: float = 5.0
-    """Seconds after the schedule until a server that does not keep up is given up; the rest counts as lost."""
-    longest_burst: float = 20.0
-    """The same where all is due at once."""
-
-
-FULL = Amounts(
-    clients=1000, burst_messages=1000, seconds=2, steady_rate=100, channels=5000, many_rate=10_000,
-    flat_messages=30_000, echo_clients=50, echo_rate=4000, idle=5000, churned=500, storm=5000,
-    disjoint_channels=1000, disjoint_rate=1000,
-)  # fmt: skip
-SMOKE = Amounts(
-    clients=5, burst_messages=10, seconds=0.2, steady_rate=50, channels=10, many_rate=100,
-    flat_messages=40, echo_clients=3, echo_rate=60, idle=5, churned=5, storm=10,
-    disjoint_channels=6, disjoint_rate=60,
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
 class Case:
     """One kind of work."""
 
     name: str
     title: str
-    load: Callable[[Amounts], Load]
-    """The load, still without a server."""
+    full: Load
+    """The load, still without a server; with a rate, the number of messages comes from the seconds."""
+    smoke: Load
+    """As little of the same as shows that it runs."""
     unit: str = CPU
     """The figure that is compared."""
     extra: tuple[str, ...] = ()
@@ -82,120 +48,120 @@ class Case:
     processes: tuple[int, ...] = ()
     """Numbers of processes to try, of a server that can be several."""
 
+    def load(self, *, smoke: bool, seconds: float = SECONDS) -> Load:
+        """Return the load, still without a server."""
+        messages = round(self.full.rate * seconds) or self.full.messages
+        load = self.smoke if smoke else replace(self.full, messages=messages)
+        return replace(load, longest=LONGEST_SECONDS if load.rate else LONGEST_BURST_SECONDS)
 
-def _many(a: Amounts) -> Load:
-    return Load(clients=a.channels, channels=a.channels, messages=round(a.many_rate * a.seconds), rate=a.many_rate)
-
-
-def _echo(a: Amounts) -> Load:
-    count = round(a.echo_rate * a.seconds)
-    return Load(clients=a.echo_clients, channels=a.echo_clients, messages=count, rate=a.echo_rate)
-
-
-def _disjoint(a: Amounts) -> Load:
-    count = round(a.disjoint_rate * a.seconds)
-    return Load(clients=a.disjoint_channels, channels=a.disjoint_channels, messages=count, rate=a.disjoint_rate)
-
-
-_PERCENTILES = ("p50 ms", "p99 ms", "p99.9 ms")
 
 BURST = Case(
-    "burst", "1,000 messages back to back to 1,000 clients of one channel",
-    lambda a: Load(clients=a.clients, messages=a.burst_messages), extra=("delivered/s", "p99 ms"), has_limit=True,
-)  # fmt: skip
+    name="burst",
+    title="1,000 messages back to back to 1,000 clients of one channel",
+    full=Load(clients=1000, messages=1000),
+    smoke=Load(clients=5, messages=10),
+    extra=("delivered/s", "p99 ms"),
+    has_limit=True,
+)
 STEADY = Case(
-    "steady", "100 messages a second to 1,000 clients of one channel",
-    lambda a: Load(clients=a.clients, messages=round(a.steady_rate * a.seconds), rate=a.steady_rate),
-    extra=_PERCENTILES, has_limit=True,
-)  # fmt: skip
-IDLE = Case("idle", "connections that do nothing", lambda a: Load(clients=a.idle, channels=a.idle), "KiB/connection")
+    name="steady",
+    title="100 messages a second to 1,000 clients of one channel",
+    full=Load(clients=1000, rate=100),
+    smoke=Load(clients=5, messages=10, rate=50),
+    extra=_PERCENTILES,
+    has_limit=True,
+)
+ECHO = Case(
+    name="echo",
+    title="50 clients publish 4,000 messages a second together and get them back",
+    full=Load(clients=50, channels=50, rate=4000),
+    smoke=Load(clients=3, channels=3, messages=12, rate=60),
+    extra=("p50 ms", "p99 ms", "us Redis CPU/message"),
+    clients_publish=True,
+)
+IDLE = Case(
+    name="idle",
+    title="connections that do nothing",
+    full=Load(clients=5000, channels=5000),
+    smoke=Load(clients=5, channels=5),
+    unit=MEMORY,
+)
 CHURN = Case(
-    "churn", "clients that join a channel of their own and leave", lambda a: Load(clients=a.churned),
-    "us CPU/join and leave", ("Redis commands", "us Redis CPU", "p99 ms", "p99.9 ms"),
-)  # fmt: skip
-STORM = Case(
-    "storm", "5,000 clients connect at once", lambda a: Load(clients=a.storm, channels=a.storm, at_once=a.storm),
-    "s until all are served", ("connects/s", "us CPU/connection"),
-)  # fmt: skip
+    name="churn",
+    title="clients that join a channel of their own and leave",
+    full=Load(clients=500),
+    smoke=Load(clients=5),
+    unit="us CPU/join and leave",
+    extra=("Redis commands", "us Redis CPU", "p99 ms", "p99.9 ms"),
+)
 DISJOINT = Case(
-    "disjoint", "1,000 messages a second over 1,000 channels, spread over 1, 2 and 4 processes", _disjoint, MESSAGE_CPU,
-    ("Redis bytes/message", "us Redis CPU/message", "p99 ms"), processes=PROCESSES,
-)  # fmt: skip
-
+    name="disjoint",
+    title="1,000 messages a second over 1,000 channels, spread over 1, 2 and 4 processes",
+    full=Load(clients=1000, channels=1000, rate=1000),
+    smoke=Load(clients=6, channels=6, messages=12, rate=60),
+    unit=MESSAGE_CPU,
+    extra=("Redis bytes/message", "us Redis CPU/message", "p99 ms"),
+    processes=(1, 2, 4),
+)
 CASES = (
     BURST,
     STEADY,
-    Case("many", "10,000 messages a second over 5,000 channels with a client each", _many, CPU, _PERCENTILES,
-         has_limit=True),
-    Case("many-flat-out", "the same as fast as it goes",
-         lambda a: replace(_many(a), messages=a.flat_messages, rate=0), CPU, ("delivered/s",), has_limit=True),
-    Case("echo", "50 clients publish 4,000 messages a second together and get them back", _echo, CPU,
-         ("p50 ms", "p99 ms", "us Redis CPU/message"), clients_publish=True),
+    Case(
+        name="many",
+        title="10,000 messages a second over 5,000 channels with a client each",
+        full=Load(clients=5000, channels=5000, rate=10_000),
+        smoke=Load(clients=10, channels=10, messages=20, rate=100),
+        extra=_PERCENTILES,
+        has_limit=True,
+    ),
+    Case(
+        name="many-flat-out",
+        title="the same as fast as it goes",
+        full=Load(clients=5000, channels=5000, messages=30_000),
+        smoke=Load(clients=10, channels=10, messages=40),
+        extra=("delivered/s",),
+        has_limit=True,
+    ),
+    ECHO,
     IDLE,
     CHURN,
-    STORM,
+    Case(
+        name="storm",
+        title="5,000 clients connect at once",
+        full=Load(clients=5000, channels=5000, at_once=5000),
+        smoke=Load(clients=10, channels=10, at_once=10),
+        unit="s until all are served",
+        extra=("connects/s", "us CPU/connection"),
+    ),
     DISJOINT,
-)  # fmt: skip
+)
 
 
-def run_case(case: Case, running: Running, redis_url: str, amounts: Amounts) -> Figures:
+def run_case(case: Case, load: Load, running: Running, redis_url: str) -> Figures:
     """Run a case once against a server.
 
     Raises:
         TimeoutError: the server stands still.
         ConnectionError: the server or Redis broke a connection, or refused.
     """
-    load = aimed(case, running, amounts)
+    door = None if case.clients_publish or not load.messages else running.door(load.message_bytes)
+    load = replace(load, target=running.target, dialect=running.peer.dialect, door=door)
     if case is CHURN:
-        return _run_churn(load, running, redis_url, amounts)
-    if case is IDLE:
-        # What a server loads with its first clients is no cost of a client: some are there before it is weighed.
-        with Generator(replace(load, clients=max(1, load.clients // 10))) as first:
-            first.connect()
-            result = measure(load, running.tree, redis_url)
-    else:
+        return _run_churn(load, running, redis_url)
+    with ExitStack() as stack:
+        if case is IDLE:
+            # What a server loads with its first clients is no cost of a client: some are there before it is weighed.
+            stack.enter_context(Generator(replace(load, clients=max(1, load.clients // 10)))).connect()
         result = measure(load, running.tree, redis_url)
-    if result.refused:
-        raise ConnectionError(f"{result.refused} of {load.clients} clients were not served: {result.reason}")
-    if case is IDLE:
-        return {case.unit: (result.memory_bytes_each or 0.0) / 1024}
-    if case is STORM:
-        return {
-            case.unit: result.clients / result.connects_per_second,
-            "connects/s": result.connects_per_second,
-            "us CPU/connection": result.handshake_cpu_us or 0.0,
-        }
-    return figures(result)
+    if refused := result.figures["refused"]:
+        raise ConnectionError(f"{refused:.0f} of {load.clients} clients were not served: {result.reason}")
+    return result.figures
 
 
-def run_limit(case: Case, amounts: Amounts) -> Figures:
-    """Run a case with nothing but send()."""
+def run_limit(load: Load) -> Figures:
+    """Run a load with nothing but send()."""
     target = Target("127.0.0.1", free_port(), "/feed/{channel}")
-    return figures(measure(replace(_timed(case.load(amounts), amounts), target=target, limit=True), None, None))
-
-
-def aimed(case: Case, running: Running, amounts: Amounts) -> Load:
-    """Return the load of a case for a server."""
-    load = _timed(case.load(amounts), amounts)
-    door = None if case.clients_publish or not load.messages else running.door()
-    return replace(load, target=running.target, dialect=running.peer.dialect, door=door)
-
-
-def figures(result: Result) -> Figures:
-    """Return what is kept of a run."""
-    found = {
-        CPU: result.cpu_us or 0.0,
-        MESSAGE_CPU: (result.cpu_us or 0.0) * result.delivered / max(1, result.published),
-        "delivered/s": result.delivered_per_second,
-        "lost": float(result.lost),
-        "lost %": result.lost_percent,
-        "duplicated": float(result.duplicated),
-        "reordered": float(result.reordered),
-        "CPU share": result.cpu_share or 0.0,
-        "us Redis CPU/message": result.redis_cpu_us or 0.0,
-        "Redis bytes/message": result.redis_bytes or 0.0,
-    }
-    return found | {f"{name} ms": value for name, value in result.latency_ms.items()}
+    return measure(replace(load, target=target, limit=True), None, None).figures
 
 
 def unheard_us(by_processes: dict[int, float]) -> float:
@@ -204,8 +170,8 @@ def unheard_us(by_processes: dict[int, float]) -> float:
     return (by_processes[most] - by_processes[1]) / (most - 1) if most > 1 else 0.0
 
 
-def _run_churn(load: Load, running: Running, redis_url: str, amounts: Amounts) -> Figures:
-    """Count join and leave with nothing else going on; then see what they do to those who stay."""
+def _run_churn(load: Load, running: Running, redis_url: str) -> Figures:
+    """Count join and leave with nothing else going on; then see what they do to clients that stay."""
     with Generator(replace(load, clients=min(100, load.clients))) as first:
         first.churn()  # what is loaded once, is loaded
     cpu, redis_before = running.tree.cpu(), redis_use(redis_url)
@@ -213,26 +179,19 @@ def _run_churn(load: Load, running: Running, redis_url: str, amounts: Amounts) -
         done = generator.churn()
     used, redis_used = running.tree.cpu() - cpu, redis_use(redis_url) - redis_before
     pairs = max(1, len(done.waits))
-    count = round(100 * amounts.seconds)
-    staying = replace(load, clients=max(2, amounts.clients // 10), messages=count, rate=100, door=running.door())
+    staying = replace(load, clients=max(2, load.clients // 5), messages=200 if pairs > 100 else 20, rate=100)
     restless = threading.Thread(target=_quietly, args=(load,))
     restless.start()
-    result = measure(replace(staying, longest=amounts.longest), running.tree, redis_url)
+    result = measure(replace(staying, door=running.door(), longest=LONGEST_SECONDS), running.tree, redis_url)
     restless.join()
-    return {
+    return result.figures | {
         CHURN.unit: used.total * 1e6 / pairs,
         "Redis commands": redis_used.commands / pairs,
         "us Redis CPU": redis_used.cpu_seconds * 1e6 / pairs,
         "pairs/s": pairs / done.seconds,
-        "lost": float(result.lost),
-        "lost %": result.lost_percent,
-    } | {f"{name} ms": value for name, value in result.latency_ms.items()}
+    }
 
 
 def _quietly(load: Load) -> None:
     with suppress(OSError), Generator(load) as generator:  # that it fails shows in the first run
         generator.churn()
-
-
-def _timed(load: Load, amounts: Amounts) -> Load:
-    return replace(load, longest=amounts.longest if load.rate else amounts.longest_burst)

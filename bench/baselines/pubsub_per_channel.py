@@ -21,56 +21,17 @@ from bench.baselines.listening import new_app, serve
 MAX_CHANNELS = 9000
 """Redis takes 10,000 clients unless told otherwise."""
 
-
-class Channel:
-    """One channel: its clients, its subscription, and the task that joins the two."""
-
-    def __init__(self, pubsub: PubSub) -> None:
-        self.clients: set[Websocket] = set()
-        self._pubsub = pubsub
-        self._task = asyncio.create_task(self._deliver())
-
-    async def aclose(self) -> None:
-        """End the subscription."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
-        await self._pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py has no types here
-
-    async def _deliver(self) -> None:
-        async for message in self._pubsub.listen():
-            # A copy, for clients come and go while this waits.
-            for ws in tuple(self.clients):
-                with suppress(WebsocketClosed):
-                    await ws.send(message["data"])
+Channel = tuple[set[Websocket], PubSub, "asyncio.Task[None]"]
+"""The clients of one channel, its subscription, and the task that joins the two."""
 
 
-class Channels:
-    """The channels that have a client."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._cache: dict[str, Channel] = {}
-        self._lock = asyncio.Lock()
-
-    async def join(self, name: str, ws: Websocket) -> None:
-        """Add a client to a channel, and subscribe if it is the first."""
-        async with self._lock:
-            channel = self._cache.get(name)
-            if channel is None:
-                pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
-                await pubsub.subscribe(name)
-                channel = self._cache[name] = Channel(pubsub)
-            channel.clients.add(ws)
-
-    async def leave(self, name: str, ws: Websocket) -> None:
-        """Take a client from a channel it has joined, and unsubscribe if it was the last."""
-        async with self._lock:
-            channel = self._cache[name]
-            channel.clients.discard(ws)
-            if not channel.clients:
-                del self._cache[name]
-                await channel.aclose()
+async def deliver(pubsub: PubSub, clients: set[Websocket]) -> None:
+    """Send every message of a subscription to its clients."""
+    async for message in pubsub.listen():
+        # A copy, for clients come and go while this waits.
+        for ws in tuple(clients):
+            with suppress(WebsocketClosed):
+                await ws.send(message["data"])
 
 
 def create_app(redis_url: str) -> Sanic[Any, Any]:
@@ -78,10 +39,28 @@ def create_app(redis_url: str) -> Sanic[Any, Any]:
     app = new_app("pubsub_per_channel")
     # A connection for each channel is the design; redis-py would stop at a hundred.
     redis: Redis = Redis.from_url(redis_url, decode_responses=True, max_connections=MAX_CHANNELS)
+    channels: dict[str, Channel] = {}
+    lock = asyncio.Lock()
 
-    @app.before_server_start
-    async def start(app: Sanic[Any, Any]) -> None:
-        app.ctx.channels = Channels(redis)
+    async def join(name: str, ws: Websocket) -> None:
+        async with lock:
+            if name not in channels:
+                pubsub = redis.pubsub(ignore_subscribe_messages=True)
+                await pubsub.subscribe(name)
+                clients: set[Websocket] = set()
+                channels[name] = clients, pubsub, asyncio.create_task(deliver(pubsub, clients))
+            channels[name][0].add(ws)
+
+    async def leave(name: str, ws: Websocket) -> None:
+        async with lock:
+            clients, pubsub, task = channels[name]
+            clients.discard(ws)
+            if not clients:
+                del channels[name]
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+                await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     @app.after_server_stop
     async def stop(app: Sanic[Any, Any]) -> None:
@@ -90,16 +69,15 @@ def create_app(redis_url: str) -> Sanic[Any, Any]:
     @app.websocket("/feed/<channel:path>")  # type: ignore[untyped-decorator]  # Sanic has no types here
     async def feed(request: Request, ws: Websocket, channel: str) -> None:
         name = f"feed:{channel}"
-        channels: Channels = app.ctx.channels
-        await channels.join(name, ws)
+        await join(name, ws)
         try:
             async for message in ws:
                 await redis.publish(name, message)
         finally:
-            await channels.leave(name, ws)
+            await leave(name, ws)
 
     return app
 
 
 if __name__ == "__main__":
-    serve(create_app(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    serve(create_app(sys.argv[1]), int(sys.argv[2]))

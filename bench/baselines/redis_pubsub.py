@@ -7,73 +7,53 @@ one read of uvloop would give. So the cost of reading from a socket is in neithe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from enum import StrEnum
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import uvloop
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 T = TypeVar("T")
 
 
-class Door(StrEnum):
-    """PubSub's two ways to a message."""
-
-    LISTEN = "listen"
-    GET_MESSAGE = "get_message"
-
-
 class Listener:
-    """A PubSub subscribed to a pattern, and a loop it runs on.
+    """A PubSub that is subscribed to a pattern, and a loop it runs on."""
 
-    Args:
-        redis_url: a unix:// URL.
-        protocol: 2 or 3.
-    """
-
-    def __init__(self, redis_url: str, *, protocol: int) -> None:
-        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        self._redis: Redis = Redis.from_url(redis_url, protocol=protocol)
-        self._pubsub = self._redis.pubsub()
-
-    def close(self) -> None:
-        """Disconnect."""
-        self.run(self._pubsub.aclose())  # type: ignore[no-untyped-call]  # redis-py has no types here
-        self.run(self._redis.aclose())
-        self._runner.close()
+    def __init__(self, runner: asyncio.Runner, pubsub: PubSub) -> None:
+        self._runner, self._pubsub = runner, pubsub
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop."""
         return self._runner.run(work)
 
-    async def psubscribe(self, pattern: str) -> None:
-        """Subscribe to a pattern, and take the answer."""
-        await self._pubsub.psubscribe(pattern)
-        await self._pubsub.get_message(timeout=None)
-
     async def come_and_go(self, channel: str) -> None:
         """Subscribe to a channel and unsubscribe from it, taking both answers."""
-        await self._pubsub.subscribe(channel)
-        await self._pubsub.get_message(timeout=None)
-        await self._pubsub.unsubscribe(channel)
-        await self._pubsub.get_message(timeout=None)
+        for act in (self._pubsub.subscribe, self._pubsub.unsubscribe):
+            await act(channel)
+            await self._pubsub.get_message(timeout=None)
 
-    async def drop(self, traffic: bytes, *, messages: int, times: int, door: Door) -> None:
-        """Take that many messages from traffic, so many times, and look in a table that has none of them."""
+    async def drop(self, traffic: bytes, *, messages: int, by: str) -> None:
+        """Take that many messages from traffic, by listen or get_message, and look in a table that has none of them."""
         connection: Any = self._pubsub.connection  # declared as None and never anything else
-        feed = connection._reader.feed_data  # noqa: SLF001 - the way in that has no socket
+        connection._reader.feed_data(traffic)  # noqa: SLF001 - the way in that has no socket
         listeners: dict[bytes, object] = {}
-        found = 0
-        if door is Door.LISTEN:
-            stream = self._pubsub.listen()
-            for _ in range(times):
-                feed(traffic)
-                for _ in range(messages):
-                    found += (await anext(stream))["channel"] in listeners
-        else:
-            for _ in range(times):
-                feed(traffic)
-                for _ in range(messages):
-                    found += (await self._pubsub.get_message(timeout=1.0))["channel"] in listeners
+        stream, found = self._pubsub.listen(), 0
+        for _ in range(messages):
+            message = await (anext(stream) if by == "listen" else self._pubsub.get_message(timeout=1.0))
+            found += message["channel"] in listeners
         assert not found, "nobody listens"
+
+
+@contextmanager
+def listening(redis_url: str, pattern: str) -> Iterator[Listener]:
+    """Give a listener that is subscribed to a pattern, speaking RESP3."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        redis: Redis = Redis.from_url(redis_url, protocol=3)
+        pubsub = redis.pubsub()
+        runner.run(pubsub.psubscribe(pattern))
+        runner.run(pubsub.get_message(timeout=None))
+        yield Listener(runner, pubsub)
+        runner.run(pubsub.aclose())  # type: ignore[no-untyped-call]  # redis-py has no types here
+        runner.run(redis.aclose())

@@ -31,9 +31,7 @@ class ByRedisPy:
     def __init__(self, redis_url: str) -> None:
         self._redis: Redis = Redis.from_url(redis_url)
         self.publish: Callable[[bytes, bytes], Awaitable[object]] = self._redis.publish
-
-    async def start(self) -> None:
-        """Do nothing: redis-py connects when it is first used."""
+        self.start, self.aclose = self._redis.initialize, self._redis.aclose
 
     async def messages(self) -> AsyncIterator[tuple[bytes, bytes]]:
         """Give channel and payload of every message."""
@@ -42,19 +40,15 @@ class ByRedisPy:
             async for message in pubsub.listen():
                 yield message["channel"], message["data"]
 
-    async def aclose(self) -> None:
-        """Disconnect."""
-        await self._redis.aclose()
-
 
 class ByOurBroker:
     """Mux' broker, with a queue to the task that delivers."""
 
     def __init__(self, redis_url: str) -> None:
         self._queue: asyncio.Queue[list[Push]] = asyncio.Queue()
-        self._broker = own_broker(redis_url, PATTERN, self._queue.put_nowait)
-        self.publish: Callable[[bytes, bytes], Awaitable[object]] = self._broker.outbox.publish
-        self.start, self.aclose = self._broker.start, self._broker.aclose
+        broker = own_broker(redis_url, PATTERN, self._queue.put_nowait)
+        self.publish: Callable[[bytes, bytes], Awaitable[object]] = broker.outbox.publish
+        self.start, self.aclose = broker.start, broker.aclose
 
     async def messages(self) -> AsyncIterator[tuple[bytes, bytes]]:
         """Give channel and payload of every message."""

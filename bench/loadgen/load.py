@@ -27,10 +27,8 @@ class Load:
     limit: bool = False
     """Put the limit in the place of a server: it listens on the target's port and sends by itself."""
     dialect: Dialect = PLAIN
-    processes: int = 1
-    """Processes that the clients are spread over."""
     at_once: int = 256
-    """Most handshakes under way at a time, in each process."""
+    """Most handshakes under way at a time."""
     connect_patience: float = 120.0
     """Seconds until clients that have not joined count as refused."""
     patience: float = 10.0

@@ -1,7 +1,7 @@
 """One run of load: its processes, and what they report.
 
-    this process ──► crowds, each with its share of the clients
-                 └─► publisher (unless the clients publish themselves)
+    this process ──► a crowd: all clients
+                 └─► a publisher (unless the clients publish themselves)
 
 Every process is fresh, so that neither its garbage nor its heap is of another run. They share nothing but
 the clock: the start is a moment in the future that all are told.
@@ -12,14 +12,8 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import reduce
-from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from types import TracebackType
 from typing import Any, Self
-
-import numpy as np
 
 from bench.loadgen import worker
 from bench.loadgen.load import Load
@@ -35,6 +29,7 @@ AHEAD_EACH_US = 280
 LONGEST_AHEAD_US = 300_000
 
 _LOOK_SECONDS = 0.2
+_GRACE_SECONDS = 90.0
 
 _FORK = multiprocessing.get_context("forkserver")
 _FORK.set_forkserver_preload(["bench.loadgen.worker"])
@@ -44,23 +39,16 @@ class Generator:
     """The processes of one run. Use it as a context: connect(), and then publish(), as often as you like."""
 
     def __init__(self, load: Load) -> None:
-        if load.clients_publish and load.processes != 1:
-            raise ValueError("clients that publish themselves are kept in one process")
         self._load = load
         self._processes: list[BaseProcess] = []
         publishes = load.limit or (load.door is not None and load.messages)
-        self._publisher = self._start(worker.publisher, load) if publishes else None
-        self._crowds = []
-        for share in range(load.processes):
-            clients = range(share, load.clients, load.processes)
-            self._crowds.append(self._start(worker.crowd, load, [index % load.channels for index in clients]))
+        self._publisher = self._start(worker.publisher) if publishes else None
+        self._crowd = self._start(worker.crowd)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for process in self._processes:
             process.kill()
         for process in self._processes:
@@ -70,7 +58,7 @@ class Generator:
         """Open every client.
 
         Raises:
-            TimeoutError: a process of the generator says nothing.
+            TimeoutError: the process of the clients says nothing.
         """
         if self._publisher is not None:
             _received(self._publisher)
@@ -88,79 +76,43 @@ class Generator:
             ConnectionError: the connection that publishes broke, or publishing was refused.
         """
         load = self._load
-        ahead = min(LONGEST_AHEAD_US, AHEAD_US + AHEAD_EACH_US * load.clients)
-        start_us = now_us() + ahead
+        start_us = now_us() + min(LONGEST_AHEAD_US, AHEAD_US + AHEAD_EACH_US * load.clients)
         schedule = Schedule(channels=load.channels, messages=load.messages, rate=load.rate, start_us=start_us)
-        for connection in [*self._crowds, *([self._publisher] if self._publisher else [])]:
-            connection.send(schedule)
+        self._crowd.send(schedule)
+        if self._publisher is not None:
+            self._publisher.send(schedule)
         published: Published | None = None
-
-        def shorten() -> bool:
-            nonlocal published
-            if not stop():
-                return False
-            if self._publisher is not None:
-                self._publisher.send(None)
-                published = _received(self._publisher)
-            for crowd in self._crowds:
-                crowd.send(published.messages if published else None)
-            return True
-
-        reports: list[Delivery] = self._collect(schedule.seconds + load.longest, shorten)
-        if self._publisher is None:
-            published = reports[0].published
-        elif published is None:
-            published = _received(self._publisher)
-        return replace(reduce(_together, reports), published=published)
+        patience = schedule.seconds + load.longest
+        deadline = time.monotonic() + patience
+        while not self._crowd.poll(_LOOK_SECONDS) and time.monotonic() < deadline:
+            if stop():
+                if self._publisher is not None:
+                    self._publisher.send(None)
+                    published = _received(self._publisher)
+                self._crowd.send(published.messages if published else None)
+                break
+        delivery: Delivery = _received(self._crowd, patience)
+        if self._publisher is not None:
+            delivery.published = published or _received(self._publisher)
+        return delivery
 
     def _join(self, order: str) -> Joined:
-        for crowd in self._crowds:
-            crowd.send(order)
-        reports: list[Joined] = self._collect(self._load.connect_patience)
-        return Joined(
-            [seconds for report in reports for seconds in report.waits],
-            max(report.seconds for report in reports),
-            sum(report.refused for report in reports),
-            next((report.reason for report in reports if report.reason), ""),
-        )
+        self._crowd.send(order)
+        joined: Joined = _received(self._crowd, self._load.connect_patience)
+        return joined
 
-    def _start(self, work: Callable[..., None], *arguments: object) -> Pipe:
+    def _start(self, work: Callable[[Pipe, Load], None]) -> Pipe:
         ours, theirs = _FORK.Pipe()
-        process = _FORK.Process(target=work, args=(theirs, *arguments), daemon=True)
+        process = _FORK.Process(target=work, args=(theirs, self._load), daemon=True)
         process.start()
         theirs.close()
         self._processes.append(process)
         return ours
 
-    def _collect(self, patience: float, shorten: Callable[[], bool] = lambda: False) -> list[Any]:
-        deadline = time.monotonic() + patience + 60
-        reports: dict[Pipe, Any] = {}
-        is_short = False
-        while len(reports) < len(self._crowds):
-            is_short = is_short or shorten()
-            waited_for = [crowd for crowd in self._crowds if crowd not in reports]
-            ready = wait(waited_for, _LOOK_SECONDS)
-            reports |= {crowd: _received(crowd) for crowd in waited_for if crowd in ready}
-            if time.monotonic() > deadline:
-                raise TimeoutError("a process of the load generator says nothing")
-        return [reports[crowd] for crowd in self._crowds]
 
-
-def _together(one: Delivery, other: Delivery) -> Delivery:
-    return Delivery(
-        expected=one.expected + other.expected,
-        delivered=one.delivered + other.delivered,
-        lost=one.lost + other.lost,
-        duplicated=one.duplicated + other.duplicated,
-        reordered=one.reordered + other.reordered,
-        other=one.other + other.other,
-        closed=one.closed + other.closed,
-        seconds=max(one.seconds, other.seconds),
-        counts=np.add(one.counts, other.counts),
-    )
-
-
-def _received(connection: Any) -> Any:  # it depends on the order what the answer is
+def _received(connection: Pipe, patience: float = 0.0) -> Any:  # what it is depends on the order
+    if not connection.poll(patience + _GRACE_SECONDS):
+        raise TimeoutError("a process of the load generator says nothing")
     try:
         said = connection.recv()
     except EOFError:

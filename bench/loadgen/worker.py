@@ -50,7 +50,7 @@ class Joined:
 
 @dataclass(slots=True)
 class Delivery:
-    """What became of the messages of a schedule: the ledger of one crowd, or of all together."""
+    """What became of the messages of a schedule: the ledger."""
 
     expected: int = 0
     delivered: int = 0
@@ -81,8 +81,9 @@ def publisher(pipe: Pipe, load: Load) -> None:
     _serve(pipe, run)
 
 
-def crowd(pipe: Pipe, load: Load, channels: list[int]) -> None:
+def crowd(pipe: Pipe, load: Load) -> None:
     """Connect, and receive schedule after schedule; or come and go."""
+    channels = [index % load.channels for index in range(load.clients)]
     descriptors_for(len(channels))
     clients = Crowd(load, channels)
 

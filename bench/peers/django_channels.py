@@ -45,13 +45,5 @@ class Feed(AsyncWebsocketConsumer):
 
 
 app = ProtocolTypeRouter({"websocket": URLRouter([path("feed/<str:channel>", Feed.as_asgi())])})
-uvicorn.run(
-    app,
-    port=port,
-    log_level="critical",
-    backlog=8192,
-    ws_per_message_deflate=False,
-    ws_ping_interval=None,
-    loop="uvloop",
-    lifespan="off",
-)
+options = {"backlog": 8192, "ws_per_message_deflate": False, "ws_ping_interval": None, "loop": "uvloop"}
+uvicorn.run(app, port=port, log_level="critical", lifespan="off", **options)

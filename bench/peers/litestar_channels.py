@@ -36,12 +36,5 @@ plugin = ChannelsPlugin(
     arbitrary_channels_allowed=True,
 )
 app = Litestar([feed], plugins=[plugin])
-uvicorn.run(
-    app,
-    port=port,
-    log_level="critical",
-    backlog=8192,
-    ws_per_message_deflate=False,
-    ws_ping_interval=None,
-    loop="uvloop",
-)
+options = {"backlog": 8192, "ws_per_message_deflate": False, "ws_ping_interval": None, "loop": "uvloop"}
+uvicorn.run(app, port=port, log_level="critical", **options)

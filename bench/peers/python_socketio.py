@@ -28,12 +28,5 @@ async def publish(sid, message):
     await sio.emit("message", message, room=session["channel"])
 
 
-uvicorn.run(
-    socketio.ASGIApp(sio),
-    port=port,
-    log_level="critical",
-    backlog=8192,
-    ws_per_message_deflate=False,
-    ws_ping_interval=None,
-    loop="uvloop",
-)
+options = {"backlog": 8192, "ws_per_message_deflate": False, "ws_ping_interval": None, "loop": "uvloop"}
+uvicorn.run(socketio.ASGIApp(sio), port=port, log_level="critical", **options)

@@ -40,6 +40,5 @@ async def lifespan(app):
 
 
 app = Starlette(routes=[WebSocketRoute("/feed/{channel}", feed)], lifespan=lifespan)
-uvicorn.run(
-    app, port=port, log_level="error", backlog=8192, ws_per_message_deflate=False, ws_ping_interval=None, loop="uvloop"
-)
+options = {"backlog": 8192, "ws_per_message_deflate": False, "ws_ping_interval": None, "loop": "uvloop"}
+uvicorn.run(app, port=port, log_level="error", **options)

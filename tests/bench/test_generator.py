@@ -117,7 +117,6 @@ def test_what_is_stopped_early_is_counted_as_far_as_it_went(mux: Running, redis_
         messages=60_000,
         rate=1000,
         door=Door(url=redis_url) if through_redis else None,
-        processes=2 if through_redis else 1,
     )
     with Generator(load) as generator:
         generator.connect()
