@@ -54,6 +54,9 @@ class Connection(Protocol):
     def leave(self) -> None:
         """The server goes: a request that has begun may finish, no other is taken."""
 
+    def close_if_idle(self) -> bool:
+        """Close unless a request has begun; tell whether that is done."""
+
     def cut(self) -> None:
         """End now."""
 
@@ -104,6 +107,9 @@ class Intake:
         self.is_leaving = False
         """True when requests that have not begun are refused."""
         self._is_over = False
+        """True when nothing is answered any more but what has begun."""
+        self._is_closed = False
+        """True when no connection may stay."""
         self._clients = clients
         self.asking: Deadlines[Connection] = Deadlines(head_seconds)
         self.answering: Deadlines[Connection] = Deadlines(answer_seconds)
@@ -126,9 +132,10 @@ class Intake:
 
     def arrived(self, connection: Connection) -> bool:
         """Take a new connection; return False when there is none left to give away."""
-        if self._is_over or not self.admission.may_ask(self._clients() + len(self._connections) + 1):
-            if not self._is_over:
-                self.refused["descriptors"] += 1
+        if self._is_closed:
+            return False
+        if not self.admission.may_ask(self._clients() + len(self._connections) + 1):
+            self.refused["descriptors"] += 1
             return False
         if self._timer is None:
             self._tick()
@@ -185,7 +192,8 @@ class Intake:
     async def finish(self, seconds: float) -> None:
         """Wait until all connections are gone, and cut off those that are not after so many seconds.
 
-        The server has stopped to listen. What is accepted later all the same is cut off at once.
+        The server has stopped to listen. What it accepted at the last moment is told to go like all others, and what
+        comes after that is cut off at once.
         """
         self._is_over = True
         if self._connections:
@@ -193,8 +201,11 @@ class Intake:
                 async with asyncio.timeout(seconds):
                     await self._empty.wait()
             except TimeoutError:
+                self._is_closed = True
                 for connection in tuple(self._connections):
-                    connection.cut()
+                    if not connection.close_if_idle():
+                        connection.cut()
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
