@@ -26,13 +26,13 @@ from typing import Any, cast
 from sanic import Sanic
 
 from mux.endpoints.takeover import Taken, release
-from mux.errors import BodyRefused, ClientError, MessageTooLarge, TooSlow
+from mux.errors import ClientError, TooSlow
 from mux.serve.handover import Handover
 from mux.serve.intake import Intake
 from mux.serve.seen_request import SeenRequest, peer_address
 from mux.wire.http.answer import refusal
-from mux.wire.http.chunked import ChunkedReader
-from mux.wire.http.head import HeadReader, RequestHead, empty_lines
+from mux.wire.http.head import RequestHead
+from mux.wire.http.reader import RequestReader
 
 WAITING_REQUESTS = 16
 """How many requests of a connection may wait for the answer to the one before."""
@@ -53,19 +53,13 @@ class Stage(Enum):
     """How far a connection is."""
 
     ASKING = 1
-    """Waits for a request, or for the rest of its head."""
-    SENDING = 2
-    """Waits for the rest of a body."""
-    ANSWERING = 3
+    """Waits for a request, or for the rest of one."""
+    ANSWERING = 2
     """Waits for the app."""
-    ENDING = 4
+    ENDING = 3
     """Waits for the client to close."""
-    GONE = 5
+    GONE = 4
     """Is somebody else's, or closed."""
-
-
-READING = frozenset((Stage.ASKING, Stage.SENDING))
-"""Where what the client sends is looked at as it comes."""
 
 
 class Doorstep(asyncio.Protocol):
@@ -78,13 +72,10 @@ class Doorstep(asyncio.Protocol):
     __slots__ = (
         "_address",
         "_app",
-        "_buffer",
-        "_chunks",
         "_dropped",
         "_handover",
-        "_has_begun",
+        "_has_continued",
         "_has_ended",
-        "_head",
         "_intake",
         "_is_blocked",
         "_is_to_go_on",
@@ -116,13 +107,10 @@ class Doorstep(asyncio.Protocol):
         self.connections = connections
         """Where the server looks for its connections; the doorsteps of all that are nobody's."""
         self._address = ""
-        self._buffer = bytearray()
         self._stage = Stage.ASKING
-        self._reader: HeadReader | None = None
-        self._head: RequestHead | None = None
-        self._chunks: ChunkedReader | None = None
+        self._reader = RequestReader()
         self._handover: Handover | None = None
-        self._has_begun = False
+        self._has_continued = False
         self._has_ended = False
         self._is_blocked = False
         self._is_to_go_on = False
@@ -151,12 +139,13 @@ class Doorstep(asyncio.Protocol):
             if self._dropped > DROPPED_BYTES:
                 self.cut()
             return
-        self._buffer += data
+        self._reader.buffer += data
         if self._stage is Stage.ANSWERING or self._is_blocked or self._is_to_go_on:
             self._regulate()
         elif self._stage is not Stage.GONE:
             self._read()
-            self._regulate()
+            if self._reader.buffer:
+                self._regulate()
 
     def eof_received(self) -> bool:
         self._has_ended = True
@@ -193,7 +182,7 @@ class Doorstep(asyncio.Protocol):
         if what == "unread":
             self._intake.refused["unread"] += 1
             self.cut()
-        elif what == "asking" and self._has_begun:
+        elif what == "asking" and self._reader.has_begun:
             self._refuse(TooSlow(f"the request was not complete after {self._intake.head_seconds:g} s"))
         elif what == "answering" and self._handover is not None:
             self._handover.give_up()
@@ -204,7 +193,7 @@ class Doorstep(asyncio.Protocol):
 
     def leave(self) -> None:
         """Answer the request that has begun, if any, and no other."""
-        self._may_finish = self._has_begun
+        self._may_finish = self._reader.has_begun
 
     def cut(self) -> None:
         """End now, whatever waits."""
@@ -216,7 +205,7 @@ class Doorstep(asyncio.Protocol):
 
     def close_if_idle(self) -> bool:
         """Close unless a request has begun; Sanic's server asks when it stops."""
-        if self._stage is not Stage.ASKING or self._has_begun:
+        if self._stage is not Stage.ASKING or self._reader.has_begun:
             return False
         self._transport.close()
         return True
@@ -234,12 +223,12 @@ class Doorstep(asyncio.Protocol):
             return
         self._intake.answering.stop(self)
         self._stage = Stage.ASKING
-        self._has_begun = self._may_finish = False
-        if self._has_ended and not self._buffer:
+        self._may_finish = False
+        if self._has_ended and not self._reader.buffer:
             self._end()
             return
         self._intake.kept.start(self)
-        if self._buffer and not self._is_blocked:
+        if self._reader.buffer and not self._is_blocked:
             self._go_on_soon()
         else:
             self._regulate()
@@ -254,7 +243,7 @@ class Doorstep(asyncio.Protocol):
 
     def let_go(self) -> Taken:
         """Give the transport away, with what the client has sent after its request (endpoints.takeover.detach)."""
-        handover, early = self._handover, bytes(self._buffer)
+        handover, early = self._handover, bytes(self._reader.buffer)
         if handover is not None:
             handover.front = None
             early = release(handover) + early
@@ -272,16 +261,20 @@ class Doorstep(asyncio.Protocol):
     def go_on(self) -> None:
         """Look at what waits; called by the intake when it is this connection's turn."""
         self._is_to_go_on = False
-        if self._stage not in READING or self._is_blocked:
+        if self._stage is not Stage.ASKING or self._is_blocked:
             return
         self._read()
         self._regulate()
-        if self._has_ended and self._stage in READING and not self._is_to_go_on:
+        if self._has_ended and self._is_asking and not self._is_to_go_on:
             self._transport.close()  # the rest of it is not going to come
+
+    @property
+    def _is_asking(self) -> bool:
+        return self._stage is Stage.ASKING
 
     def _regulate(self) -> None:
         """Read from the socket, unless enough of it waits."""
-        buffer, transport = self._buffer, self._transport
+        buffer, transport = self._reader.buffer, self._transport
         must_wait = self._stage is Stage.ANSWERING or self._is_blocked or self._is_to_go_on
         if must_wait and (len(buffer) > WAITING_BYTES or buffer.count(b"\r\n\r\n") > WAITING_REQUESTS):
             if transport.is_reading():
@@ -290,87 +283,45 @@ class Doorstep(asyncio.Protocol):
             transport.resume_reading()
 
     def _read(self) -> None:
+        """Take the next request from what has come, if it is whole."""
+        reader, intake = self._reader, self._intake
         try:
-            if self._stage is Stage.ASKING:
-                self._read_head()
-            else:
-                self._read_body()
+            request = reader.next(self._limit)
         except ClientError as error:
             self._refuse(error)
-
-    def _read_head(self) -> None:
-        buffer, intake = self._buffer, self._intake
-        if not self._has_begun:
-            if buffer.startswith(b"\r\n"):
-                del buffer[: empty_lines(buffer)]
-            if not buffer or buffer == b"\r":
-                return
-            self._has_begun = True
+            return
+        if reader.has_begun or request is not None:
             intake.kept.stop(self)
+        if request is not None:
+            intake.asking.stop(self)
+            self._serve(*request)
+            return
+        if reader.has_begun:
             intake.asking.start(self)
-            self._reader = HeadReader()
-        assert self._reader is not None, "it was made with the first byte"
-        head = self._reader.read(buffer)
-        if head is None:
-            return
-        del buffer[: head.size]
-        self._reader, self._head = None, head
-        intake.check(head, self._address, has_begun=self._may_finish)
-        if head.has_body:
-            self._expect_body(head)
-        else:
-            self._serve(head, b"")
-
-    def _expect_body(self, head: RequestHead) -> None:
-        intake = self._intake
-        if not intake.wants_body(head.method, head.target):
-            if head.method in ("GET", "HEAD"):
-                raise BodyRefused(f"a {head.method} has no body here")
-            head.is_kept = False  # the body is not read, so nothing after it is either
-            self._serve(head, b"")
-            return
-        if head.length is None:
-            self._chunks = ChunkedReader(intake.max_body_bytes)
-        elif head.length > intake.max_body_bytes:
-            raise MessageTooLarge(f"a message may have at most {intake.max_body_bytes} bytes")
-        self._stage = Stage.SENDING
-        if head.expects_continue and not self._buffer:
+        if reader.is_waited_for and not self._has_continued:
+            self._has_continued = True
             self._transport.write(CONTINUE)
-        self._read_body()
+        if reader.is_tired:
+            self._go_on_soon()
 
-    def _read_body(self) -> None:
-        head, buffer, chunks = self._head, self._buffer, self._chunks
-        assert head is not None, "a body comes after a head"
-        if chunks is not None:
-            chunks.read(buffer)
-            if chunks.has_more:
-                self._go_on_soon()
-            if not chunks.is_complete:
-                return
-            body = bytes(chunks.body)
-            self._chunks = None
-        else:
-            assert head.length is not None, "without a length it comes in chunks"
-            if len(buffer) < head.length:
-                return
-            body = bytes(buffer[: head.length])
-            del buffer[: head.length]
-        self._serve(head, body)
+    def _limit(self, head: RequestHead) -> int:
+        """Let a request pass or not; return how large a body it may have."""
+        self._intake.check(head, self._address, has_begun=self._may_finish)
+        return self._intake.max_body_bytes if self._intake.wants_body(head.method, head.target) else 0
 
     def _serve(self, head: RequestHead, body: bytes) -> None:
         """Decide who gets a request that is whole."""
         intake = self._intake
-        intake.asking.stop(self)
-        if head.is_websocket and intake.join is not None:
+        if head.is_websocket:
+            if intake.join is None:
+                self._step_aside(head)
+                return
             found = _FEED.fullmatch(head.target)
             if found and intake.join(SeenRequest(head, self._transport, self._app), found[1]):
                 return
-        elif head.is_websocket:
-            self._step_aside(head)
-            return
         if intake.is_leaving:
             head.is_kept = False
-        self._stage, self._head = Stage.ANSWERING, None
+        self._stage, self._has_continued = Stage.ANSWERING, False
         intake.answering.start(self)
         if self._handover is None:
             self._handover = Handover(self, self._app, self._loop, self._state, self._unix)
@@ -383,14 +334,14 @@ class Doorstep(asyncio.Protocol):
         """
         handover = self._handover or Handover(self, self._app, self._loop, self._state, self._unix)
         handover.front, handover.connections = None, self.connections
-        early, transport = bytes(self._buffer), self._transport
+        early, transport = bytes(self._reader.buffer), self._transport
         self._leave_all()
         self.connections.add(handover)
         transport.set_protocol(handover)
         handover.take(transport, head.canonical(0) + early)
 
     def _refuse(self, error: ClientError) -> None:
-        head, intake = self._head, self._intake
+        head, intake = self._reader.head, self._intake
         intake.refused[error.counted_as] += 1
         fields: Mapping[str, str] = {}
         if head is not None:
@@ -404,8 +355,7 @@ class Doorstep(asyncio.Protocol):
         for deadlines in (intake.asking, intake.answering, intake.kept):
             deadlines.stop(self)
         self._stage = Stage.ENDING
-        self._buffer.clear()
-        self._head = self._reader = self._chunks = None
+        self._reader = RequestReader()
         intake.ending.start(self)
         if self._has_ended or not transport.can_write_eof():
             transport.close()
@@ -425,8 +375,8 @@ class Doorstep(asyncio.Protocol):
         if self._address:
             self._intake.admission.departed(self._address)
             self._address = ""
-        self._handover = self._head = self._reader = self._chunks = None
-        self._buffer = bytearray()
+        self._handover = None
+        self._reader = RequestReader()
 
 
 def intake_of(app: Sanic[Any, Any]) -> Intake:

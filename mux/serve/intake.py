@@ -125,6 +125,10 @@ class Intake:
         self._empty = asyncio.Event()
         self._trusts_proxies = trusts_proxies(app)
 
+    def __len__(self) -> int:
+        """How many connections are nobody's."""
+        return len(self._connections)
+
     @property
     def counts_plain(self) -> bool:
         """True when an address is what its socket says, and connections of one are bounded."""

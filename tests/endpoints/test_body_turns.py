@@ -29,7 +29,7 @@ async def test_bodies_of_tiny_chunks_share_the_turns_of_the_loop(
     def watched(front: Doorstep) -> None:
         nonlocal largest
         slices[turn] += 1
-        largest = max(largest, len(front._buffer))
+        largest = max(largest, len(front._reader.buffer))
         go_on(front)
 
     async def count_turns() -> None:

@@ -1,0 +1,112 @@
+"""The requests of one connection, one after the other, each of them whole.
+
+    bytes as they come ──► empty lines ──► head ──► is it let pass, and its body wanted? ──► body ──► request
+
+A request is taken from the buffer only when it is asked for, so whoever asks for the next one when the last is answered
+has requests that are sent ahead wait as the bytes they are.
+
+Pure: no I/O, no clock, no asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mux.errors import BodyRefused, MessageTooLarge
+from mux.wire.http.chunked import ChunkedReader
+from mux.wire.http.head import HeadReader, RequestHead, empty_lines
+
+
+class RequestReader:
+    """Reads requests.
+
+    Attributes:
+        buffer: what has come and is not read; whoever receives bytes appends them.
+        head: that of the request under way, from when it is whole until its body is.
+        has_begun: True from the first byte of a request to its last.
+        is_tired: True when next() has stopped before the end of the buffer, for the sake of others.
+    """
+
+    __slots__ = ("_chunks", "_head_reader", "buffer", "has_begun", "head")
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.head: RequestHead | None = None
+        self.has_begun = False
+        self._head_reader: HeadReader | None = None
+        self._chunks: ChunkedReader | None = None
+
+    @property
+    def is_tired(self) -> bool:
+        return self._chunks is not None and self._chunks.has_more
+
+    @property
+    def is_waited_for(self) -> bool:
+        """True when the client sends its body only after it is told to (RFC 9110, section 10.1.1)."""
+        return self.head is not None and self.head.expects_continue and not self.buffer
+
+    def next(self, limit: Callable[[RequestHead], int]) -> tuple[RequestHead, bytes] | None:
+        """Return the next request with its body, None as long as it is not whole.
+
+        Args:
+            limit: takes a head and returns how large a body may be, 0 when none is wanted; it may raise, too.
+
+        Raises:
+            ClientError: the request cannot be answered otherwise; nothing after it can be read.
+        """
+        if self.head is None:
+            head = self._next_head()
+            if head is None:
+                return None
+            self.head = head
+            most = limit(head)
+            if head.has_body:
+                self._expect_body(head, most)
+        body = self._next_body(self.head)
+        if body is None:
+            return None
+        head, self.head = self.head, None
+        self.has_begun = False
+        return head, body
+
+    def _next_head(self) -> RequestHead | None:
+        buffer = self.buffer
+        if not self.has_begun:
+            if buffer.startswith(b"\r\n"):
+                del buffer[: empty_lines(buffer)]
+            if not buffer or buffer == b"\r":
+                return None
+            self.has_begun = True
+            self._head_reader = HeadReader()
+        assert self._head_reader is not None, "it was made with the first byte"
+        head = self._head_reader.read(buffer)
+        if head is not None:
+            self._head_reader = None
+            del buffer[: head.size]
+        return head
+
+    def _expect_body(self, head: RequestHead, most: int) -> None:
+        if not most:
+            if head.method in ("GET", "HEAD"):
+                raise BodyRefused(f"a {head.method} has no body here")
+            # It is answered without its body, which is not read, and so nothing after it is either.
+            head.length, head.is_kept, head.expects_continue = 0, False, False
+        elif head.length is None:
+            self._chunks = ChunkedReader(most)
+        elif head.length > most:
+            raise MessageTooLarge(f"a message may have at most {most} bytes")
+
+    def _next_body(self, head: RequestHead) -> bytes | None:
+        buffer, chunks = self.buffer, self._chunks
+        if chunks is not None:
+            chunks.read(buffer)
+            if not chunks.is_complete:
+                return None
+            self._chunks = None
+            return bytes(chunks.body)
+        assert head.length is not None, "without a length it comes in chunks"
+        if len(buffer) < head.length:
+            return None
+        body = bytes(buffer[: head.length])
+        del buffer[: head.length]
+        return body
