@@ -36,6 +36,7 @@ CONNECTIONS = {
     "half a request": OPENING[:40],
     "no request": b"\x16\x03\x01\r\n\r\n",
     "a client": OPENING,
+    "a client that has asked for something else before": request("GET /healthz HTTP/1.1") + OPENING,
     "a client that speaks": OPENING + HI * 3,
     "a client that sends half a message": OPENING + HI[:5],
     "a client that sends a fragment": OPENING + b"\x01\x82" + KEY + b"hi",

@@ -167,13 +167,16 @@ async def test_newcomers_are_refused_and_readiness_is_gone_while_it_drains(redis
         refused = await _get(server.port, "/feed/lobby")
         assert refused.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After" in refused
+        stream = await _get(server.port, "/feed/lobby", "Accept: text/event-stream\r\n")
+        assert stream.startswith(b"HTTP/1.1 200 "), "an EventSource that hears another status never comes back"
+        assert b"\nretry: " in stream
         mute.sendall(MASKED_CLOSE)
         assert await asyncio.to_thread(server.process.wait, PATIENCE_SECONDS) == 0
 
 
-async def _get(port: int, path: str) -> bytes:
+async def _get(port: int, path: str, headers: str = "") -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
     async with asyncio.timeout(PATIENCE_SECONDS):
         answer = await reader.read()
     writer.close()

@@ -247,6 +247,8 @@ class Doorstep(asyncio.Protocol):
         if handover is not None:
             handover.front = None
             early = release(handover) + early
+            if self._stage is not Stage.ANSWERING:
+                handover.connection_lost(None)  # type: ignore[no-untyped-call]  # its task waits for the next request
         self._leave_all()
         return Taken(self._transport, early, self._is_blocked, self._has_ended)
 

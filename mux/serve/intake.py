@@ -28,7 +28,9 @@ from mux.hub.admission import Admission
 from mux.hub.deadlines import Deadlines
 from mux.hub.running_time import RunningTime
 from mux.serve.seen_request import trusts_proxies
+from mux.wire.accept import names
 from mux.wire.http.head import RequestHead
+from mux.wire.sse_encoder import TYPE
 
 ENDING_SECONDS = 2.0
 """How long a client has to close a connection after its last answer. Closing first could cut the answer off: bytes
@@ -185,7 +187,12 @@ class Intake:
             self.admission.check_address(address)
 
     def _is_told_of_leaving(self, head: RequestHead) -> bool:
-        return not self._is_over and head.target.partition("?")[0] in WHILE_LEAVING
+        """Tell whether the app answers a request in its own way while the server leaves.
+
+        It ends an event stream at once and says when to come back, for an EventSource that hears 503 never does.
+        """
+        is_watched = head.target.partition("?")[0] in WHILE_LEAVING
+        return not self._is_over and (is_watched or (head.method == "GET" and _wants_stream(head)))
 
     def leave(self) -> None:
         """Take no request any more that has not begun."""
@@ -224,3 +231,7 @@ class Intake:
                 deadlines: Deadlines[Connection] = getattr(self, name)
                 for connection in deadlines.tick(self._clock.seconds):
                     connection.overdue(name)
+
+
+def _wants_stream(head: RequestHead) -> bool:
+    return any(name == "accept" and names(value, TYPE) for name, value in head.fields)
