@@ -157,9 +157,11 @@ class Intake:
             self._next_turn = asyncio.get_running_loop().call_soon(self._take_turns)
 
     def _take_turns(self) -> None:
-        for _ in range(min(CONNECTIONS_PER_TURN, len(self._waiting))):
-            self._waiting.popleft().go_on()
+        turn = [self._waiting.popleft() for _ in range(min(CONNECTIONS_PER_TURN, len(self._waiting)))]
+        # Before anything else: whatever goes wrong with one of them, the others have their turns.
         self._next_turn = asyncio.get_running_loop().call_soon(self._take_turns) if self._waiting else None
+        for connection in turn:
+            connection.go_on()
 
     def left(self, connection: Connection) -> None:
         """Forget a connection: it is somebody's, or gone. May be repeated."""
