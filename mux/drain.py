@@ -21,7 +21,7 @@ from mux.hub.spread import spread
 
 GOODBYE_SECONDS = 2.5
 """How long the last ones told have to read what waits for them and to answer. With what the server takes after
-it for requests and for Redis it is the 5 s that design.md, section 7, gives on top of the drain."""
+it for requests and for Redis it is the 5 s that a stop may take beyond the drain."""
 
 CUT_SECONDS = 0.5
 """How long the event loop may take to report connections that were cut off; it takes a turn or two."""

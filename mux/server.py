@@ -43,7 +43,7 @@ from mux.wire.channel import Namespace
 
 BACKLOG = 8192
 """Connections the kernel keeps until they are accepted; it caps them at net.core.somaxconn. With Sanic's
-100, a storm of reconnects waits for SYN retries of a second and more (design.md, section 5)."""
+100, a storm of reconnects waits for SYN retries of a second and more (mux/README.md, Traps)."""
 
 
 logger = logging.getLogger("mux.server")

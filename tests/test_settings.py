@@ -51,7 +51,7 @@ DEFAULTS = {
     "page": True,
     "log_level": "info",
 }
-"""Those of design.md, section 7, and of the command line."""
+"""The documented defaults, and those of the command line."""
 
 
 def values(settings: Settings) -> dict[str, object]:

@@ -20,7 +20,7 @@ from mux.errors import InvalidChannel, InvalidSetting
 from mux.wire.publication import BINARY, LEFT, Kind
 
 MAX_CHANNEL_BYTES = 255
-"""Longest channel name (design.md, section 7; Centrifugo's default as well)."""
+"""Longest channel name, in bytes; Centrifugo's default as well."""
 
 MAX_PREFIX_BYTES = 64
 """Longest prefix: long enough for any scheme of names, short enough to cost nothing per message."""

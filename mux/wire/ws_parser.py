@@ -40,7 +40,7 @@ Message: TypeAlias = tuple[bytes, bool]
 """(payload, sent as binary)."""
 
 MIN_FRAGMENTS = 64
-"""How many fragments a message may have whatever the limit on its size (design.md, section 7)."""
+"""How many fragments a message may have, whatever the limit on its size."""
 
 BYTES_PER_FRAGMENT = 64
 """Above that, one fragment for so many bytes of the limit, so that a large message may come in small pieces."""

@@ -12,7 +12,7 @@ PING, PONG = 25, 10
 
 @pytest.fixture
 def heartbeat() -> Heartbeat:
-    """Pings every 25 ticks and waits 10 for an answer, by design.md, section 7."""
+    """Pings every 25 ticks and waits 10 for an answer, as the default settings have it."""
     return Heartbeat(ping_seconds=PING, pong_seconds=PONG)
 
 
