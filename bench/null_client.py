@@ -7,7 +7,7 @@ from typing import Any, cast
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber, Endpoint, Subscriber, Transport
 from mux.wire.publication import Encoder
-from mux.wire.ws_encoder import encode
+from mux.wire.websocket.encoder import encode
 
 
 class _NullTransport:

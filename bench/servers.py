@@ -29,7 +29,7 @@ from bench.loadgen.dialect import Target
 from bench.loadgen.publisher import Door
 from bench.peers.registry import DEFAULT_DIRECTORY, Peer, Place
 from bench.results import ROOT
-from mux.broker.embedded import find_server as find_redis
+from mux.serve.embedded import find_server as find_redis
 
 START_SECONDS = 30.0
 """Seconds a server may take until it accepts a connection."""

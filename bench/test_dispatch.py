@@ -13,7 +13,8 @@ import pytest
 from bench.messages import PATTERN, PAYLOAD, PREFIX
 from bench.null_client import new_hub, null_client
 from bench.scores import Benchmark, Score
-from mux.wire import sse_encoder, ws_encoder
+from mux.wire.sse import encoder as sse_encoder
+from mux.wire.websocket import encoder as ws_encoder
 
 ENCODERS = {
     "subs": [ws_encoder.encode],

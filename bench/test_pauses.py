@@ -21,7 +21,7 @@ import pytest
 from bench.messages import PREFIX
 from bench.null_client import new_hub, null_client
 from bench.scores import Benchmark, Score
-from mux.collector import Collector
+from mux.serve.collector import Collector
 
 
 @contextmanager

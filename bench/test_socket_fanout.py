@@ -29,7 +29,7 @@ from bench.scores import Benchmark, Score
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Endpoint, Subscriber
 from mux.wire.resp import Push
-from mux.wire.ws_encoder import encode
+from mux.wire.websocket.encoder import encode
 
 CHANNEL = PREFIX + b"lobby"
 

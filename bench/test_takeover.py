@@ -20,7 +20,7 @@ import uvloop
 from bench.scores import Benchmark, Score
 from mux.app import create_app
 from mux.settings import Settings
-from mux.wire.ws_handshake import Handshake, accept_usual
+from mux.wire.websocket.handshake import Handshake, accept_usual
 
 HEADERS = (
     ("host", "127.0.0.1"),

@@ -14,10 +14,10 @@ from websockets.frames import Frame, Opcode
 
 from bench.messages import PREFIX, masked, push
 from bench.scores import Benchmark, Score
-from mux.wire import sse_encoder
 from mux.wire.resp import RespReader
-from mux.wire.ws_encoder import encode
-from mux.wire.ws_parser import WebSocketParser
+from mux.wire.sse import encoder as sse_encoder
+from mux.wire.websocket.encoder import encode
+from mux.wire.websocket.parser import WebSocketParser
 
 EVENTS = {"line": b"x", "lines": b"x" * 15 + b"\n", "binary": b"\xff"}
 """One line of ASCII, as nearly everything is; lines of 15; what is no text."""

@@ -16,7 +16,7 @@ def main() -> None:
     """Run the command line; see mux.command.main.main()."""
     _fill_descriptors()
     serves = len(sys.argv) < 2 or sys.argv[1] == "serve" or sys.argv[1].startswith("-")
-    if serves:  # until mux.signals takes over there is nothing to be closed
+    if serves:  # until mux.serve.signals takes over there is nothing to be closed
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, _end_well)
     elif os.getpid() == 1:

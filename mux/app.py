@@ -27,8 +27,8 @@ from mux.broker.broker import Broker
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
-from mux.descriptors import descriptor_limit
-from mux.drain import Drain
+from mux.doorstep.doorstep import Doorstep
+from mux.doorstep.reading import Intake
 from mux.endpoints.feed import FEED_ROUTE, Feed, channel_name, is_for_feed, mount_feed, own_route
 from mux.endpoints.gate import Gate, LocalGate, TokenGate
 from mux.endpoints.inspect import Inspect
@@ -39,20 +39,19 @@ from mux.endpoints.takeover import is_under_asgi_server
 from mux.endpoints.unrouted import PlainErrors
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge, NoSockets
 from mux.fleet.fleet import Fleet
+from mux.goodbye.drain import Drain
+from mux.goodbye.resync import Resync
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
-from mux.logs import speak_like
-from mux.memory import Freed, give_back_memory, memory_limit
+from mux.logs.lines import speak_like
+from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
-from mux.resync import Resync
-from mux.serve.doorstep import Doorstep
-from mux.serve.intake import Intake
 from mux.settings import Settings, unknown_variables
 from mux.wire.channel import Namespace, binary_variant, check_channel
-from mux.wire.host import is_loopback
-from mux.wire.sse_encoder import GROWTH
+from mux.wire.http.host import is_loopback
+from mux.wire.sse.encoder import GROWTH
 
 PENDING_SHARE = 4
 """A quarter of the memory that all processes of a server may use together is for what waits for clients."""

@@ -17,8 +17,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from mux.errors import InvalidSetting
 from mux.wire.channel import Namespace
-from mux.wire.host import HostPolicy
-from mux.wire.origin import OriginPolicy
+from mux.wire.http.host import HostPolicy
+from mux.wire.http.origin import OriginPolicy
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 OnGap = Literal["keep", "close"]

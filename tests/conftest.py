@@ -13,14 +13,14 @@ import redis
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from mux.broker.embedded import embedded_server, find_server
-from mux.server import listening_socket
-from tests import warm
-from tests.servers import UVLOOP, Serving, serving
+from mux.serve.embedded import embedded_server, find_server
+from mux.serve.run import listening_socket
+from tests.support import warm
+from tests.support.servers import UVLOOP, Serving, serving
 
 _numbers = itertools.count()
 
-TOGETHER = ("tests/browser/", "tests/chaos/test_scenarios.py", "tests/test_floods.py")
+TOGETHER = ("tests/browser/", "tests/chaos/test_scenarios.py", "tests/server/test_floods.py")
 """Tests that share a browser, a rig of servers, or a server: several processes would start several of them."""
 
 

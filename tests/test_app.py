@@ -14,9 +14,9 @@ from websockets.exceptions import InvalidStatus
 
 import mux
 from mux import BrokerUnavailable, InvalidChannel, InvalidSetting, MessageTooLarge, Mux, Settings
-from mux.server import listening_socket
+from mux.serve.run import listening_socket
 from tests.broker.redis_processes import redis_process
-from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, receive, running, serving, until
+from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, receive, running, serving, until
 
 
 @pytest.mark.parametrize(

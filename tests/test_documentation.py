@@ -10,7 +10,7 @@ import pytest
 
 from mux.metrics import catalogue
 from mux.settings import Settings, environment_variable
-from tests.servers import run_mux
+from tests.support.servers import run_mux
 
 ROOT = Path(__file__).parent.parent
 PAGES = [

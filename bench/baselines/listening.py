@@ -8,7 +8,7 @@ from typing import Any
 
 from sanic import Sanic
 
-from mux.server import BACKLOG
+from mux.serve.run import BACKLOG
 
 PING_SECONDS = 3600
 """Clients of the benchmarks never answer a ping, and a ping would be counted as a message. The task that

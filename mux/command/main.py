@@ -75,7 +75,7 @@ def serve(**options: object) -> None:
     """Serve /feed/<channel> until Ctrl-C or SIGTERM."""
     settings = Settings.load(options)
     # Here and below: imported by the command that needs it, so that the others start twice as fast.
-    from mux.server import serve as run
+    from mux.serve.run import serve as run
 
     run(settings)
 
@@ -215,8 +215,8 @@ def _without_addresses(sentence: str) -> str:
 
 def _fail(sentence: str, status: int) -> None:
     # Imported here, as above.
-    from mux.log_writer import write_at_once
-    from mux.logs import STDERR, json_line
+    from mux.logs.lines import STDERR, json_line
+    from mux.logs.writer import write_at_once
 
     for handler in logging.getLogger().handlers:
         handler.flush()

@@ -17,9 +17,9 @@ from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 from mux.settings import Settings
 from mux.wire.channel import Namespace, check_channel
-from mux.wire.cors import sharing
-from mux.wire.host import HostPolicy
-from mux.wire.origin import OriginPolicy
+from mux.wire.http.cors import sharing
+from mux.wire.http.host import HostPolicy
+from mux.wire.http.origin import OriginPolicy
 
 STATUS_CODES.setdefault(HostRefused.http_status, b"Misdirected Request")  # Sanic says UNKNOWN
 

@@ -28,7 +28,7 @@ from mux.endpoints.takeover import attach, bound_unacknowledged, detach
 from mux.errors import ClientError
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
-from mux.wire.sse_encoder import NOT_KEPT, TYPE, Coding, come_back, comment, inflation
+from mux.wire.sse.encoder import NOT_KEPT, TYPE, Coding, come_back, comment, inflation
 
 EventStreamClient: TypeAlias = Subscriber[None]
 

@@ -36,13 +36,12 @@ from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 from mux.settings import Settings
-from mux.wire.accept import names
 from mux.wire.channel import binary_variant, channel_from_path
-from mux.wire.content import is_binary
-from mux.wire.cors import preflight
+from mux.wire.http.content import is_binary, names
+from mux.wire.http.cors import preflight
 from mux.wire.resp import Reply
-from mux.wire.sse_encoder import CODINGS, STREAM, TYPE
-from mux.wire.ws_handshake import accept_usual
+from mux.wire.sse.encoder import CODINGS, STREAM, TYPE
+from mux.wire.websocket.handshake import accept_usual
 
 READ_ONLY = "this feed is read-only"
 """What a client is told that publishes where only the backend does."""

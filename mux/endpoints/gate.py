@@ -18,7 +18,7 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from mux.errors import InspectionRefused
-from mux.wire.host import is_loopback
+from mux.wire.http.host import is_loopback
 
 HOW = "send it as 'Authorization: Bearer <token>'"
 

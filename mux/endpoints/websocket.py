@@ -28,9 +28,9 @@ from mux.errors import MessageTooLarge
 from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
-from mux.wire.ws_encoder import PING, encode
-from mux.wire.ws_handshake import Handshake, accept_usual
-from mux.wire.ws_parser import WebSocketParser
+from mux.wire.websocket.encoder import PING, encode
+from mux.wire.websocket.handshake import Handshake, accept_usual
+from mux.wire.websocket.parser import WebSocketParser
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
 

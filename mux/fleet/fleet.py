@@ -53,7 +53,7 @@ from mux.fleet.report import Rates, Report, in_order, read_reports, report, tota
 from mux.fleet.respondent import MAX_ROUND_BYTES, Respondent
 from mux.fleet.tally import Tally
 from mux.hub.hub import Hub
-from mux.metrics.memory import resident_bytes
+from mux.machine import resident_bytes
 from mux.metrics.observer import Observer
 from mux.version import __version__
 from mux.wire.channel import Namespace

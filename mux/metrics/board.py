@@ -31,7 +31,7 @@ import orjson
 
 from mux.errors import SystemRefused
 from mux.metrics.catalogue import Snapshot, add, without_gauges
-from mux.seat import State
+from mux.metrics.seat import State
 
 HALF_BYTES = 32 * 1024
 """Room for one snapshot, which is 2 KB; memory that is not written to is not taken."""

@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 
 from mux.metrics.catalogue import METRICS, Metric, Snapshot, Value
 from mux.metrics.histogram import upper_bounds
-from mux.wire.accept import names
+from mux.wire.http.content import names
 
 
 class _Of(Collector):

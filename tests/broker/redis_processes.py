@@ -10,9 +10,9 @@ from pathlib import Path
 
 import redis
 
-from mux.broker.embedded import find_server
-from mux.server import listening_socket
-from tests.servers import PATIENCE_SECONDS
+from mux.serve.embedded import find_server
+from mux.serve.run import listening_socket
+from tests.support.servers import PATIENCE_SECONDS
 
 
 def free_ports(count: int) -> list[int]:

@@ -17,15 +17,15 @@ import redis.asyncio
 from mux.broker.address import parse_address
 from mux.broker.broker import Broker
 from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
-from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.broker.probe import probe
 from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.hub.router import Router
+from mux.serve.embedded import embedded_server
 from mux.wire.resp import Push
-from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, until
+from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, until
 
 
 class Heard:

@@ -18,7 +18,7 @@ from mux.broker.loss import reason_of, reason_of_garbage
 from mux.errors import BrokerUnavailable
 from tests.broker.test_broker import open_once, scripted_redis
 from tests.broker.tls import Authority, tls_front
-from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS
+from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS
 
 pytestmark = BOTH_LOOPS
 

@@ -15,15 +15,15 @@ import pytest
 import redis
 
 from mux.broker.broker import Broker
-from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
 from mux.errors import BrokerUnavailable
+from mux.serve.embedded import embedded_server
 from mux.wire.resp import encode_command
 from tests.broker.redis_processes import client, free_ports, redis_process, wait
 from tests.broker.test_broker import Heard, broker_on
 from tests.chaos.proxy import proxy
 from tests.chaos.scenarios import UNSUBSCRIBED
-from tests.servers import until
+from tests.support.servers import until
 
 PROBE_SECONDS = 0.1
 

@@ -12,14 +12,14 @@ import redis
 
 from mux.broker import broker as broker_module
 from mux.broker.connection import MAX_UNANSWERED_BYTES
-from mux.broker.embedded import embedded_server
 from mux.broker.gap import Gap
 from mux.broker.holding import CONNECTED_BYTES, Holding, Waiting
 from mux.errors import BrokerBusy, BrokerLost, BrokerUnavailable
+from mux.serve.embedded import embedded_server
 from mux.wire.resp import Reply
 from tests.broker.test_broker import broker_on, make_broker, scripted_redis
 from tests.chaos.traffic import post
-from tests.servers import serving, until
+from tests.support.servers import serving, until
 
 LARGE = b"x" * 65_000
 

@@ -12,15 +12,15 @@ import pytest
 import redis
 
 from mux.broker.address import Address
-from mux.broker.embedded import embedded_server
 from mux.broker.location import parse_location
 from mux.broker.loss import Loss
 from mux.broker.probe import probe
 from mux.broker.refusal import closed_too_soon, command_refused, hello_refused
 from mux.errors import BrokerBusy, BrokerError, BrokerRefused, BrokerUnavailable
+from mux.serve.embedded import embedded_server
 from tests.broker.test_broker import broker_on, open_once, scripted_redis
 from tests.conftest import SERVERS
-from tests.servers import until
+from tests.support.servers import until
 
 ADDRESS = Address(host="h", port=1)
 FOR_NOW = [

@@ -21,7 +21,7 @@ from mux.broker.probe import probe
 from mux.errors import BrokerError, BrokerRefused, MuxError
 from mux.settings import Settings
 from tests.broker.test_broker import open_once, scripted_redis
-from tests.servers import run_mux
+from tests.support.servers import run_mux
 
 MARK = "Zx9"
 """Begins and ends every password, so that also a part of one is recognised."""

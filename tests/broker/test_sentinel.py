@@ -19,7 +19,7 @@ from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import encode_command
 from tests.broker.redis_processes import client, free_ports, redis_process
 from tests.broker.tls import Authority, tls_front
-from tests.servers import PATIENCE_SECONDS, until
+from tests.support.servers import PATIENCE_SECONDS, until
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.browser.conftest import Visitor
-from tests.servers import Serving, receive, serving
+from tests.support.servers import Serving, receive, serving
 
 LISTEN = """
 (url) => new Promise((resolve, reject) => {

@@ -17,8 +17,8 @@ from sanic.response import html
 
 from tests.browser.blind_proxy import blind_proxy
 from tests.browser.conftest import Visitor, panel
-from tests.nginx import NGINX, nginx, reachable
-from tests.servers import PATIENCE_SECONDS, TOKEN, Serving, mux_serve, receive, serving, until
+from tests.support.nginx import NGINX, nginx, reachable
+from tests.support.servers import PATIENCE_SECONDS, TOKEN, Serving, mux_serve, receive, serving, until
 
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 

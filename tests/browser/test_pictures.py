@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.conftest import panel
-from tests.servers import PATIENCE_SECONDS, TOKEN, ServerProcess, mux_serve
+from tests.support.servers import PATIENCE_SECONDS, TOKEN, ServerProcess, mux_serve
 
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 

@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from mux.broker.embedded import find_server
-from tests.servers import PATIENCE_SECONDS, until
+from mux.serve.embedded import find_server
+from tests.support.servers import PATIENCE_SECONDS, until
 
 USER, PASSWORD = "mux", "secret"
 PREFIX = "feed:"

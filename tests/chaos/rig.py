@@ -25,7 +25,7 @@ from tests.chaos.ledger import Problem, Verdict, check
 from tests.chaos.processes import PASSWORD, USER, MuxServer, RedisServer, redis_client
 from tests.chaos.proxy import Proxy, proxy
 from tests.chaos.traffic import Traffic
-from tests.servers import PATIENCE_SECONDS, until
+from tests.support.servers import PATIENCE_SECONDS, until
 
 CHANNELS = ("one", "two")
 SUBSCRIBERS = 3

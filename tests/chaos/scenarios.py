@@ -16,7 +16,7 @@ from typing import TypeAlias
 from tests.chaos.processes import PREFIX, USER
 from tests.chaos.proxy import Proxy
 from tests.chaos.rig import Rig, Scenario
-from tests.servers import until
+from tests.support.servers import until
 
 Fault: TypeAlias = Callable[[Rig, Random, float], Awaitable[None]]
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.chaos.proxy import Proxy, proxy
-from tests.servers import PATIENCE_SECONDS, until
+from tests.support.servers import PATIENCE_SECONDS, until
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 TEXT = bytes(range(128)) * 20

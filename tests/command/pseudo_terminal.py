@@ -18,7 +18,7 @@ from typing import Any
 
 import pyte
 
-from tests.servers import PATIENCE_SECONDS
+from tests.support.servers import PATIENCE_SECONDS
 
 MUX = [sys.executable, "-m", "mux"]
 

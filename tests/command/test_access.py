@@ -26,7 +26,7 @@ from mux.command.server_url import parse_server_url
 from mux.command.tail.feeds import EventFeed, WebSocketFeed
 from mux.command.top.stats import Inspector
 from mux.errors import InvalidSetting, ServerUnreachable
-from tests.servers import Serving, serving
+from tests.support.servers import Serving, serving
 
 _numbers = itertools.count()
 

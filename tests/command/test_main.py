@@ -22,7 +22,7 @@ from mux.command.lines import format_message
 from mux.command.publish import publish
 from mux.errors import ServerUnreachable
 from mux.settings import Settings, environment_variable
-from tests.servers import PATIENCE_SECONDS, Serving, receive, run_mux, until
+from tests.support.servers import PATIENCE_SECONDS, Serving, receive, run_mux, until
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 from mux import Settings, create_app
-from mux.serve.doorstep import WAITING_BYTES, Doorstep
-from mux.serve.intake import CONNECTIONS_PER_TURN
-from mux.server import listening_socket
-from tests.servers import PATIENCE_SECONDS, running
+from mux.doorstep.doorstep import WAITING_BYTES, Doorstep
+from mux.doorstep.reading import CONNECTIONS_PER_TURN
+from mux.serve.run import listening_socket
+from tests.support.servers import PATIENCE_SECONDS, running
 
 READ_BYTES = 256 * 1024
 """An event loop reads so many bytes at once."""

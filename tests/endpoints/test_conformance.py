@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from tests.servers import PATIENCE_SECONDS, RawClient, Serving, raw_client, serving
+from tests.support.servers import PATIENCE_SECONDS, RawClient, Serving, raw_client, serving
 
 MASK = b"\x37\xfa\x21\x3d"
 """The mask of RFC 6455's example, section 5.7."""

@@ -17,12 +17,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mux.hub.slot import members
-from mux.server import listening_socket
+from mux.serve.run import listening_socket
 from tests.endpoints.test_event_stream_clients import documented_block
 from tests.endpoints.test_feed import UPGRADE, http
-from tests.event_streams import open_stream
-from tests.nginx import NGINX, nginx, reachable
-from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
+from tests.support.event_streams import open_stream
+from tests.support.nginx import NGINX, nginx, reachable
+from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 _numbers = itertools.count()
 

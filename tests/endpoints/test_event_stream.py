@@ -18,8 +18,8 @@ from mux.broker.gap import Gap
 from mux.endpoints import takeover
 from mux.endpoints.event_stream import RETRY_MILLISECONDS
 from tests.endpoints.test_feed import http
-from tests.event_streams import Event, open_stream, parse, request, unchunked
-from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, receive, serving, until
+from tests.support.event_streams import Event, open_stream, parse, request, unchunked
+from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, receive, serving, until
 
 STREAM = "Accept: text/event-stream"
 

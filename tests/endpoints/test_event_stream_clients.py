@@ -16,9 +16,9 @@ import pytest
 from httpx_sse import ServerSentEvent, aconnect_sse
 from websockets.asyncio.client import connect
 
-from tests.event_streams import Event, open_stream, parse
-from tests.nginx import NGINX, nginx, reachable
-from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
+from tests.support.event_streams import Event, open_stream, parse
+from tests.support.nginx import NGINX, nginx, reachable
+from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 CURL = shutil.which("curl")
 

@@ -11,9 +11,9 @@ import redis
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mux import Settings
-from mux.broker.embedded import embedded_server
 from mux.hub.hub import CLOSING_SECONDS
-from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, raw_client, receive, serving, until
+from mux.serve.embedded import embedded_server
+from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, raw_client, receive, serving, until
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from mux.endpoints.gate import LocalGate, TokenGate, is_local_name
 from mux.errors import InspectionRefused
-from tests.servers import TOKEN
+from tests.support.servers import TOKEN
 
 
 def test_a_request_with_the_token_may_pass_from_anywhere() -> None:

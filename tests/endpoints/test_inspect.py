@@ -12,13 +12,13 @@ import orjson
 import pytest
 from sanic import Sanic
 
-from mux import ops_listener
 from mux.app import create_app
 from mux.fleet.report import RATED
-from mux.server import listening_socket
+from mux.serve import ops_listener
+from mux.serve.run import listening_socket
 from mux.settings import Settings
-from tests.nginx import NGINX, nginx, reachable
-from tests.servers import PATIENCE_SECONDS, TOKEN, mux_serve, raw_client, run_mux, running, serving
+from tests.support.nginx import NGINX, nginx, reachable
+from tests.support.servers import PATIENCE_SECONDS, TOKEN, mux_serve, raw_client, run_mux, running, serving
 
 
 async def ask(

@@ -19,7 +19,7 @@ from mux.app import create_app
 from mux.endpoints import takeover
 from mux.hub.admission import HEADROOM_DESCRIPTORS, LAST_DESCRIPTORS
 from mux.settings import Settings
-from tests.servers import PATIENCE_SECONDS, RawClient, Serving, handshake, raw_client, running, serving, until
+from tests.support.servers import PATIENCE_SECONDS, RawClient, Serving, handshake, raw_client, running, serving, until
 
 PING = b"\x89\x80\x00\x00\x00\x00"
 GOODBYE = b"\x88\x82\x00\x00\x00\x00\x03\xe8"

@@ -17,7 +17,16 @@ from websockets.exceptions import ConnectionClosed
 
 from mux import Mux
 from mux.metrics.catalogue import METRICS
-from tests.servers import AUTHORIZATION, PATIENCE_SECONDS, RawClient, mux_serve, raw_client, receive, serving, until
+from tests.support.servers import (
+    AUTHORIZATION,
+    PATIENCE_SECONDS,
+    RawClient,
+    mux_serve,
+    raw_client,
+    receive,
+    serving,
+    until,
+)
 
 
 async def ask(port: int, path: str, *, method: str = "GET", body: bytes = b"", headers: str = "") -> tuple[int, bytes]:

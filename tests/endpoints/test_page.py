@@ -13,7 +13,7 @@ from hashlib import sha256
 import pytest
 
 from mux.version import __version__
-from tests.servers import PATIENCE_SECONDS, Serving, mux_serve, serving
+from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, serving
 
 
 @pytest.fixture

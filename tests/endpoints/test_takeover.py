@@ -21,8 +21,18 @@ from websockets.exceptions import InvalidStatus
 
 from mux import Mux
 from mux.endpoints.takeover import PRIVATE_NAMES, PRIVATE_NAMES_OF_STREAM
-from tests.event_streams import request
-from tests.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, handshake, raw_client, receive, running, serving, until
+from tests.support.event_streams import request
+from tests.support.servers import (
+    BOTH_LOOPS,
+    PATIENCE_SECONDS,
+    Serving,
+    handshake,
+    raw_client,
+    receive,
+    running,
+    serving,
+    until,
+)
 
 pytestmark = BOTH_LOOPS
 
@@ -59,7 +69,7 @@ async def test_nothing_of_a_client_waits_for_the_collector(feed: Serving) -> Non
     """It comes, speaks and goes, and all that was made for it goes by its reference count.
 
     A request once held a method of itself: 22 objects a client, which the collector spent a tenth of the handshake
-    on. And mux.collector sets aside whatever stays, which nothing that is a cycle may do by the thousand.
+    on. And mux.serve.collector sets aside whatever stays, which nothing that is a cycle may do by the thousand.
     """
     async with raw_client(feed.port):
         pass  # what is made once, is made

@@ -10,7 +10,7 @@ from sanic.response import HTTPResponse
 
 from mux import Settings, create_app
 from tests.endpoints.test_door import ask
-from tests.servers import running
+from tests.support.servers import running
 
 EXPECTED = [
     ("GET /nothing?token=secret HTTP/1.1", 404, None),

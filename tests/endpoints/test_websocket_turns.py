@@ -19,8 +19,8 @@ from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
-from mux.wire.ws_encoder import encode
-from mux.wire.ws_parser import COST_OF_UNUSUAL, WebSocketParser
+from mux.wire.websocket.encoder import encode
+from mux.wire.websocket.parser import COST_OF_UNUSUAL, WebSocketParser
 from tests.hub.fakes import FakeClient
 
 KEY = b"\x00\x00\x00\x00"

@@ -22,7 +22,16 @@ from mux.fleet.messages import MAX_ANSWER_BYTES, Process, Question, Stats, Top, 
 from mux.fleet.respondent import MAX_ROUND_BYTES, Reply
 from mux.wire.publication import Publication
 from tests.hub.fakes import FakeClient
-from tests.servers import AUTHORIZATION, PATIENCE_SECONDS, ServerProcess, Serving, mux_serve, receive, serving, until
+from tests.support.servers import (
+    AUTHORIZATION,
+    PATIENCE_SECONDS,
+    ServerProcess,
+    Serving,
+    mux_serve,
+    receive,
+    serving,
+    until,
+)
 
 STRANGER = "f" * 32
 ROUND = "0" * 16

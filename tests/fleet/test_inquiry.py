@@ -13,7 +13,7 @@ from mux.fleet.census import Census
 from mux.fleet.inquiry import Inquirer
 from mux.fleet.messages import Process, Question, Stats
 from mux.fleet.respondent import NO_ANSWER, Reply, Respondent
-from tests.servers import PATIENCE_SECONDS
+from tests.support.servers import PATIENCE_SECONDS
 
 ME = Process("0" * 32, "here", 1)
 

@@ -19,7 +19,7 @@ from mux.fleet.respondent import (
 from mux.fleet.scan import Scan
 from mux.fleet.tally import Tally
 from tests.fleet.test_scan import connect, new_hub
-from tests.servers import PATIENCE_SECONDS
+from tests.support.servers import PATIENCE_SECONDS
 
 
 class Asked:

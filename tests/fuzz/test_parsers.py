@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from mux.errors import BrokerGarbled, ClientError, InvalidSetting, MuxError, OriginRefused
 from mux.wire.channel import MAX_CHANNEL_BYTES, Namespace, channel_from_path, check_channel
-from mux.wire.origin import OriginPolicy
+from mux.wire.http.origin import OriginPolicy
 from mux.wire.resp import Announcement, RespReader, encode_command, escape_name
-from mux.wire.ws_handshake import Handshake
-from mux.wire.ws_parser import WebSocketParser
+from mux.wire.websocket.handshake import Handshake
+from mux.wire.websocket.parser import WebSocketParser
 from tests.fuzz.strategies import client_streams, redis_streams, sliced
-from tests.wire.parsing import receive
+from tests.wire.websocket.parsing import receive
 
 LIMIT = 150
 MANY = settings(max_examples=100, deadline=None)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.strategies import client_streams, frame, mutated
-from tests.servers import PATIENCE_SECONDS, Serving, handshake, receive, serving, until
+from tests.support.servers import PATIENCE_SECONDS, Serving, handshake, receive, serving, until
 
 REQUESTS = [
     b"GET /feed/lobby HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -12,8 +12,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from tests.servers import mux_serve
 from tests.soak.churn import RESOLUTION, Usage, churn, of_process
+from tests.support.servers import mux_serve
 
 MIN_ROUNDS = 20
 

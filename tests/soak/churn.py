@@ -15,8 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
 from tests.chaos.traffic import post
-from tests.servers import PATIENCE_SECONDS, handshake
 from tests.soak.slope import Sample, Slope, fit
+from tests.support.servers import PATIENCE_SECONDS, handshake
 
 CLIENTS = 40
 """In a round, all at once."""

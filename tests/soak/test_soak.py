@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from tests.servers import Serving, mux_serve
 from tests.soak.churn import RESOLUTION, Usage, churn, of_process
 from tests.soak.slope import fit
+from tests.support.servers import Serving, mux_serve
 
 ROUNDS = 12
 

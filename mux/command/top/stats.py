@@ -21,7 +21,7 @@ import orjson
 from mux.command.access import bearer
 from mux.command.server_url import ServerUrl, cause, escape_controls, reason, unreachable
 from mux.errors import ServerUnreachable
-from mux.token_file import find_token
+from mux.serve.token_file import find_token
 
 CHANNELS_SHOWN = 50
 """How many of the busiest channels are asked for: more than a screen has lines."""

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.command.pseudo_terminal import PseudoTerminal, mux, terminal
-from tests.servers import Serving, serving, until
+from tests.support.servers import Serving, serving, until
 
 
 @pytest.fixture

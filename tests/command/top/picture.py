@@ -16,7 +16,7 @@ from rich.screen import Screen
 from mux.command.top.screen import View
 from mux.command.top.stats import parse_look
 from mux.command.top.trend import Trend
-from tests.command import made_up
+from tests.command.top import made_up
 
 PLACE = Path(__file__).parent.parent.parent.parent / ".github" / "top.svg"
 

@@ -15,8 +15,8 @@ import pytest
 from mux.command.server_url import parse_server_url
 from mux.command.top.stats import Inspector, short_reason
 from mux.errors import InvalidSetting, ServerUnreachable
-from tests.command import made_up
 from tests.command.scripted_server import Answer, ScriptedServer
+from tests.command.top import made_up
 
 
 def look_at(url: str) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from mux.command.top.terminal import Terminal
-from tests.servers import PATIENCE_SECONDS
+from tests.support.servers import PATIENCE_SECONDS
 
 ALTERNATE_SCREEN = "\x1b[?1049h"
 

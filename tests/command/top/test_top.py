@@ -20,11 +20,11 @@ from mux.command.top.stats import Inspector, Look
 from mux.command.top.top import _Looking
 from mux.command.top.top import top as top_command
 from mux.errors import InvalidSetting
-from tests.command import made_up
 from tests.command.pseudo_terminal import PseudoTerminal, mux, terminal
 from tests.command.scripted_server import Answer, ScriptedServer, scripted_server
+from tests.command.top import made_up
 from tests.command.top.picture import draw
-from tests.servers import PATIENCE_SECONDS, run_mux
+from tests.support.servers import PATIENCE_SECONDS, run_mux
 
 LEAVE_ALTERNATE_SCREEN = b"\x1b[?25h\x1b[?1049l"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mux.command.top.stats import Look, parse_look
 from mux.command.top.trend import NEWS_SECONDS, REMEMBERED_LOOKS, Growth, Trend
-from tests.command import made_up
+from tests.command.top import made_up
 
 
 def look(*processes: dict[str, Any], missing: bool = False) -> Look:

@@ -1,0 +1,1 @@
+"""Connections that are not anybody's yet: reading what strangers send, and deciding who gets it."""

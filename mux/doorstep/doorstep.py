@@ -1,0 +1,397 @@
+"""Where every connection of a server begins: a request is read strictly, and only then it is decided who gets it.
+
+    accept ──► one whole request ──► a usual handshake for the feed ──► Subscriber
+                     ▲                 anything else ──► Sanic's protocol (handover.py)
+                     └──── answered, and the client goes on ────────────────┘
+
+What strangers send is held to this:
+
+1. A request reaches Sanic only when it is well-formed (wire/http), whole, in time, and its body wanted and bounded.
+2. The next request is read when the answer before is written, in a later turn of the loop. What waits is bounded:
+   beyond WAITING_REQUESTS of them or WAITING_BYTES the socket is not read.
+3. Whatever state a connection is in, a deadline ends it (intake.py).
+4. A refusal is one sentence and one count. The connection ends with it: after a wrong byte nobody knows where the
+   next request begins. The client is given a little time to close first, so that the answer arrives.
+5. A client that sends no more is answered what it has asked, and then the connection ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, cast
+
+from sanic import Sanic
+
+from mux.doorstep.handover import Handover
+from mux.doorstep.reading import Intake
+from mux.doorstep.seen_request import SeenRequest, peer_address
+from mux.endpoints.takeover import Taken, release
+from mux.errors import ClientError, TooSlow
+from mux.wire.http.answer import refusal
+from mux.wire.http.head import RequestHead
+from mux.wire.http.reader import RequestReader
+
+WAITING_REQUESTS = 16
+"""How many requests of a connection may wait for the answer to the one before."""
+
+WAITING_BYTES = 64 * 1024
+"""How many bytes may."""
+
+DROPPED_BYTES = 1024 * 1024
+"""How much is read and dropped of a client that was answered and sends on; then it is cut off."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# A channel that is written as it is called; one that is percent-encoded goes the long way.
+_FEED = re.compile(r"/feed/([A-Za-z0-9._~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@/-]*)(?:\?.*)?")
+
+
+class Stage(Enum):
+    """How far a connection is."""
+
+    ASKING = 1
+    """Waits for a request, or for the rest of one."""
+    ANSWERING = 2
+    """Waits for the app."""
+    ENDING = 3
+    """Waits for the client to close."""
+    GONE = 4
+    """Is somebody else's, or closed."""
+
+
+class Doorstep(asyncio.Protocol):
+    """A connection that is nobody's yet.
+
+    It is made by Sanic's server, as a protocol of its own would be. app.ctx.mux_intake says what is let in; without
+    one it is made from the app's configuration.
+    """
+
+    __slots__ = (
+        "_address",
+        "_app",
+        "_dropped",
+        "_handover",
+        "_has_continued",
+        "_has_ended",
+        "_intake",
+        "_is_blocked",
+        "_is_to_go_on",
+        "_loop",
+        "_may_finish",
+        "_reader",
+        "_stage",
+        "_state",
+        "_transport",
+        "_unix",
+        "connections",
+    )
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        app: Sanic[Any, Any],
+        connections: set[Any],
+        state: Any = None,
+        unix: Any = None,
+        **_options: object,
+    ) -> None:
+        self._loop = loop
+        self._app = app
+        self._state = state
+        self._unix = unix
+        self._intake = intake_of(app)
+        self.connections = connections
+        """Where the server looks for its connections; the doorsteps of all that are nobody's."""
+        self._address = ""
+        self._stage = Stage.ASKING
+        self._reader = RequestReader()
+        self._handover: Handover | None = None
+        self._has_continued = False
+        self._has_ended = False
+        self._is_blocked = False
+        self._is_to_go_on = False
+        self._may_finish = False
+        self._dropped = 0
+
+    # What follows is called by the event loop (asyncio.Protocol).
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        intake = self._intake
+        if not intake.arrived(self):
+            self._stage = Stage.GONE
+            self._transport.abort()
+            return
+        self.connections.add(self)
+        if intake.counts_plain:
+            self._address = peer_address(self._transport)
+            if self._address and not intake.admission.arrived(self._address):
+                intake.refused["address"] += 1
+                self.cut()
+
+    def data_received(self, data: bytes) -> None:
+        if self._stage is Stage.ENDING:
+            self._dropped += len(data)
+            if self._dropped > DROPPED_BYTES:
+                self.cut()
+            return
+        self._reader.buffer += data
+        if self._stage is Stage.ANSWERING or self._is_blocked or self._is_to_go_on:
+            self._regulate()
+        elif self._stage is not Stage.GONE:
+            self._read()
+            if self._reader.buffer:
+                self._regulate()
+
+    def eof_received(self) -> bool:
+        self._has_ended = True
+        # Requests that are whole are answered; half a request is nobody's. TLS cannot be half closed.
+        return (self._stage is Stage.ANSWERING or self._is_to_go_on) and self._transport.can_write_eof()
+
+    def pause_writing(self) -> None:
+        self._is_blocked = True
+        self._intake.unread.start(self)
+        if self._handover is not None:
+            self._handover.pause_writing()  # type: ignore[no-untyped-call]
+
+    def resume_writing(self) -> None:
+        self._is_blocked = False
+        self._intake.unread.stop(self)
+        if self._handover is not None:
+            self._handover.resume_writing()  # type: ignore[no-untyped-call]
+        if self._stage is Stage.ASKING:
+            self._go_on_soon()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._stage is Stage.GONE:
+            return
+        handover = self._handover
+        self._leave_all()
+        if handover is not None:
+            handover.front = None
+            handover.connection_lost(exc)  # type: ignore[no-untyped-call]
+
+    # What follows is called by the intake (intake.Connection) and by Sanic's server.
+
+    def overdue(self, what: str) -> None:
+        """End, for a deadline has passed; say so where somebody may be listening."""
+        if what == "unread":
+            self._intake.refused["unread"] += 1
+            self.cut()
+        elif what == "asking" and self._reader.has_begun:
+            self._refuse(TooSlow(f"the request was not complete after {self._intake.head_seconds:g} s"))
+        elif what == "answering" and self._handover is not None:
+            self._handover.give_up()
+            self._intake.ending.start(self)  # the handler may take no notice
+        else:
+            self._intake.unread.start(self)  # what was written may still wait to be read
+            self._transport.close()
+
+    def leave(self) -> None:
+        """Answer the request that has begun, if any, and no other."""
+        self._may_finish = self._reader.has_begun
+
+    def cut(self) -> None:
+        """End now, whatever waits."""
+        self._transport.abort()
+
+    def abort(self) -> None:
+        """As cut(); Sanic's server calls it at the end of its patience."""
+        self.cut()
+
+    def close_if_idle(self) -> bool:
+        """Close unless a request has begun; Sanic's server asks when it stops."""
+        if self._stage is not Stage.ASKING or self._reader.has_begun:
+            return False
+        self._transport.close()
+        return True
+
+    # What follows is called by Sanic's protocol (handover.Front).
+
+    def wrote(self) -> None:
+        """Give the handler its time anew."""
+        if self._stage is Stage.ANSWERING:
+            self._intake.answering.restart(self)
+
+    def answered(self) -> None:
+        """Go on to the next request, in another turn of the loop."""
+        if self._stage is not Stage.ANSWERING:
+            return
+        self._intake.answering.stop(self)
+        self._stage = Stage.ASKING
+        self._may_finish = False
+        if self._has_ended and not self._reader.buffer:
+            self._end()
+            return
+        self._intake.kept.start(self)
+        if self._reader.buffer and not self._is_blocked:
+            self._go_on_soon()
+        else:
+            self._regulate()
+
+    def finished(self) -> None:
+        """End; Sanic's protocol is not used again."""
+        handover, self._handover = self._handover, None
+        if handover is not None:
+            handover.front = handover.transport = None
+        if self._stage is Stage.ANSWERING or self._stage is Stage.ASKING:
+            self._end()
+
+    def let_go(self) -> Taken:
+        """Give the transport away, with what the client has sent after its request (endpoints.takeover.detach)."""
+        handover, early = self._handover, bytes(self._reader.buffer)
+        if handover is not None:
+            handover.front = None
+            early = release(handover) + early
+            if self._stage is not Stage.ANSWERING:
+                handover.connection_lost(None)  # type: ignore[no-untyped-call]  # its task waits for the next request
+        self._leave_all()
+        return Taken(self._transport, early, self._is_blocked, self._has_ended)
+
+    # What follows is done here.
+
+    def _go_on_soon(self) -> None:
+        """Have what waits looked at in another turn of the loop."""
+        if not self._is_to_go_on:
+            self._is_to_go_on = True
+            self._intake.later(self)
+
+    def go_on(self) -> None:
+        """Look at what waits; called by the intake when it is this connection's turn."""
+        self._is_to_go_on = False
+        if self._stage is not Stage.ASKING or self._is_blocked:
+            return
+        self._read()
+        self._regulate()
+        if self._has_ended and self._is_asking and not self._is_to_go_on:
+            self._transport.close()  # the rest of it is not going to come
+
+    @property
+    def _is_asking(self) -> bool:
+        return self._stage is Stage.ASKING
+
+    def _regulate(self) -> None:
+        """Read from the socket, unless enough of it waits."""
+        buffer, transport = self._reader.buffer, self._transport
+        must_wait = self._stage is Stage.ANSWERING or self._is_blocked or self._is_to_go_on
+        if must_wait and (len(buffer) > WAITING_BYTES or buffer.count(b"\r\n\r\n") > WAITING_REQUESTS):
+            if transport.is_reading():
+                transport.pause_reading()
+        elif self._stage is not Stage.GONE and not transport.is_reading() and not transport.is_closing():
+            transport.resume_reading()
+
+    def _read(self) -> None:
+        """Take the next request from what has come, if it is whole."""
+        reader, intake = self._reader, self._intake
+        try:
+            request = reader.next(self._limit)
+        except ClientError as error:
+            self._refuse(error)
+            return
+        if reader.has_begun or request is not None:
+            intake.kept.stop(self)
+        if request is not None:
+            intake.asking.stop(self)
+            self._serve(*request)
+            return
+        if reader.has_begun:
+            intake.asking.start(self)
+        if reader.is_waited_for and not self._has_continued:
+            self._has_continued = True
+            self._transport.write(CONTINUE)
+        if reader.is_tired:
+            self._go_on_soon()
+
+    def _limit(self, head: RequestHead) -> int:
+        """Let a request pass or not; return how large a body it may have."""
+        self._intake.check(head, self._address, has_begun=self._may_finish)
+        return self._intake.max_body_bytes if self._intake.wants_body(head.method, head.target) else 0
+
+    def _serve(self, head: RequestHead, body: bytes) -> None:
+        """Decide who gets a request that is whole."""
+        intake = self._intake
+        if head.is_websocket:
+            if intake.join is None:
+                self._step_aside(head)
+                return
+            found = _FEED.fullmatch(head.target)
+            if found and intake.join(SeenRequest(head, self._transport, self._app), found[1]):
+                return
+        if intake.is_leaving:
+            head.is_kept = False
+        self._stage, self._has_continued = Stage.ANSWERING, False
+        intake.answering.start(self)
+        if self._handover is None:
+            self._handover = Handover(self, self._app, self._loop, self._state, self._unix)
+        self._handover.take(self._transport, head.canonical(len(body)) + body)
+
+    def _step_aside(self, head: RequestHead) -> None:
+        """Leave the connection to Sanic's protocol for good: the app may have a WebSocket of its own there.
+
+        Sanic answers this one request and no other, for the head does not ask for the connection to be kept.
+        """
+        handover = self._handover or Handover(self, self._app, self._loop, self._state, self._unix)
+        handover.front, handover.connections = None, self.connections
+        early, transport = bytes(self._reader.buffer), self._transport
+        self._leave_all()
+        self.connections.add(handover)
+        transport.set_protocol(handover)
+        handover.take(transport, head.canonical(0) + early)
+
+    def _refuse(self, error: ClientError) -> None:
+        head, intake = self._reader.head, self._intake
+        intake.refused[error.counted_as] += 1
+        fields: Mapping[str, str] = {}
+        if head is not None:
+            fields = intake.sharing(SeenRequest(head, self._transport, self._app))
+        self._transport.write(refusal(error, fields, is_bare=head is not None and head.method == "HEAD"))
+        self._end()
+
+    def _end(self) -> None:
+        """Send no more, and wait a little for the client to close."""
+        intake, transport = self._intake, self._transport
+        for deadlines in (intake.asking, intake.answering, intake.kept):
+            deadlines.stop(self)
+        self._stage = Stage.ENDING
+        self._reader = RequestReader()
+        intake.ending.start(self)
+        if self._has_ended or not transport.can_write_eof():
+            transport.close()
+            return
+        if not transport.is_reading():
+            transport.resume_reading()
+        try:
+            transport.write_eof()
+        except OSError:
+            transport.abort()  # the client has reset the connection, and asyncio has not looked yet
+
+    def _leave_all(self) -> None:
+        """Be nobody's concern any more."""
+        self._stage = Stage.GONE
+        self._intake.left(self)
+        self.connections.discard(self)
+        if self._address:
+            self._intake.admission.departed(self._address)
+            self._address = ""
+        self._handover = None
+        self._reader = RequestReader()
+
+
+def intake_of(app: Sanic[Any, Any]) -> Intake:
+    """Return the intake of an app; it is made when there is none."""
+    intake = getattr(app.ctx, "mux_intake", None)
+    if intake is None:
+        config = app.config
+        intake = app.ctx.mux_intake = Intake(
+            app,
+            head_seconds=config.REQUEST_TIMEOUT,
+            kept_seconds=config.KEEP_ALIVE_TIMEOUT,
+            answer_seconds=config.RESPONSE_TIMEOUT,
+            max_body_bytes=config.REQUEST_MAX_SIZE,
+        )
+    assert isinstance(intake, Intake)
+    return intake

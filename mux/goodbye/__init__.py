@@ -1,0 +1,1 @@
+"""How clients are sent away, and when each is told."""

@@ -1,0 +1,59 @@
+"""What the body of a POST says of itself: which bytes are published as they are.
+
+A body in a coding (gzip) or in another charset than UTF-8 would reach clients as something else than what was sent, so
+it is refused. Whatever charset the bytes of application/octet-stream are said to have, they are bytes.
+
+Pure: values in, a decision out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mux.errors import UnsupportedBody
+
+BINARY_TYPE = "application/octet-stream"
+"""A POST with this Content-Type is known to be binary (RFC 9110, section 8.3)."""
+
+_UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
+"""ASCII is UTF-8 as well."""
+
+
+def is_binary(content_types: Sequence[str], content_codings: Sequence[str]) -> bool:
+    """Tell whether a body is known to be binary.
+
+    Args:
+        content_types: the values of the Content-Type header.
+        content_codings: the values of the Content-Encoding header.
+
+    Raises:
+        UnsupportedBody: it cannot be published as it is.
+    """
+    codings = {coding.strip().lower() for value in content_codings for coding in value.split(",")} - {"", "identity"}
+    if codings:
+        raise UnsupportedBody("a body is published as it is: send it without Content-Encoding")
+    kind, *parameters = ";".join(content_types).split(";")
+    if kind.strip().lower() == BINARY_TYPE:
+        return True
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip("\"'").lower() not in _UTF8:
+            raise UnsupportedBody(f"text is UTF-8 here: send it as UTF-8, or as {BINARY_TYPE} if it is not text")
+    return False
+
+
+def names(accept: str, media_type: str) -> bool:
+    """Tell whether an Accept header names a media type itself, and does not refuse it with a weight of 0."""
+    for element in accept.lower().split(","):
+        kind, *parameters = element.split(";")
+        if kind.strip() == media_type and not any(map(_is_zero_weight, parameters)):
+            return True
+    return False
+
+
+def _is_zero_weight(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    if name.strip() != "q":
+        return False
+    whole, _, fraction = value.strip().partition(".")
+    return whole == "0" and not fraction.strip("0")

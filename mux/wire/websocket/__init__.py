@@ -1,0 +1,1 @@
+"""WebSocket: handshake, frames in and frames out."""

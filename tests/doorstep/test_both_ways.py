@@ -1,0 +1,55 @@
+"""A usual handshake is answered without Sanic, and any other through it: both ways let in and refuse the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from mux.endpoints.asking import Asking
+from tests.doorstep.conftest import Serve
+from tests.support.servers import BOTH_LOOPS, handshake
+
+pytestmark = BOTH_LOOPS
+
+HELLO = b"\x81\x82\x00\x00\x00\x00hi\x88\x80\x00\x00\x00\x00"
+"""A message, and a close."""
+
+HANDSHAKES = {
+    "usual": ("lobby", ()),
+    "a query": ("lobby?token=secret", ()),
+    "no such channel": ("/", ()),
+    "another origin": ("lobby", ("Origin: http://elsewhere.example",)),
+    "another site": ("lobby", ("Sec-Fetch-Site: cross-site",)),
+    "subprotocols": ("lobby", ("Sec-WebSocket-Protocol: one, two",)),
+    "an extension": ("lobby", ("Sec-WebSocket-Extensions: permessage-deflate",)),
+    "a second key": ("lobby", ("Sec-WebSocket-Key: AAAA",)),
+}
+
+
+def _join(by_sight: Callable[[Asking, str], bool] | None, joined: list[bool], request: Asking, channel: str) -> bool:
+    joined.append(by_sight is not None and by_sight(request, channel))
+    return joined[-1]
+
+
+async def test_both_ways_give_the_same(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """The bytes of the answer, what is counted and what is logged are the same for every kind of handshake."""
+    found = []
+    for is_by_sight in (True, False):
+        caplog.clear()
+        async with serve(handshake_seconds=5) as served:
+            by_sight, joined = served.intake.join, list[bool]()
+            served.intake.join = partial(_join, by_sight if is_by_sight else None, joined)
+            answers = {
+                name: await served.ask(
+                    handshake(served.port, channel, *fields).replace(b":%d" % served.port, b"") + HELLO
+                )
+                for name, (channel, fields) in HANDSHAKES.items()
+            }
+            lines = [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+            assert any(joined) == is_by_sight
+            found.append((answers, dict(served.intake.refused), lines))
+    assert found[0] == found[1]
+    assert found[0][0]["usual"].startswith(b"HTTP/1.1 101 ")
+    assert found[0][0]["usual"].endswith(b"\r\n\r\n\x88\x00")

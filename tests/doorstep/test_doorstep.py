@@ -1,0 +1,248 @@
+"""Connections that are nobody's yet: each ends in its time, and every request has its answer and no other's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import AsyncExitStack
+from time import thread_time
+from typing import Any
+
+import pytest
+from sanic.http import Http
+
+from mux.doorstep import doorstep
+from mux.hub.admission import HEARD_PER_ADDRESS
+from tests.doorstep.conftest import Serve, Served
+from tests.support.servers import AUTHORIZATION, BOTH_LOOPS, PATIENCE_SECONDS, handshake, raw_client, until
+
+pytestmark = BOTH_LOOPS
+
+HOST = b"Host: localhost\r\n"
+ASKS_FOR_NUMBERS = AUTHORIZATION.encode() + b"\r\n"
+ALIVE = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+POST = b"POST /feed/lobby HTTP/1.1\r\n" + HOST
+
+
+def statuses(answers: bytes) -> list[int]:
+    """Return the status of each answer, in order."""
+    return [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
+
+
+async def test_requests_in_one_read_are_answered_in_order_and_in_turns(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of requests in one segment once held the loop for seconds: each has a turn of the loop to itself."""
+    turns: list[int] = []
+    turn = 0
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+        asyncio.get_running_loop().call_soon(count)
+
+    read_head = Http.http1_request_header
+
+    async def noted(self: Any) -> None:
+        turns.append(turn)
+        await read_head(self)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(Http, "http1_request_header", noted)
+    count()
+    paths = [b"healthz", b"readyz", b"feed/lobby", b"nowhere"] * 50
+    data = b"".join(b"GET /%b HTTP/1.1\r\n%b\r\n" % (path, HOST) for path in paths)
+    assert statuses(await served.ask(data)) == [200, 200, 426, 404] * 50
+    assert len(set(turns)) == len(turns) == 200
+
+
+async def test_no_more_waits_than_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends far ahead of its answers is not read from meanwhile."""
+    longest = 0
+    regulate = doorstep.Doorstep._regulate
+
+    def noted(self: doorstep.Doorstep) -> None:
+        nonlocal longest
+        longest = max(longest, len(self._reader.buffer))
+        regulate(self)
+
+    monkeypatch.setattr(doorstep.Doorstep, "_regulate", noted)
+    count = 20_000
+    async with served.connection() as (reader, writer), asyncio.timeout(PATIENCE_SECONDS):
+        writer.write(ALIVE * count)
+        for _ in range(100):
+            await reader.readuntil(b"alive\n")
+    # One read of the loop's may come on top of what waits.
+    assert longest <= doorstep.WAITING_BYTES + 256 * 1024
+    assert longest < count * len(ALIVE) / 2
+
+
+ATTACKS = {
+    "tiny requests": ALIVE * (262_144 // len(ALIVE)),
+    "metrics": (b"GET /metrics HTTP/1.1\r\n" + HOST + ASKS_FOR_NUMBERS + b"\r\n") * 3000,
+    "empty lines": b"\r\n" * 131_072,
+    "tiny chunks": POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 43_000,
+    "many fields": b"GET /healthz HTTP/1.1\r\n" + HOST + b"a:b\r\n" * 6000 + b"\r\n",
+    "a long list": b"GET /feed/a HTTP/1.1\r\n" + HOST + b"Accept: " + b"a;q=0," * 5000 + b"\r\n\r\n",
+    "many options": b"GET /healthz HTTP/1.1\r\n" + HOST + b"Connection:a\r\n" * 2000 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("attack", [pytest.param(data, id=name) for name, data in ATTACKS.items()])
+async def test_nothing_holds_the_loop(served: Served, attack: bytes) -> None:
+    """No turn takes more CPU than a few milliseconds, whatever comes in one read; pipelined /metrics took 5 s."""
+    loop = asyncio.get_running_loop()
+    longest, last = 0.0, thread_time()
+    handle: asyncio.Handle
+
+    def tick() -> None:
+        nonlocal longest, last, handle
+        now = thread_time()
+        longest, last = max(longest, now - last), now
+        handle = loop.call_soon(tick)
+
+    async with served.connection() as (_, writer):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # what comes back is not ours to pay for
+        writer.write(attack)
+        await asyncio.sleep(0)
+        last = thread_time()
+        tick()
+        await until(lambda: not served.plain)  # refused, or too slow, or its answers are not read
+        handle.cancel()
+    assert longest < 0.05  # 5 ms is what it is held to; ten times that is a fault and no slow machine
+
+
+STUCK = {
+    "nothing": b"",
+    "an empty line": b"\r\n",
+    "half an empty line": b"\r",
+    "half a line": b"GET /hea",
+    "half a head": ALIVE[:-2],
+    "a body that does not come": POST + b"Content-Length: 10\r\n\r\n",
+    "half a body": POST + b"Content-Length: 10\r\n\r\nhalf",
+    "chunks that do not end": POST + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    "an upgrade and a body": b"GET /healthz HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\nContent-Length: 10\r\n\r\n",
+    "an upgrade, connected, and a body": handshake(1)[:-2] + b"Content-Length: 10\r\n\r\n",
+    "a POST that upgrades": POST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 10\r\n\r\n",
+    "an expectation": POST + b"Content-Length: 10\r\nExpect: 100-continue\r\n\r\n",
+    "a body nobody wants": b"POST /healthz HTTP/1.1\r\n" + HOST + b"Content-Length: 10\r\n\r\n",
+    "an answer and a half": ALIVE + ALIVE[:-2],
+}
+
+
+async def test_no_connection_outlives_its_deadline(serve: Serve) -> None:
+    """Whatever state a client leaves it in, and a byte now and then is no excuse; 240 such were held for ever once."""
+    async with serve(handshake_seconds=0.4, keep_alive_seconds=0.5) as served, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(served.connection()) for _ in STUCK]
+        for (_, writer), data in zip(clients, STUCK.values(), strict=True):
+            writer.write(data)
+        unread, (_, flood) = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n", clients[0]
+        flood.transport.pause_reading()  # type: ignore[attr-defined]
+        flood.write(unread * 2000)
+        await until(lambda: served.plain == len(clients))
+
+        def drip() -> bool:
+            for (_, writer), data in zip(clients[1:], list(STUCK.values())[1:], strict=True):
+                if not writer.is_closing() and not data.endswith(b"\r"):
+                    writer.write(b"x" if b"Content-Length" not in data else b"")
+            return not served.plain
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not drip():
+                await asyncio.sleep(0.05)
+        assert served.intake.refused["too_slow"] >= 4
+        assert served.intake.refused["unread"] >= 1
+
+
+async def test_a_client_that_ends_its_side_is_answered(served: Served) -> None:
+    """A POST once was published, and its sender heard nothing and sent it again."""
+    post = POST + b"Content-Length: 2\r\n\r\nhi"
+    async with raw_client(served.port) as listener:
+        answer = await served.ask(post + ALIVE + post)
+        assert statuses(answer) == [204, 200, 204]
+        assert await listener.read(8) == b"\x81\x02hi\x81\x02hi"
+    assert statuses(await served.ask(b"GET /stats HTTP/1.1\r\n" + HOST + ASKS_FOR_NUMBERS + b"\r\n")) == [200]
+    assert await served.ask(ALIVE[:-2]) == b"", "half a request is nobody's"
+    assert statuses(await served.ask(ALIVE, b"GET /hal")) == [200]
+    await until(lambda: not served.plain)
+
+
+async def test_a_client_that_waits_to_send_its_body_is_told_to(served: Served) -> None:
+    """Once, and only when the body is wanted, as curl does for large ones (RFC 9110, section 10.1.1)."""
+    async with served.connection() as (reader, writer), asyncio.timeout(PATIENCE_SECONDS):
+        writer.write(POST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"h")
+        await asyncio.sleep(0)
+        writer.write(b"i")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 204 ")
+    too_large = POST + b"Content-Length: 70000\r\nExpect: 100-continue\r\n\r\n"
+    assert statuses(await served.ask(too_large)) == [413]
+    assert statuses(await served.ask(POST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\nhi")) == [204]
+
+
+async def test_bodies_nobody_wants_are_not_read(served: Served) -> None:
+    """A hundred megabytes to /healthz were kept in memory; now no byte of a body is, and the answer comes first."""
+    for head, status in ((b"GET /healthz", 400), (b"HEAD /readyz", 400), (b"POST /healthz", 405), (b"PUT /x", 404)):
+        request = head + b" HTTP/1.1\r\n" + HOST + b"Content-Length: 100000000\r\n\r\n"
+        assert statuses(await served.ask(request, b"x" * 1000, ends=False)) == [status]
+    async with served.connection() as (reader, writer), asyncio.timeout(PATIENCE_SECONDS):
+        writer.write(POST + b"Content-Length: 100000000\r\n\r\n" + b"x" * 100_000)
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_an_upgrade_that_is_no_websocket_is_ignored(served: Served) -> None:
+    """Java's HttpClient offers h2c with its first request, and so does `curl --http2`."""
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+    post = POST + offer + b"Content-Length: 2\r\n\r\nhi"
+    metrics = b"GET /metrics HTTP/1.1\r\n" + HOST + ASKS_FOR_NUMBERS + offer + b"\r\n"
+    stream = b"GET /feed/lobby HTTP/1.1\r\n" + HOST + offer + b"Accept: text/event-stream\r\n\r\n"
+    assert statuses(await served.ask(post + metrics + post + stream)) == [204, 200, 204, 200]
+
+
+async def test_a_target_that_is_no_url_is_one_sentence_and_no_log(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It once was 43 lines of traceback, with the query and its token in them, and no answer."""
+    for target in (b"a:443", b"/\x01?token=secret", b"//", b"/%zz?token=secret", b"http://[/", b"/?" + b"\xff"):
+        answer = await served.ask(b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert len(statuses(answer)) == 1, target
+        assert b"secret" not in answer
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("limit", [2])
+async def test_one_address_has_so_many_connections(serve: Serve, limit: int) -> None:
+    """Plain ones count: clients and connections together; a few more may hear 429, and the rest is cut off."""
+    async with serve(max_connections_per_address=limit, handshake_seconds=5) as served:
+        async with raw_client(served.port), AsyncExitStack() as stack:
+            for _ in range(limit - 1):
+                await stack.enter_async_context(served.connection())
+            await until(lambda: served.plain == limit - 1)
+            assert statuses(await served.ask(ALIVE)) == [429]
+            assert statuses(await served.ask(handshake(served.port))) == [429]
+            await until(lambda: served.plain == limit - 1)
+            for _ in range(40):
+                await stack.enter_async_context(served.connection())
+            await until(lambda: served.intake.refused["address"] >= 40 - HEARD_PER_ADDRESS)
+            await until(lambda: served.plain <= limit + HEARD_PER_ADDRESS)
+        await until(lambda: not served.plain and not len(served.hub))
+        assert statuses(await served.ask(ALIVE)) == [200]
+
+
+async def test_nothing_is_left_of_hostile_connections(served: Served) -> None:
+    """Objects of the doorstep and of Sanic go with their connections."""
+
+    async def come_and_go(data: bytes) -> None:
+        async with served.connection() as (_, writer):
+            writer.write(data)
+            await asyncio.sleep(0)
+
+    for data in [*STUCK.values(), ALIVE * 3, handshake(served.port), b"\x16\x03\x01", b"GET /\x00"] * 10:
+        await come_and_go(data)
+    await until(lambda: not served.plain and not len(served.hub))
+    intake = served.intake
+    for deadlines in (intake.asking, intake.answering, intake.kept, intake.ending, intake.unread):
+        assert not len(deadlines)
+    names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]  # type: ignore[union-attr]
+    await until(lambda: not [name for name in names if "connection_task" in name])

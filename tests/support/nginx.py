@@ -1,0 +1,50 @@
+"""nginx before a server, as many have it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.servers import PATIENCE_SECONDS
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+@contextmanager
+def nginx(block: str, listen: int, port: int, directory: Path) -> Iterator[None]:
+    """Run nginx with a block of its http section for as long as the block runs."""
+    assert NGINX is not None
+    places = "".join(
+        f"{name}_temp_path {directory}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    block = block.replace("{listen}", str(listen)).replace("{port}", str(port))
+    configuration = directory / "nginx.conf"
+    configuration.write_text(
+        f"daemon off;\nmaster_process off;\npid {directory}/pid;\nerror_log stderr;\n"
+        f"events {{ worker_connections 256; }}\nhttp {{\naccess_log off;\n{places}{block}\n}}\n"
+    )
+    command = [NGINX, "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
+    assert b"[emerg]" not in said, said.decode()
+
+
+async def reachable(port: int) -> None:
+    """Wait until somebody listens."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionError:
+                await asyncio.sleep(0.01)
+            else:
+                writer.close()
+                return

@@ -1,0 +1,79 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mux.errors import UnsupportedBody
+from mux.wire.http.content import is_binary, names
+
+
+@pytest.mark.parametrize(
+    ("types", "codings", "expected"),
+    [
+        ([], [], False),
+        (["text/plain"], [], False),
+        (["text/plain; charset=UTF-8"], ["identity"], False),
+        (['application/json;charset="utf-8"; x=y'], [""], False),
+        (["text/plain ; Charset = us-ascii"], [], False),
+        (["application/x-www-form-urlencoded"], [], False),
+        (["multipart/form-data; boundary=a;b"], [], False),
+        (["Application/Octet-Stream"], [], True),
+        (["application/octet-stream; charset=binary"], ["Identity"], True),
+    ],
+)
+def test_what_is_published_as_it_is(types: list[str], codings: list[str], expected: bool) -> None:
+    """Any type of content in no coding; it is binary if its type says so."""
+    assert is_binary(types, codings) is expected
+
+
+@pytest.mark.parametrize(
+    ("types", "codings"),
+    [
+        ([], ["gzip"]),
+        (["application/octet-stream"], ["br"]),
+        ([], ["identity, GZIP"]),
+        ([], ["identity", "deflate"]),
+        (["text/plain; charset=iso-8859-1"], []),
+        (["text/plain; charset='utf-16'"], []),
+        (["text/plain; a=b; CHARSET=latin1"], []),
+        (["text/plain; charset=utf-8; charset=utf-16"], []),
+        (["text/plain", "text/plain; charset=utf-16"], []),
+        (["text/plain; charset="], []),
+        (["text/plain; charset=\udcff"], []),
+    ],
+)
+def test_a_coding_or_another_charset_is_refused(types: list[str], codings: list[str]) -> None:
+    """However it is spelled, and however often."""
+    with pytest.raises(UnsupportedBody, match="send it"):
+        is_binary(types, codings)
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_named"),
+    [
+        ("text/event-stream", True),
+        ("TEXT/Event-Stream", True),
+        ("text/event-stream;charset=utf-8", True),
+        ("text/event-stream; q=0.1", True),
+        ("text/html, application/json;q=0.9 , text/event-stream ;q=1.000", True),
+        ("text/event-stream;q=0, text/event-stream", True),
+        ("text/event-stream;q=x", True),
+        ("", False),
+        ("*/*", False),
+        ("text/*", False),
+        ("text/event-streams", False),
+        ("application/json;type=text/event-stream", False),
+        ("text/event-stream;q=0", False),
+        ("text/event-stream; Q = 0.000", False),
+        ("text/event-stream;charset=utf-8;q=0.", False),
+        ("*/*, text/event-stream;q=0", False),
+    ],
+)
+def test_a_type_is_named_by_itself_and_not_refused(accept: str, is_named: bool) -> None:
+    """Patterns are what everybody sends; a weight of 0 means no (RFC 9110, section 12.4.2)."""
+    assert names(accept, "text/event-stream") is is_named
+
+
+@given(st.text(st.sampled_from("text/event-stream;,=q0.1 *\x00ü"), max_size=60) | st.text())
+def test_whatever_is_sent_has_an_answer(accept: str) -> None:
+    """Nonsense names nothing, or something, and breaks nothing."""
+    names(accept, "text/event-stream")
