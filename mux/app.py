@@ -23,6 +23,7 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from mux import reasons
 from mux.broker.broker import Broker
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
@@ -39,8 +40,7 @@ from mux.endpoints.takeover import is_under_asgi_server
 from mux.endpoints.unrouted import PlainErrors
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge, NoSockets
 from mux.fleet.fleet import Fleet
-from mux.goodbye.drain import Drain
-from mux.goodbye.resync import Resync
+from mux.goodbye.goodbyes import Goodbyes
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
@@ -165,8 +165,7 @@ class Mux:
         self.feed = Feed(self.hub, self.broker.outbox, settings, self.admission)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
-        self._resync = Resync(self.hub, seconds=settings.drain_seconds)
-        self._drain = Drain(self.hub, seconds=settings.drain_seconds)
+        self._goodbyes = Goodbyes(self.hub, seconds=settings.drain_seconds)
 
     async def publish(
         self,
@@ -201,7 +200,7 @@ class Mux:
         else:
             payload = _encode(message)
         if len(payload) > self.settings.max_message_bytes:
-            self.hub.refused[MessageTooLarge.counted_as] += 1
+            self.hub.refused[reasons.TOO_LARGE.counted_as] += 1
             raise MessageTooLarge(
                 f"the message has {len(payload)} bytes; at most {self.settings.max_message_bytes} are allowed"
             )
@@ -250,7 +249,7 @@ class Mux:
         latest. May be called again, also at the same time: it is done once.
         """
         self.feed.is_draining = True
-        await self._drain.run()
+        await self._goodbyes.drain()
 
     def conditions(self) -> dict[str, bool]:
         """Return what must be true for clients to be sent here, by name; /readyz answers with it."""
@@ -265,8 +264,7 @@ class Mux:
 
     async def aclose(self) -> None:
         """Stop the timers and leave Redis, after what was published has been answered."""
-        await self._drain.aclose()
-        await self._resync.aclose()
+        await self._goodbyes.aclose()
         for task in self._gap_tasks:
             task.cancel()
         await asyncio.gather(*self._gap_tasks, return_exceptions=True)
@@ -279,7 +277,7 @@ class Mux:
 
     def _after_gap(self, gap: Gap) -> None:
         if self.settings.on_gap == "close":
-            self._resync.begin()
+            self._goodbyes.resync()
         for callback in self._gap_callbacks:
             try:
                 result = callback(gap)

@@ -16,20 +16,21 @@ MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path
 
 MAY_IMPORT: dict[str, set[str]] = {
     # What each part may import of mux beside itself; a part is a package or a module at the top.
-    "errors": set(),
+    "reasons": set(),
+    "errors": {"reasons"},
     "version": set(),
     "machine": set(),
     "logs": set(),
-    "wire": {"errors"},
+    "wire": {"errors", "reasons"},
     "settings": {"errors", "wire"},
-    "hub": {"errors", "wire"},
+    "hub": {"errors", "reasons", "wire"},
     "broker": {"errors", "version", "wire"},
     "metrics": {"broker", "errors", "hub", "wire"},
-    "fleet": {"broker", "errors", "hub", "machine", "metrics", "version", "wire"},
-    "goodbye": {"hub"},
-    "endpoints": {"broker", "errors", "fleet", "hub", "metrics", "settings", "version", "wire"},
+    "fleet": {"broker", "errors", "hub", "machine", "metrics", "reasons", "version", "wire"},
+    "goodbye": {"hub", "reasons"},
+    "endpoints": {"broker", "errors", "fleet", "hub", "metrics", "reasons", "settings", "version", "wire"},
     # It knows the take-over and what a request is, and none of the rules of the feed: those are handed to it.
-    "doorstep": {"endpoints", "errors", "hub", "wire"},
+    "doorstep": {"endpoints", "errors", "hub", "reasons", "wire"},
     "app": {
         "broker",
         "doorstep",
@@ -41,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "logs",
         "machine",
         "metrics",
+        "reasons",
         "settings",
         "wire",
     },
@@ -56,6 +58,7 @@ AT_THE_TOP = {
     "app": "puts a mux into a Sanic app: it knows every package below it and belongs to none",
     "errors": "every part raises them",
     "machine": "the app, the fleet and the server ask the machine what they may have",
+    "reasons": "wire refuses requests for them, the hub closes clients, the endpoints answer with them",
     "settings": "the app, the endpoints and the server read them",
     "version": "the broker tells it to Redis, the server to clients; it imports nothing, so neither needs the package",
 }

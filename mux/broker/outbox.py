@@ -169,7 +169,7 @@ class Outbox:
 
     def _refuse(self, reason: str) -> None:
         error = BrokerUnavailable(reason)
-        self.refused[error.counted_as] += 1
+        self.refused[error.reason.counted_as] += 1
         raise error from None
 
     async def _has_room(self) -> None:
@@ -244,7 +244,7 @@ class Outbox:
             self.published += 1
         else:
             reply = self._failure(reply)
-            self.refused[reply.counted_as] += 1
+            self.refused[reply.reason.counted_as] += 1
         done(reply)
 
     def _failure(self, reply: Reply) -> BrokerError:

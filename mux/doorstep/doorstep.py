@@ -25,11 +25,12 @@ from typing import Any, cast
 
 from sanic import Sanic
 
+from mux import reasons
 from mux.doorstep.handover import Handover
 from mux.doorstep.reading import Intake
 from mux.doorstep.seen_request import SeenRequest, peer_address
 from mux.endpoints.takeover import Taken, release
-from mux.errors import ClientError, TooSlow
+from mux.errors import Refused
 from mux.wire.http.answer import refusal
 from mux.wire.http.head import RequestHead
 from mux.wire.http.reader import RequestReader
@@ -130,7 +131,7 @@ class Doorstep(asyncio.Protocol):
         if intake.counts_plain:
             self._address = peer_address(self._transport)
             if self._address and not intake.admission.arrived(self._address):
-                intake.refused["address"] += 1
+                intake.refused[reasons.ADDRESS.counted_as] += 1
                 self.cut()
 
     def data_received(self, data: bytes) -> None:
@@ -180,10 +181,11 @@ class Doorstep(asyncio.Protocol):
     def overdue(self, what: str) -> None:
         """End, for a deadline has passed; say so where somebody may be listening."""
         if what == "unread":
-            self._intake.refused["unread"] += 1
+            self._intake.refused[reasons.UNREAD.counted_as] += 1
             self.cut()
         elif what == "asking" and self._reader.has_begun:
-            self._refuse(TooSlow(f"the request was not complete after {self._intake.head_seconds:g} s"))
+            sentence = f"the request was not complete after {self._intake.head_seconds:g} s"
+            self._refuse(Refused(reasons.TOO_SLOW, sentence))
         elif what == "answering" and self._handover is not None:
             self._handover.give_up()
             self._intake.ending.start(self)  # the handler may take no notice
@@ -289,7 +291,7 @@ class Doorstep(asyncio.Protocol):
         reader, intake = self._reader, self._intake
         try:
             request = reader.next(self._limit)
-        except ClientError as error:
+        except Refused as error:
             self._refuse(error)
             return
         if reader.has_begun or request is not None:
@@ -342,9 +344,9 @@ class Doorstep(asyncio.Protocol):
         transport.set_protocol(handover)
         handover.take(transport, head.canonical(0) + early)
 
-    def _refuse(self, error: ClientError) -> None:
+    def _refuse(self, error: Refused) -> None:
         head, intake = self._reader.head, self._intake
-        intake.refused[error.counted_as] += 1
+        intake.refused[error.reason.counted_as] += 1
         fields: Mapping[str, str] = {}
         if head is not None:
             fields = intake.sharing(SeenRequest(head, self._transport, self._app))

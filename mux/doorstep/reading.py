@@ -22,9 +22,10 @@ from typing import Any, Protocol
 
 from sanic import Sanic
 
+from mux import reasons
 from mux.doorstep.seen_request import trusts_proxies
 from mux.endpoints.asking import Asking
-from mux.errors import ServerLeaving
+from mux.errors import Refused
 from mux.hub.admission import Admission
 from mux.hub.deadlines import Deadlines
 from mux.hub.running_time import RunningTime
@@ -141,7 +142,7 @@ class Intake:
         if self._is_closed:
             return False
         if not self.admission.may_ask(self._clients() + len(self._connections) + 1):
-            self.refused["descriptors"] += 1
+            self.refused[reasons.DESCRIPTORS.counted_as] += 1
             return False
         if self._timer is None:
             self._tick()
@@ -180,11 +181,10 @@ class Intake:
             has_begun: True when it began before the server was told to leave.
 
         Raises:
-            ServerLeaving: it did not.
-            TooManyFromAddress: there are as many connections from there as there may be.
+            Refused: it did not, or there are as many connections from there as there may be.
         """
         if self.is_leaving and not has_begun and not self._is_told_of_leaving(head):
-            raise ServerLeaving("the server is going away")
+            raise Refused(reasons.LEAVING)
         if address:
             self.admission.check_address(address)
 

@@ -1,7 +1,7 @@
 """Which requests for the feed are let in, and what they are told if not.
 
 A host, a page, a channel's name, and room: each is looked at before anything is done for a request. A refusal is a
-ClientError; it is counted by its reason, and answered with its status and its sentence.
+Refused; it is counted by its reason, and answered with its status and its sentence.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from sanic.helpers import STATUS_CODES
 from sanic.response import HTTPResponse, text
 
+from mux import reasons
 from mux.endpoints.asking import Asking
 from mux.endpoints.takeover import own_end, plain_connections
-from mux.errors import ClientError, HostRefused, OriginRefused
+from mux.errors import Refused
 from mux.hub.admission import Admission
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
@@ -21,10 +22,7 @@ from mux.wire.http.cors import sharing
 from mux.wire.http.host import HostPolicy
 from mux.wire.http.origin import OriginPolicy
 
-STATUS_CODES.setdefault(HostRefused.http_status, b"Misdirected Request")  # Sanic says UNKNOWN
-
-RETRY_AFTER = {"Retry-After": "2"}
-"""Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""
+STATUS_CODES.setdefault(reasons.HOST.status, b"Misdirected Request")  # Sanic says UNKNOWN
 
 
 class Door:
@@ -47,7 +45,7 @@ class Door:
         """Let a request pass that came under a name that is served.
 
         Raises:
-            HostRefused: it came under another.
+            Refused: it came under another.
         """
         headers = request.headers
         hosts = headers.getall("host", [])
@@ -64,13 +62,12 @@ class Door:
         """Let the page pass that a request is from, if it is from one, under a name that is served.
 
         Raises:
-            HostRefused: as check_host().
-            OriginRefused: it is of another host, and not allowed.
+            Refused: as check_host(), or the page is of another host, and not allowed.
         """
         self.check_host(request)
         origins = request.headers.getall("origin", [])
         if len(origins) > 1:
-            raise OriginRefused("a request has at most one Origin")
+            raise Refused(reasons.ORIGIN, "a request has at most one Origin")
         if origins:  # request.host reads the headers of proxies, which costs
             self._origins.check(origins[0], request.host)
 
@@ -78,8 +75,7 @@ class Door:
         """Return the Redis channel that a request may use; name is percent-decoded already.
 
         Raises:
-            HostRefused: as check_host().
-            OriginRefused: as check_origin().
+            Refused: as check_origin().
             InvalidChannel: no channel has this name.
         """
         self.check_origin(request)
@@ -89,7 +85,7 @@ class Door:
         """Let a request join that a page of another site has not sent in secret.
 
         Raises:
-            OriginRefused: its browser says so, and it has no Origin that could be allowed.
+            Refused: its browser says so, and it has no Origin that could be allowed.
         """
         if "origin" not in request.headers:
             self._origins.check_site(request.headers.getall("sec-fetch-site", []))
@@ -98,7 +94,7 @@ class Door:
         """Return the address to count a new client by; nothing when addresses are not counted.
 
         Raises:
-            ServerFull: there is no room for it.
+            Refused: there is no room for it.
         """
         address = request.client_ip if self._admission.counts_addresses else ""
         self._admission.check(clients=len(self._hub), plain=plain_connections(request), address=address)
@@ -111,8 +107,7 @@ class Door:
             return sharing(self._origins, None, "")
         return sharing(self._origins, origins[0], request.host)
 
-    def refuse(self, error: ClientError) -> HTTPResponse:
+    def refuse(self, error: Refused) -> HTTPResponse:
         """Count a refusal and return its answer."""
-        self._hub.refused[error.counted_as] += 1
-        is_for_now = error.http_status in (429, 503)
-        return text(f"{error}\n", error.http_status, RETRY_AFTER if is_for_now else None)
+        self._hub.refused[error.reason.counted_as] += 1
+        return text(f"{error}\n", error.reason.status, dict(error.reason.fields))

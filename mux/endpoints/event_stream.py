@@ -25,9 +25,10 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from mux.endpoints.takeover import attach, bound_unacknowledged, detach
-from mux.errors import ClientError
+from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
+from mux.reasons import Reason
 from mux.wire.sse.encoder import NOT_KEPT, TYPE, Coding, come_back, comment, inflation
 
 EventStreamClient: TypeAlias = Subscriber[None]
@@ -99,22 +100,22 @@ class EventStreamEndpoint:
         if taken.has_ended:
             client.close()
 
-    def turn_away(self, error: ClientError) -> HTTPResponse:
+    def turn_away(self, error: Refused) -> HTTPResponse:
         """Count a refusal that is not for long; return a stream that ends at once, and the time to come back."""
-        self._hub.refused[error.counted_as] += 1
+        self._hub.refused[error.reason.counted_as] += 1
         return HTTPResponse(self._come_back() + comment(str(error)), 200, dict(NOT_KEPT), TYPE)
 
     def received(self, client: EventStreamClient, data: bytes) -> None:
         """Drop what a client sent; it is no sign that it reads, and no reason to leave out a comment."""
         client.heard = False
 
-    def close(self, client: EventStreamClient, code: int, reason: str) -> None:
+    def close(self, client: EventStreamClient, reason: Reason) -> None:
         """Tell the client when to come back and end its stream, unless that is done."""
         if client.channels is None or client.transport.is_closing():
             return
         self._leave(client)
         self._hub.closing(client)
-        goodbye = comment(f"{int(code)} {reason}") + self._come_back()
+        goodbye = comment(f"{reason.code} {reason.sentence}") + self._come_back()
         client.write(self._coding.wrap(goodbye) + self._coding.end)
         client.finish()
         self._hub.evict_overflowing()

@@ -21,16 +21,16 @@ from sanic import Sanic
 from sanic.http import Http
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
-from websockets.frames import CloseCode
 
+from mux import reasons
 from mux.broker.outbox import Outbox
 from mux.endpoints.asking import Asking
-from mux.endpoints.door import RETRY_AFTER, Door
+from mux.endpoints.door import Door
 from mux.endpoints.event_stream import EventStreamEndpoint
 from mux.endpoints.membership import Membership
 from mux.endpoints.takeover import detach, has_socket, may_take_over
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
-from mux.errors import BrokerError, BrokerRefused, ClientError, MessageTooLarge, ReadOnly, ServerLeaving, TooSlow
+from mux.errors import BrokerError, BrokerRefused, MessageTooLarge, Refused
 from mux.hub.admission import Admission
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
@@ -42,9 +42,6 @@ from mux.wire.http.cors import preflight
 from mux.wire.resp import Reply
 from mux.wire.sse.encoder import CODINGS, STREAM, TYPE
 from mux.wire.websocket.handshake import accept_usual
-
-READ_ONLY = "this feed is read-only"
-"""What a client is told that publishes where only the backend does."""
 
 FEED_ROUTE = "mux_feed"
 """The name of the feed's route in Sanic's router; an app has one. The names of its POST and OPTIONS begin so."""
@@ -98,7 +95,7 @@ class Feed:
         """Return the answer to a request that came under a name that is not served; None when the name is."""
         try:
             self._door.check_host(request)
-        except ClientError as error:
+        except Refused as error:
             return self._door.refuse(error)
         return None
 
@@ -118,7 +115,7 @@ class Feed:
         try:
             redis_channel = self._permit(request, channel_from_path(channel))
             address = self._room(request)
-        except ClientError:
+        except Refused:
             return False
         taken = detach(request)
         if taken is not None:
@@ -133,7 +130,7 @@ class Feed:
         """Return the Redis channel that a request may join as far as it is not a matter of room."""
         redis_channel = self._door.channel(request, channel)
         if self.is_draining:
-            raise ServerLeaving("the server is going away")
+            raise Refused(reasons.LEAVING)
         return redis_channel
 
     def _room(self, request: Asking) -> str:
@@ -154,9 +151,9 @@ class Feed:
             if request.method == "HEAD":
                 return HTTPResponse(status=200, headers=dict(STREAM))
             address = self._room(request)
-        except ServerLeaving as error:
-            return self._door.refuse(error) if stream is None else stream.turn_away(error)
-        except ClientError as error:
+        except Refused as error:
+            if stream is not None and error.reason.is_goodbye:
+                return stream.turn_away(error)
             return self._door.refuse(error)
         join = partial(self._members.join, redis_channel, address)
         if stream is None:
@@ -173,7 +170,7 @@ class Feed:
         """Answer OPTIONS."""
         try:
             self._door.check_origin(request)
-        except ClientError as error:
+        except Refused as error:
             return self._door.refuse(error)
         return HTTPResponse(status=204, headers=preflight(publishes=not self._is_read_only))
 
@@ -190,19 +187,19 @@ class Feed:
         try:
             redis_channel = self._door.channel(request, channel)
             if self._is_read_only:
-                raise ReadOnly(READ_ONLY)
+                raise Refused(reasons.READ_ONLY)
             headers = request.headers
             if is_binary(headers.getall("content-type", []), headers.getall("content-encoding", [])):
                 redis_channel = binary_variant(redis_channel)
             payload = await self._body(request)
-        except ClientError as error:
+        except Refused as error:
             return self._door.refuse(error)
         try:
             await self._outbox.publish(redis_channel, payload)
-        except BrokerRefused as error:
-            return text(f"Redis refused the message: {error}\n", 502)
-        except BrokerError as error:
-            return _unavailable(str(error))
+        except BrokerError as error:  # counted by the outbox
+            reason = error.reason
+            said = f"{reason.sentence}: {error}" if isinstance(error, BrokerRefused) else str(error)
+            return text(f"{said}\n", reason.status, dict(reason.fields))
         return HTTPResponse(status=204)
 
     async def _body(self, request: Request) -> bytes:
@@ -218,7 +215,7 @@ class Feed:
                     if len(body) > self._max_message_bytes:
                         raise too_large
         except TimeoutError:
-            raise TooSlow(f"the body was not complete after {self._body_seconds:g} s") from None
+            raise Refused(reasons.TOO_SLOW, f"the body was not complete after {self._body_seconds:g} s") from None
         return bytes(body)
 
     def _publish_from(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
@@ -229,14 +226,12 @@ class Feed:
         self._outbox.send(redis_channel, payload, partial(self._published, client))
 
     def _refuse_message(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
-        self._hub.refused[ReadOnly.counted_as] += 1
-        self._websockets.close(client, CloseCode.POLICY_VIOLATION, READ_ONLY)
+        self._hub.refused[reasons.READ_ONLY.counted_as] += 1
+        self._websockets.close(client, reasons.READ_ONLY)
 
     def _published(self, client: WebSocketClient, reply: Reply) -> None:
-        if isinstance(reply, BrokerRefused):
-            self._websockets.close(client, CloseCode.INTERNAL_ERROR, "Redis refused the message")
-        elif isinstance(reply, BrokerError):
-            self._websockets.close(client, CloseCode.TRY_AGAIN_LATER, "Redis is away: the last messages may be lost")
+        if isinstance(reply, BrokerError):
+            self._websockets.close(client, reply.reason)
 
 
 def mount_feed(app: Sanic[Any, Any], current: Callable[[], Feed]) -> None:
@@ -313,7 +308,3 @@ def _upgrade_required() -> HTTPResponse:
         # also when Connection lists it, and to those the answer is broken then (RFC 9113, section 8.2.2).
         426,
     )
-
-
-def _unavailable(reason: str) -> HTTPResponse:
-    return text(f"{reason}\n", 503, RETRY_AFTER)

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from mux.errors import InspectionRefused
+from mux import reasons
+from mux.errors import Refused
 from mux.wire.http.host import is_loopback
 
 HOW = "send it as 'Authorization: Bearer <token>'"
@@ -37,15 +38,17 @@ class TokenGate:
         """Decide about a request by the values of its Authorization header; of its Host nothing is asked.
 
         Raises:
-            InspectionRefused: it may not pass; the message says what to do.
+            Refused: it may not pass; the message says what to do.
         """
         if self._token is None:
-            raise InspectionRefused(f"this needs a token, and none is set: set inspect_token, and {HOW}")
+            raise Refused(reasons.INSPECTION, f"this needs a token, and none is set: set inspect_token, and {HOW}")
         scheme, _, given = authorization[0].partition(" ") if len(authorization) == 1 else ("", "", "")
         # Compared first: how long it takes tells nothing of the token.
         is_same = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
         if not is_same or scheme.lower() != "bearer":
-            raise InspectionRefused(f"this needs the server's token (mux prints it, or --inspect-token sets it): {HOW}")
+            raise Refused(
+                reasons.INSPECTION, f"this needs the server's token (mux prints it, or --inspect-token sets it): {HOW}"
+            )
 
 
 class LocalGate:
@@ -62,10 +65,10 @@ class LocalGate:
         """Decide about a request by the values of its Host header; a token is not asked for.
 
         Raises:
-            InspectionRefused: the Host is no name of this machine.
+            Refused: the Host is no name of this machine.
         """
         if not self._is_unix and not is_local_name(hosts):
-            raise InspectionRefused("this is for the machine the server runs on, under a name like localhost")
+            raise Refused(reasons.INSPECTION, "this is for the machine the server runs on, under a name like localhost")
 
 
 Gate: TypeAlias = TokenGate | LocalGate

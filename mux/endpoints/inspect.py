@@ -17,9 +17,10 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, raw
 
+from mux import reasons
 from mux.endpoints.gate import Gate
 from mux.endpoints.ops import NO_STORE, check, refusal
-from mux.errors import ClientError, InvalidQuery
+from mux.errors import Refused
 from mux.fleet.fleet import Fleet
 from mux.fleet.messages import MAX_NAMES, Sort, is_printable
 from mux.hub.hub import Hub
@@ -65,7 +66,7 @@ class Inspect:
         try:
             check(self._gate, request)
             found = await ask()
-        except ClientError as error:
+        except Refused as error:
             return refusal(error, self._hub())
         body = orjson.dumps(found | {"took_seconds": round(perf_counter() - began, 6)})
         return raw(body, 200, NO_STORE, "application/json")
@@ -75,21 +76,23 @@ def _query(request: Request) -> dict[str, Any]:
     """Return the parameters of /channels.
 
     Raises:
-        InvalidQuery: one of them cannot be.
+        Refused: one of them cannot be.
     """
     given: dict[str, str] = {}
     for name, values in request.get_args(keep_blank_values=True).items():
         if name not in PARAMETERS:
-            raise InvalidQuery(f"unknown parameter {name[:40]!a}; there are prefix, sort and limit")
+            raise Refused(reasons.QUERY, f"unknown parameter {name[:40]!a}; there are prefix, sort and limit")
         if len(values) > 1:
-            raise InvalidQuery(f"{name} is given more than once")
+            raise Refused(reasons.QUERY, f"{name} is given more than once")
         given[name] = values[0]
     prefix, limit = given.get("prefix", ""), given.get("limit", str(DEFAULT_LIMIT))
     sort = given.get("sort", "subscribers")
     if sort not in SORTS:
-        raise InvalidQuery("sort must be subscribers or rate")
+        raise Refused(reasons.QUERY, "sort must be subscribers or rate")
     if len(prefix) > MAX_CHANNEL_BYTES or not is_printable(prefix):
-        raise InvalidQuery("prefix must be the beginning of a channel's name: up to 255 printable ASCII characters")
+        raise Refused(
+            reasons.QUERY, "prefix must be the beginning of a channel's name: up to 255 printable ASCII characters"
+        )
     if not (limit.isascii() and limit.isdigit() and len(limit) < 5 and 1 <= int(limit) <= MAX_NAMES):
-        raise InvalidQuery(f"limit must be a number from 1 to {MAX_NAMES}")
+        raise Refused(reasons.QUERY, f"limit must be a number from 1 to {MAX_NAMES}")
     return {"prefix": prefix, "sort": cast("Sort", sort), "limit": int(limit)}

@@ -19,7 +19,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, raw, text
 
 from mux.endpoints.gate import Gate
-from mux.errors import ClientError, InspectionRefused
+from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.metrics.catalogue import Snapshot
 from mux.metrics.exposition import Exposition
@@ -32,16 +32,16 @@ def check(gate: Gate, request: Request) -> None:
     """Let a request pass a gate.
 
     Raises:
-        InspectionRefused: it may not pass.
+        Refused: it may not pass.
     """
     headers = request.headers
     gate.check(authorization=headers.getall("authorization", []), hosts=headers.getall("host", []))
 
 
-def refusal(error: ClientError, hub: Hub) -> HTTPResponse:
+def refusal(error: Refused, hub: Hub) -> HTTPResponse:
     """Count a refusal and return its answer."""
-    hub.refused[error.counted_as] += 1
-    return text(f"{error}\n", error.http_status, NO_STORE)
+    hub.refused[error.reason.counted_as] += 1
+    return text(f"{error}\n", error.reason.status, NO_STORE | dict(error.reason.fields))
 
 
 class Ops:
@@ -88,7 +88,7 @@ class Ops:
         """Answer with every metric, in the format that is asked for."""
         try:
             check(self._gate, request)
-        except InspectionRefused as error:
+        except Refused as error:
             return refusal(error, self._hub())
         body, content_type = self._exposition.expose(",".join(request.headers.getall("accept", [])))
         return raw(body, 200, NO_STORE, content_type)

@@ -8,7 +8,7 @@ What a client sends is looked at in slices (endpoints.turns), for one read can b
 
 1. It is not read from, so that what is kept of it is bounded by what one read brought.
 2. Its order stays: a message after the one before, and the closing handshake after all of them.
-3. A goodbye that is not urgent waits until all it sent has been handled.
+3. A goodbye to a client with which nothing is wrong waits until all it sent has been handled.
 """
 
 from __future__ import annotations
@@ -20,28 +20,22 @@ from typing import TypeAlias
 
 from sanic.request import Request
 from sanic.response import HTTPResponse
-from websockets.frames import CloseCode
 
+from mux import reasons
 from mux.endpoints.takeover import Taken, attach, detach
 from mux.endpoints.turns import BYTES_PER_SLICE, Turns
-from mux.errors import MessageTooLarge
 from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
+from mux.reasons import Reason
 from mux.wire.websocket.encoder import PING, encode
 from mux.wire.websocket.handshake import Handshake, accept_usual
 from mux.wire.websocket.parser import WebSocketParser
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
 
-REASONS: dict[int, str] = {
-    CloseCode.INVALID_DATA: "invalid_text",
-    CloseCode.MESSAGE_TOO_BIG: MessageTooLarge.counted_as,
-}
-"""What a connection that the parser has failed is counted as, by close code."""
-
-MAY_WAIT = frozenset((CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART))
-"""Close codes of goodbyes that are not urgent: nothing is wrong with the client, nor with what it sent."""
+FAILURES = {reason.code: reason for reason in (reasons.TEXT, reasons.TOO_LARGE)}
+"""The reasons for which the parser fails a connection, by close code; all others are reasons.PROTOCOL."""
 
 
 class WebSocketEndpoint:
@@ -96,7 +90,7 @@ class WebSocketEndpoint:
         if accepted is None:
             answer = self._handshake.answer(request.path, request.headers.items())
             if answer.status_code != 101:
-                self._hub.refused["handshake"] += 1
+                self._hub.refused[reasons.HANDSHAKE.counted_as] += 1
                 # Upgrade needs Connection to list it, which is Sanic's to say; see also feed._upgrade_required().
                 headers = {name: value for name, value in answer.headers.raw_items() if name != "Upgrade"}
                 return HTTPResponse(answer.body, answer.status_code, headers)
@@ -135,18 +129,18 @@ class WebSocketEndpoint:
         """Go on with the clients whose messages wait: has_room() is true again."""
         self._turns.resume()
 
-    def close(self, client: WebSocketClient, code: int, reason: str) -> None:
+    def close(self, client: WebSocketClient, reason: Reason) -> None:
         """Start the closing handshake, unless it has begun.
 
-        The client leaves its channels now, or if the code is one that may wait when all it sent has been handled.
+        The client leaves its channels now, or if this is a goodbye when all it sent has been handled.
         """
         if client.transport.is_closing():
             return
-        if code in MAY_WAIT and client in self._turns and client.channels is not None and self._has_room():
-            self._afterwards.setdefault(client, partial(self.close, client, code, reason))
+        if reason.is_goodbye and client in self._turns and client.channels is not None and self._has_room():
+            self._afterwards.setdefault(client, partial(self.close, client, reason))
             return
         parser = self._parser(client)
-        parser.close(code, reason)
+        parser.close(reason.code, reason.sentence)
         self._flush(client, parser)
 
     def lost(self, client: WebSocketClient) -> None:
@@ -202,8 +196,8 @@ class WebSocketEndpoint:
         _, excess = self._pace.count(client, messages, control_frames, monotonic())
         if excess is None or client.channels is None:
             return True
-        self._hub.refused[excess] += 1
-        parser.close(CloseCode.POLICY_VIOLATION, f"too many {excess.replace('_', ' ')}")
+        self._hub.refused[excess.counted_as] += 1
+        parser.close(excess.code, excess.sentence)
         return False
 
     def _settle(self, client: WebSocketClient, parser: WebSocketParser, *, has_spoken: bool) -> None:
@@ -240,7 +234,7 @@ class WebSocketEndpoint:
             client.write(data)
         if not parser.is_open:
             if client.channels is not None and parser.failure is not None:
-                self._hub.refused[REASONS.get(parser.failure, "protocol_error")] += 1
+                self._hub.refused[FAILURES.get(parser.failure, reasons.PROTOCOL).counted_as] += 1
             self._leave(client)
             self._hub.closing(client)
         if is_last:

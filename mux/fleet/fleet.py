@@ -26,8 +26,9 @@ from random import Random
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from mux import reasons
 from mux.broker.broker import Broker
-from mux.errors import ServerLeaving, TooManyInquiries
+from mux.errors import Refused
 from mux.fleet.census import Census, Member
 from mux.fleet.inquiry import Inquirer
 from mux.fleet.listing import Found, merged, names_to_ask_for
@@ -151,7 +152,7 @@ class Fleet:
         """Return the numbers of every process, their sum, and who did not answer; takes half a second at most.
 
         Raises:
-            TooManyInquiries: too many are going on.
+            Refused: too many are going on.
         """
         return await self._share(Stats(), self._stats)
 
@@ -159,7 +160,7 @@ class Fleet:
         """Return the first channels of all processes, and who did not answer; takes half a second at most.
 
         Raises:
-            TooManyInquiries: too many inquiries are going on.
+            Refused: too many inquiries are going on.
         """
         top = Top(prefix, sort, names_to_ask_for(limit))
         found = await self._share(top, partial(self._channels, top))
@@ -177,15 +178,14 @@ class Fleet:
         """Return what an inquiry finds, or an equal one that is going on.
 
         Raises:
-            ServerLeaving: after aclose().
-            TooManyInquiries: too many are going on.
+            Refused: too many are going on, or this is after aclose().
         """
         task = self._inquiries.get(key)
         if task is None:
             if not self._is_open:
-                raise ServerLeaving("the server is going away")
+                raise Refused(reasons.LEAVING)
             if len(self._inquiries) >= MAX_INQUIRIES:
-                raise TooManyInquiries("too much is being asked at the same time; try again")
+                raise Refused(reasons.INQUIRIES, "too much is being asked at the same time; try again")
             task = self._inquiries[key] = asyncio.create_task(inquire(), name="mux-inquiry")
             task.add_done_callback(lambda _: self._inquiries.pop(key))
         # Who asked may go away; others wait for the same.

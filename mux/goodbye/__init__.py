@@ -1,1 +1,1 @@
-"""How clients are sent away, and when each is told."""
+"""Clients are sent away gently: in batches, with a reason, after all that waits for them."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Generic, TypeVar
 
-from mux.errors import OutOfDescriptors, TooManyConnections, TooManyFromAddress
+from mux import reasons
+from mux.errors import Refused
 from mux.hub.address import counted_as
 
 T = TypeVar("T")
@@ -80,14 +81,12 @@ class Admission(Generic[T]):
             address: where it is from; nothing when that is not known, and then it is not counted.
 
         Raises:
-            TooManyConnections: there are as many as there may be.
-            OutOfDescriptors: likewise.
-            TooManyFromAddress: there are as many from this address.
+            Refused: there are as many as there may be, in all or from this address.
         """
         if self._max_connections and clients >= self._max_connections:
-            raise TooManyConnections(f"this server has all the {self._max_connections} clients it takes")
+            raise Refused(reasons.CONNECTIONS, f"this server has all the {self._max_connections} clients it takes")
         if not self.has_descriptor(clients + plain):
-            raise OutOfDescriptors("this server has as many connections as it can")
+            raise Refused(reasons.DESCRIPTORS, "this server has as many connections as it can")
         if self.counts_addresses:
             self.check_address(address)
 
@@ -95,14 +94,15 @@ class Admission(Generic[T]):
         """Let one connection of an address become a client, or have its answer, or not.
 
         Raises:
-            TooManyFromAddress: there are as many from there without it.
+            Refused: there are as many from there without it.
         """
         counted = counted_as(address)
         # A plain connection that asks is among those from its address, where they are counted.
         plain = max(0, self._plain_from.get(counted, 0) - 1)
         if self._from_address.get(counted, 0) + plain >= self._max_per_address:
-            raise TooManyFromAddress(
-                f"at most {self._max_per_address} clients may connect from one address to one process of this server"
+            raise Refused(
+                reasons.ADDRESS,
+                f"at most {self._max_per_address} clients may connect from one address to one process of this server",
             )
 
     def arrived(self, address: str) -> bool:

@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from mux import reasons
+from mux.reasons import Reason
+
 T = TypeVar("T")
 
 FIRST_SWEEP = 1024
@@ -82,17 +85,17 @@ class Pace(Generic[T]):
         """False when there is nothing to count."""
         return self._messages is not None or self._control_frames is not None
 
-    def count(self, client: T, messages: int, control_frames: int, now: float) -> tuple[int, str | None]:
-        """Count what a client has sent; return how many of the messages it may, and of what it sent too many."""
-        excess = None
+    def count(self, client: T, messages: int, control_frames: int, now: float) -> tuple[int, Reason | None]:
+        """Count what a client has sent; return how many of the messages it may, and the reason to close it, if any."""
+        excess: Reason | None = None
         allowed = messages
         if self._messages is not None and messages:
             allowed = self._messages.spend(client, messages, now)
             if allowed < messages:
-                excess = "messages"
+                excess = reasons.MESSAGES
         bucket = self._control_frames
         if bucket is not None and control_frames and bucket.spend(client, control_frames, now) < control_frames:
-            excess = excess or "control_frames"
+            excess = excess or reasons.CONTROL_FRAMES
         return allowed, excess
 
     def forget(self, client: T) -> None:

@@ -20,12 +20,14 @@ from heapq import nlargest
 from itertools import islice
 from math import inf
 
+from mux import reasons
 from mux.hub.deadlines import Deadlines
 from mux.hub.heartbeat import Heartbeat
 from mux.hub.pending import Pending
 from mux.hub.router import Router
 from mux.hub.running_time import RunningTime
 from mux.hub.subscriber import AnySubscriber
+from mux.reasons import Reason
 from mux.wire.resp import Push
 
 CLOSING_SECONDS = 5.0
@@ -55,9 +57,6 @@ LOOKS_PER_TICK = 5000
 
 ENDED_AT_ONCE = 1000
 """Most clients that are ended for one reason in one turn; the others follow in the next dispatch or tick."""
-
-POLICY_VIOLATION = 1008
-"""The close code for a client that breaks a rule of ours (RFC 6455, section 7.4.1)."""
 
 logger = logging.getLogger("mux.hub")
 
@@ -199,13 +198,13 @@ class Hub:
         if not self._time.advance(now):
             return
         seconds = self._time.seconds
-        self._evict(self._heartbeat.tick(), "silent")
+        self._evict(self._heartbeat.tick(), reasons.SILENT)
         self._look()
         overdue = self._unwritable.tick(seconds, ENDED_AT_ONCE)
-        self._evict([client for client in overdue if not self._has_taken(client)], "unwritable")
+        self._evict([client for client in overdue if not self._has_taken(client)], reasons.UNWRITABLE)
         for subscriber in self._unfinished.tick(seconds, ENDED_AT_ONCE):
-            self.refused["too_slow"] += 1
-            subscriber.endpoint.close(subscriber, POLICY_VIOLATION, "a message was not complete in time")
+            self.refused[reasons.TOO_SLOW.counted_as] += 1
+            subscriber.endpoint.close(subscriber, reasons.TOO_SLOW)
         for subscriber in self._closing.tick(seconds, ENDED_AT_ONCE):
             subscriber.transport.abort()
         self.evict_overflowing()
@@ -215,9 +214,9 @@ class Hub:
         if self._overflowing:
             overflowing = list(islice(self._overflowing, ENDED_AT_ONCE))
             self._overflowing.difference_update(overflowing)
-            self._evict(overflowing, "overflow")
+            self._evict(overflowing, reasons.OVERFLOW)
         if self.pending_bytes > self._max_pending_total_bytes:
-            self._evict(self._largest(), "memory")
+            self._evict(self._largest(), reasons.MEMORY)
 
     def _largest(self) -> list[AnySubscriber]:
         """Return the clients with which most waits, as many as it takes for the sum to be well within its bound."""
@@ -261,7 +260,7 @@ class Hub:
         self._unwritable.restart(subscriber)
         return True
 
-    def _evict(self, subscribers: Collection[AnySubscriber], reason: str) -> None:
+    def _evict(self, subscribers: Collection[AnySubscriber], reason: Reason) -> None:
         count = pending = 0
         for subscriber in subscribers:
             transport = subscriber.transport
@@ -275,13 +274,14 @@ class Hub:
             self._incoming.forget(subscriber)
         if not count:
             return
-        self.evicted[reason] += count
+        self.evicted[reason.counted_as] += count
         self.evicted_bytes += pending
         plural = "" if count == 1 else "s"
-        if reason == "silent":
+        if reason is reasons.SILENT:
             logger.debug("dropped %d client%s that did not answer a ping", count, plural)
         else:
-            logger.warning("evicted %d slow consumer%s (%s) with %d bytes pending", count, plural, reason, pending)
+            text = "evicted %d slow consumer%s (%s) with %d bytes pending"
+            logger.warning(text, count, plural, reason.counted_as, pending)
 
     # What follows is how subscribers report (subscriber.Backlog).
 

@@ -20,6 +20,7 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 from mux.hub.slot import Slot
+from mux.reasons import Reason
 from mux.wire.publication import Encoder
 
 SMALL_BYTES = 1024
@@ -67,8 +68,8 @@ class Endpoint(Protocol[P]):
     def lost(self, subscriber: Subscriber[P]) -> None:
         """Clean up; the connection is gone. Called once."""
 
-    def close(self, subscriber: Subscriber[P], code: int, reason: str) -> None:
-        """Say goodbye as this kind of client understands it (RFC 6455, section 7.4)."""
+    def close(self, subscriber: Subscriber[P], reason: Reason) -> None:
+        """Tell the client why its connection ends, as this kind of client understands it, and end it."""
 
 
 class Backlog(Protocol):

@@ -14,6 +14,7 @@ import redis
 import trustme
 from sanic import Sanic
 
+from mux import reasons
 from mux.broker.gap import Gap
 from mux.endpoints import takeover
 from mux.endpoints.event_stream import RETRY_MILLISECONDS
@@ -390,7 +391,7 @@ async def test_gap_ends_streams_if_clients_are_to_come_back(redis_url: str, pref
         (client,) = feed.mux.hub.open_connections()
         feed.mux._after_gap(Gap(1, 0.0, 1.0, "closed", "a test"))
         await until(feed.mux.hub.closing_connections)
-        client.endpoint.close(client, 1001, "once more")
+        client.endpoint.close(client, reasons.LEAVING)
         heard = await stream.read_to_end()
         assert heard.comments == ["1012 messages may have been missed: read anew"]
         await until(lambda: len(feed.mux.hub) == 0)
@@ -425,9 +426,9 @@ async def test_who_does_not_leave_is_cut_off(redis_url: str, prefix: str, monkey
         writer.write(request(feed.port))
         await until(feed.mux.hub.open_connections)
         (client,) = feed.mux.hub.open_connections()
-        client.endpoint.close(client, 1001, "go")
+        client.endpoint.close(client, reasons.LEAVING)
         await until(lambda: len(feed.mux.hub) == 0)
-        client.endpoint.close(client, 1001, "once more")
+        client.endpoint.close(client, reasons.LEAVING)
         writer.transport.abort()
 
 

@@ -12,13 +12,14 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.frames import CloseCode
 
+from mux import reasons
 from mux.endpoints.turns import FRAMES_PER_SLICE, FRAMES_PER_TURN, LEAST_COST, LIGHT_BYTES, LIGHT_FRAMES
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
+from mux.reasons import Reason
 from mux.wire.websocket.encoder import encode
 from mux.wire.websocket.parser import COST_OF_UNUSUAL, WebSocketParser
 from tests.hub.fakes import FakeClient
@@ -215,18 +216,23 @@ async def test_a_goodbye_in_the_same_segment_comes_after_the_messages() -> None:
     assert (rig.published, client.written) == (numbered(5), [b"\x8a\x00" + CLOSE_ECHO, b"EOF"])
 
 
-@pytest.mark.parametrize("code", [CloseCode.GOING_AWAY, CloseCode.SERVICE_RESTART])
-async def test_a_drain_lets_a_client_finish_what_it_has_sent(code: CloseCode) -> None:
+def goodbye(reason: Reason) -> bytes:
+    """Return the close frame for a reason."""
+    return b"\x88%c%b%b" % (2 + len(reason.sentence), reason.code.to_bytes(2), reason.sentence.encode())
+
+
+@pytest.mark.parametrize("reason", [reasons.LEAVING, reasons.GAP])
+async def test_a_drain_lets_a_client_finish_what_it_has_sent(reason: Reason) -> None:
     """Its goodbye comes when all of one read has been published, and once."""
     rig = Rig()
     client = rig.connect()
     client.subscriber.data_received(text(b"x") * 3000)
     for _ in range(2):
-        rig.endpoint.close(client.subscriber, code, "bye")
+        rig.endpoint.close(client.subscriber, reason)
     assert client.written == []
     await rig.settle(client)
     assert len(rig.published) == 3000
-    assert client.written == [b"\x88\x05%b" % int(code).to_bytes(2) + b"bye"]
+    assert client.written == [goodbye(reason)]
     assert not client.is_reading_paused
     client.subscriber.data_received(text(b"late") + CLOSE)
     await rig.settle(client)
@@ -240,8 +246,8 @@ async def test_a_drain_does_not_wait_for_room() -> None:
     client = rig.connect()
     rig.room = 1
     client.subscriber.data_received(text(b"x") * 3)
-    rig.endpoint.close(client.subscriber, CloseCode.GOING_AWAY, "")
-    assert client.written == [b"\x88\x02\x03\xe9"]
+    rig.endpoint.close(client.subscriber, reasons.LEAVING)
+    assert client.written == [goodbye(reasons.LEAVING)]
 
 
 async def test_who_is_closed_while_it_waits_is_heard_without_room() -> None:
@@ -250,11 +256,11 @@ async def test_who_is_closed_while_it_waits_is_heard_without_room() -> None:
     client = rig.connect()
     rig.room = 1
     client.subscriber.data_received(text(b"x") * 3000 + CLOSE)
-    rig.endpoint.close(client.subscriber, CloseCode.TRY_AGAIN_LATER, "")
-    assert client.written == [b"\x88\x02\x03\xf5"]
+    rig.endpoint.close(client.subscriber, reasons.REDIS_UNAVAILABLE)
+    assert client.written == [goodbye(reasons.REDIS_UNAVAILABLE)]
     for _ in range(200):
         await asyncio.sleep(0)
-    assert client.written == [b"\x88\x02\x03\xf5", b"EOF"]
+    assert client.written == [goodbye(reasons.REDIS_UNAVAILABLE), b"EOF"]
     assert rig.published == [b"x"]
 
 
@@ -265,7 +271,7 @@ async def test_nothing_stays_of_a_client_that_goes_while_it_waits(is_evicted_fir
     gone, other = rig.connect(), rig.connect()
     for client in (gone, other):
         client.subscriber.data_received(text(b"x") * 1000)
-    rig.endpoint.close(gone.subscriber, CloseCode.GOING_AWAY, "")
+    rig.endpoint.close(gone.subscriber, reasons.LEAVING)
     if is_evicted_first:
         gone.abort()
         await rig.settle(other)

@@ -13,7 +13,8 @@ import orjson
 import pytest
 import redis
 
-from mux.errors import ServerLeaving, TooManyInquiries
+from mux import reasons
+from mux.errors import Refused
 from mux.fleet import census as census_module
 from mux.fleet import fleet as fleet_module
 from mux.fleet import listing as listing_module
@@ -22,6 +23,7 @@ from mux.fleet.messages import MAX_ANSWER_BYTES, Process, Question, Stats, Top, 
 from mux.fleet.respondent import MAX_ROUND_BYTES, Reply
 from mux.wire.publication import Publication
 from tests.hub.fakes import FakeClient
+from tests.support.refusals import refused
 from tests.support.servers import (
     AUTHORIZATION,
     PATIENCE_SECONDS,
@@ -304,7 +306,7 @@ async def test_equal_questions_share_an_inquiry_and_too_many_are_refused(three: 
     assert all(found is same[0] for found in same)
     different = [fleet.channels(prefix=str(number), sort="rate", limit=1) for number in range(30)]
     found = await asyncio.gather(*different, return_exceptions=True)
-    refused = [one for one in found if isinstance(one, TooManyInquiries)]
+    refused = [one for one in found if isinstance(one, Refused) and one.reason is reasons.INQUIRIES]
     assert len(refused) == 30 - MAX_INQUIRIES
     assert not fleet._inquiries
 
@@ -319,7 +321,7 @@ async def test_a_process_that_ends_finishes_what_it_was_asked(redis_url: str, pr
         assert not fleet._inquiries
         assert (await asked)["channels"] == []
         await fleet.aclose()
-        with pytest.raises(ServerLeaving):
+        with refused(reasons.LEAVING):
             await fleet.stats()
 
 

@@ -51,7 +51,7 @@ async def test_a_round_that_fails_is_logged(
         (client,) = feed.mux.hub.open_connections()
         with monkeypatch.context() as broken:
             broken.setattr(client.endpoint, "close", None)
-            feed.mux._resync.begin()
+            feed.mux._goodbyes.resync()
             await until(lambda: caplog.records)
     assert "not every client was told" in caplog.records[0].message
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.goodbye.spread import BATCH_SECONDS, HANDFUL, spread
+from mux.goodbye.spread import SECONDS_PER_BATCH, SMALLEST_BATCH, spread
 
 
 @given(count=st.integers(0, 400), seconds=st.floats(0, 60), seed=st.integers())
@@ -27,7 +27,7 @@ def test_batches_are_small_and_even() -> None:
     batches = spread(range(10_000), 5, Random(1))
     assert [len(batch) for _, batch in batches] == [200] * 50
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(batches)]
-    assert max(gaps) <= 2 * BATCH_SECONDS
+    assert max(gaps) <= 2 * SECONDS_PER_BATCH
 
 
 def test_order_and_moments_are_a_dice_s() -> None:
@@ -38,7 +38,7 @@ def test_order_and_moments_are_a_dice_s() -> None:
     assert one == spread(range(1000), 5, Random(1))
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(HANDFUL * 2 - 1, 60), (1000, 0)])
+@pytest.mark.parametrize(("count", "seconds"), [(SMALLEST_BATCH * 2 - 1, 60), (1000, 0)])
 def test_a_handful_and_no_time_are_one_batch(count: int, seconds: float) -> None:
     """Who has a few clients, or says 0, does not wait."""
     ((due, batch),) = spread(range(count), seconds, Random(1))

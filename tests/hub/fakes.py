@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mux.hub.subscriber import AnySubscriber, Backlog, Subscriber
+from mux.reasons import Reason
 from mux.wire.publication import Encoder, Publication
 
 
@@ -23,7 +24,7 @@ class FakeEndpoint:
         self.inflates = 0
         self.heard: list[bytes] = []
         self.losses = 0
-        self.goodbyes: list[tuple[int, str]] = []
+        self.goodbyes: list[Reason] = []
 
     def inflation(self, data: bytes) -> int:
         return self.inflates
@@ -34,8 +35,8 @@ class FakeEndpoint:
     def lost(self, subscriber: Subscriber[None]) -> None:
         self.losses += 1
 
-    def close(self, subscriber: Subscriber[None], code: int, reason: str) -> None:
-        self.goodbyes.append((code, reason))
+    def close(self, subscriber: Subscriber[None], reason: Reason) -> None:
+        self.goodbyes.append(reason)
 
 
 class FakeBacklog:

@@ -1,8 +1,9 @@
 import pytest
 
-from mux.errors import TooManyFromAddress
+from mux import reasons
 from mux.hub.address import UNREADABLE, counted_as
 from mux.hub.admission import Admission
+from tests.support.refusals import refused
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_a_client_with_a_network_of_its_own_is_one_address() -> None:
         address = f"2001:db8::{number}"
         admission.check(clients=0, plain=1, address=address)
         admission.entered(number, address)
-    with pytest.raises(TooManyFromAddress, match="to one process"):
+    with refused(reasons.ADDRESS, "to one process"):
         admission.check(clients=2, plain=1, address="2001:db8::ffff")
     admission.check(clients=2, plain=1, address="2001:db8:0:1::")
     admission.left(0)

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from mux.errors import OutOfDescriptors, ServerFull, TooManyConnections, TooManyFromAddress
+from mux import reasons
 from mux.hub.admission import HEADROOM_DESCRIPTORS, LAST_DESCRIPTORS, Admission, descriptors_for_clients
+from mux.reasons import Reason
+from tests.support.refusals import refused
 
 
 def test_without_bounds_everybody_may_come() -> None:
@@ -15,16 +17,16 @@ def test_without_bounds_everybody_may_come() -> None:
 
 
 @pytest.mark.parametrize(
-    ("clients", "plain", "error"),
-    [(9, 1, None), (10, 1, TooManyConnections), (5, 15, None), (5, 16, OutOfDescriptors)],
+    ("clients", "plain", "reason"),
+    [(9, 1, None), (10, 1, reasons.CONNECTIONS), (5, 15, None), (5, 16, reasons.DESCRIPTORS)],
 )
-def test_clients_and_descriptors_are_bounded(clients: int, plain: int, error: type[ServerFull] | None) -> None:
+def test_clients_and_descriptors_are_bounded(clients: int, plain: int, reason: Reason | None) -> None:
     """Plain connections have descriptors, and are no clients."""
     admission: Admission[str] = Admission(max_connections=10, max_descriptors=20)
-    if error is None:
+    if reason is None:
         admission.check(clients=clients, plain=plain, address="")
     else:
-        with pytest.raises(error):
+        with refused(reason):
             admission.check(clients=clients, plain=plain, address="")
 
 
@@ -48,7 +50,7 @@ def test_an_address_has_so_many_clients_at_a_time() -> None:
     for client in ("a", "b"):
         admission.check(clients=0, plain=1, address="192.0.2.1")
         admission.entered(client, "192.0.2.1")
-    with pytest.raises(TooManyFromAddress, match="at most 2"):
+    with refused(reasons.ADDRESS, "at most 2"):
         admission.check(clients=2, plain=1, address="192.0.2.1")
     admission.check(clients=2, plain=1, address="192.0.2.2")
     admission.left("a")

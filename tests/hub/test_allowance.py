@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mux import reasons
 from mux.hub.allowance import FIRST_SWEEP, Allowance, Pace
 
 
@@ -93,11 +94,11 @@ def test_nobody_has_more_than_the_rate_and_a_burst(
     ("messages", "control_frames", "sent", "outcome"),
     [
         (None, None, (9, 9), (9, None)),
-        (allowance(), None, (9, 9), (5, "messages")),
-        (None, allowance(), (9, 9), (9, "control_frames")),
+        (allowance(), None, (9, 9), (5, reasons.MESSAGES)),
+        (None, allowance(), (9, 9), (9, reasons.CONTROL_FRAMES)),
         (allowance(), allowance(), (5, 5), (5, None)),
-        (allowance(), allowance(), (5, 6), (5, "control_frames")),
-        (allowance(), allowance(), (6, 6), (5, "messages")),
+        (allowance(), allowance(), (5, 6), (5, reasons.CONTROL_FRAMES)),
+        (allowance(), allowance(), (6, 6), (5, reasons.MESSAGES)),
         (allowance(), allowance(), (0, 0), (0, None)),
     ],
 )

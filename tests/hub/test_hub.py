@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from mux import reasons
 from mux.hub.hub import CLOSING_SECONDS, Hub
 from mux.wire.resp import Push
 
@@ -304,7 +305,7 @@ def test_a_message_has_its_time_and_no_more() -> None:
     hub.keep(good.subscriber, 0)
     run_clock(hub, 10, 12)
     assert hub.refused == {"too_slow": 1}
-    assert late.endpoint.goodbyes == [(1008, "a message was not complete in time")]
+    assert late.endpoint.goodbyes == [reasons.TOO_SLOW]
     assert good.endpoint.goodbyes == []
 
 

@@ -133,9 +133,9 @@ async def test_who_does_not_say_goodbye_is_cut_off(
     redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """When drain() returns nobody is left, for uvloop's server waits for every transport."""
-    monkeypatch.setattr("mux.goodbye.drain.GOODBYE_SECONDS", 0.2)
+    monkeypatch.setattr("mux.goodbye.goodbyes.ANSWER_SECONDS", 0.2)
     async with serving(redis_url=redis_url, prefix=prefix) as feed, raw_client(feed.port), raw_client(feed.port):
-        with caplog.at_level("INFO", "mux.goodbye.drain"):
+        with caplog.at_level("INFO", "mux.goodbye"):
             await feed.mux.drain()
         assert not len(feed.mux.hub)
         assert "cut off 2 clients" in caplog.text
@@ -222,10 +222,10 @@ SHOP = """
 import sys
 from sanic import Sanic
 from sanic.worker.manager import WorkerManager
-import mux.goodbye.drain
+import mux.goodbye.goodbyes
 from mux import Mux
 
-mux.goodbye.drain.GOODBYE_SECONDS = 0.5
+mux.goodbye.goodbyes.ANSWER_SECONDS = 0.5
 
 wait = WorkerManager.wait_for_ack
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from mux.errors import ClientError
-
-_LATER = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+from mux.errors import Refused
 
 
-def refusal(error: ClientError, fields: Mapping[str, str], *, is_bare: bool) -> bytes:
+def refusal(error: Refused, fields: Mapping[str, str], *, is_bare: bool) -> bytes:
     """Return a whole answer.
 
     Args:
@@ -21,11 +19,10 @@ def refusal(error: ClientError, fields: Mapping[str, str], *, is_bare: bool) -> 
         fields: to be sent beside those of every refusal.
         is_bare: leaves the body out, as for a HEAD.
     """
-    status, body = HTTPStatus(error.http_status), f"{error}\n".encode()
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in fields.items())]
-    if status in _LATER:
-        lines.append("Retry-After: 2")
-    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+    status, body = HTTPStatus(error.reason.status), f"{error}\n".encode()
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
+    lines += [f"{name}: {value}" for name, value in {**fields, **error.reason.fields}.items()]
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append("Allow: GET, HEAD, OPTIONS, POST")
     lines += [
         "Content-Type: text/plain; charset=utf-8",

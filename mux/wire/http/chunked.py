@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 
-from mux.errors import HeadTooLarge, MalformedRequest, MessageTooLarge
+from mux import reasons
+from mux.errors import MessageTooLarge, Refused
 
 MAX_SIZE_LINE_BYTES = 1024
 """Most bytes of the line before a chunk. Nobody sends extensions of any length."""
@@ -53,7 +54,7 @@ class ChunkedReader:
         """Take what belongs to the body from the beginning of a buffer.
 
         Raises:
-            ClientError: it is malformed, or too large.
+            Refused: it is malformed, or too large.
         """
         at, chunks = 0, 0
         while not self.is_complete and chunks < CHUNKS_PER_TURN:
@@ -75,11 +76,11 @@ class ChunkedReader:
         end = buffer.find(b"\r\n", at, at + MAX_SIZE_LINE_BYTES)
         if end < 0:
             if len(buffer) - at >= MAX_SIZE_LINE_BYTES:
-                raise MalformedRequest("the line before a chunk is too long")
+                raise Refused(reasons.MALFORMED, "the line before a chunk is too long")
             return 0
         found = _SIZE_LINE.fullmatch(buffer, at, end)
         if found is None:
-            raise MalformedRequest("the line before a chunk is no size")
+            raise Refused(reasons.MALFORMED, "the line before a chunk is no size")
         size = int(found[1], 16)
         if len(self.body) + size > self._max_bytes:
             raise MessageTooLarge(f"a message may have at most {self._max_bytes} bytes")
@@ -97,7 +98,7 @@ class ChunkedReader:
             self._left -= data
         if self._left == 2 and len(buffer) - at - data >= 2:
             if not buffer.startswith(b"\r\n", at + data):
-                raise MalformedRequest("a chunk is longer than its size")
+                raise Refused(reasons.MALFORMED, "a chunk is longer than its size")
             self._left = 0
             data += 2
         return data
@@ -107,12 +108,12 @@ class ChunkedReader:
         end = buffer.find(b"\r\n", at)
         taken = (end + 2 if end >= 0 else len(buffer)) - at
         if self._trailer_bytes + taken > MAX_TRAILER_BYTES:
-            raise HeadTooLarge(f"the trailers of a request may have at most {MAX_TRAILER_BYTES} bytes")
+            raise Refused(reasons.HEAD, f"the trailers of a request may have at most {MAX_TRAILER_BYTES} bytes")
         if end < 0:
             return 0
         self._trailer_bytes += taken
         if end == at:
             self.is_complete = True
         elif not _TRAILER.fullmatch(buffer, at, end):
-            raise MalformedRequest("a trailer is no field")
+            raise Refused(reasons.MALFORMED, "a trailer is no field")
         return taken

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mux.errors import UnsupportedBody
+from mux import reasons
+from mux.errors import Refused
 
 BINARY_TYPE = "application/octet-stream"
 """A POST with this Content-Type is known to be binary (RFC 9110, section 8.3)."""
@@ -27,18 +28,20 @@ def is_binary(content_types: Sequence[str], content_codings: Sequence[str]) -> b
         content_codings: the values of the Content-Encoding header.
 
     Raises:
-        UnsupportedBody: it cannot be published as it is.
+        Refused: it cannot be published as it is.
     """
     codings = {coding.strip().lower() for value in content_codings for coding in value.split(",")} - {"", "identity"}
     if codings:
-        raise UnsupportedBody("a body is published as it is: send it without Content-Encoding")
+        raise Refused(reasons.CONTENT, "a body is published as it is: send it without Content-Encoding")
     kind, *parameters = ";".join(content_types).split(";")
     if kind.strip().lower() == BINARY_TYPE:
         return True
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset" and value.strip().strip("\"'").lower() not in _UTF8:
-            raise UnsupportedBody(f"text is UTF-8 here: send it as UTF-8, or as {BINARY_TYPE} if it is not text")
+            raise Refused(
+                reasons.CONTENT, f"text is UTF-8 here: send it as UTF-8, or as {BINARY_TYPE} if it is not text"
+            )
     return False
 
 

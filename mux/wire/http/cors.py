@@ -9,7 +9,7 @@ everybody may read, and `null` is the name of every page that hides its own.
 
 from __future__ import annotations
 
-from mux.errors import OriginRefused
+from mux.errors import Refused
 from mux.wire.http.origin import NULL, OriginPolicy
 
 VARY = {"Vary": "Origin"}
@@ -48,7 +48,7 @@ def sharing(policy: OriginPolicy, origin: str | None, host: str) -> dict[str, st
         return VARY
     try:
         policy.check(origin, host)
-    except OriginRefused:
+    except Refused:
         return VARY
     if policy.names(origin):
         credentials = {} if origin == NULL else {"Access-Control-Allow-Credentials": "true"}

@@ -19,7 +19,8 @@ import re
 
 import httptools
 
-from mux.errors import CodingRefused, HeadTooLarge, MalformedRequest, MethodRefused, TargetTooLong, VersionRefused
+from mux import reasons
+from mux.errors import Refused
 
 MAX_HEAD_BYTES = 32 * 1024
 """Most bytes of a head, its last empty line included: nginx takes as much (large_client_header_buffers 4 8k)."""
@@ -147,21 +148,21 @@ class HeadReader:
             buffer: all that has come since the head began; it grows from call to call.
 
         Raises:
-            ClientError: it is no request that can be answered, and what follows it cannot be told apart.
+            Refused: it is no request that can be answered, and what follows it cannot be told apart.
         """
         end = buffer.find(_HEAD_END, max(0, self._fed - 3))
         size = end + len(_HEAD_END) if end >= 0 else len(buffer)
         if self._fed < _MAX_LINE_BYTES:
             self._feed(buffer, min(size, _MAX_LINE_BYTES))
             if size >= _MAX_LINE_BYTES and buffer.find(b"\r\n", 0, _MAX_LINE_BYTES) < 0:
-                raise TargetTooLong(f"the target has more than {MAX_TARGET_BYTES} bytes")
+                raise Refused(reasons.TARGET, f"the target has more than {MAX_TARGET_BYTES} bytes")
         self._feed(buffer, min(size, MAX_HEAD_BYTES))
         if size > MAX_HEAD_BYTES or (end < 0 and size == MAX_HEAD_BYTES):
-            raise HeadTooLarge(f"the head of a request may have at most {MAX_HEAD_BYTES} bytes")
+            raise Refused(reasons.HEAD, f"the head of a request may have at most {MAX_HEAD_BYTES} bytes")
         if end < 0:
             return None
         if not self._heard.is_complete:
-            raise MalformedRequest("the request's head is no HTTP/1.1")
+            raise Refused(reasons.MALFORMED, "the request's head is no HTTP/1.1")
         return _understood(bytes(buffer[: buffer.find(b"\r\n")]), self._heard.fields, size)
 
     def _feed(self, buffer: bytes | bytearray, to: int) -> None:
@@ -175,7 +176,7 @@ class HeadReader:
             pass  # what follows the head is looked at by whoever reads the body
         except httptools.HttpParserError as error:
             # The words of llhttp name a rule of HTTP and nothing of the request.
-            raise MalformedRequest(f"this is no HTTP/1.1: {str(error).lower()}") from None
+            raise Refused(reasons.MALFORMED, f"this is no HTTP/1.1: {str(error).lower()}") from None
 
 
 def empty_lines(buffer: bytes | bytearray) -> int:
@@ -188,14 +189,16 @@ def empty_lines(buffer: bytes | bytearray) -> int:
 def _understood(line: bytes, fields: list[tuple[str, str]], size: int) -> RequestHead:
     found = _REQUEST_LINE.fullmatch(line)
     if found is None:
-        raise MalformedRequest("the request line is a method, a target and a version, with one blank between them")
+        raise Refused(
+            reasons.MALFORMED, "the request line is a method, a target and a version, with one blank between them"
+        )
     method, target, version = found[1].decode(), found[2], found[3].decode()
     if version not in ("1.0", "1.1"):
-        raise VersionRefused("this server speaks HTTP/1.1")
+        raise Refused(reasons.VERSION)
     if method == "CONNECT":
-        raise MethodRefused("this server is no proxy")
+        raise Refused(reasons.METHOD)
     if len(target) > MAX_TARGET_BYTES:
-        raise TargetTooLong(f"the target has more than {MAX_TARGET_BYTES} bytes")
+        raise Refused(reasons.TARGET, f"the target has more than {MAX_TARGET_BYTES} bytes")
     if not target.startswith(b"/"):
         target, fields = _from_absolute(method, target, fields)
     head = RequestHead(method, target.decode(), version, fields, size)
@@ -209,7 +212,7 @@ def _from_absolute(method: str, target: bytes, fields: list[tuple[str, str]]) ->
         return target, fields
     found = _ABSOLUTE.fullmatch(target)
     if found is None or not _is_host(host := found[1].decode()):
-        raise MalformedRequest("the target is neither a path nor a URL that names a host")
+        raise Refused(reasons.MALFORMED, "the target is neither a path nor a URL that names a host")
     path = found[2] if found[2].startswith(b"/") else b"/" + found[2]
     return path, [(name, host if name == "host" else value) for name, value in fields]
 
@@ -218,14 +221,14 @@ def _understand_fields(head: RequestHead) -> None:
     """Draw from the fields what is to be known about the request.
 
     Raises:
-        ClientError: one of them cannot be, or contradicts another.
+        Refused: one of them cannot be, or contradicts another.
     """
     hosts, connection, upgrades = 0, "", []
     for name, value in head.fields:
         if name == "host":
             hosts += 1
             if not _is_host(value):
-                raise MalformedRequest("the Host is no name of a host")
+                raise Refused(reasons.MALFORMED, "the Host is no name of a host")
         elif name == "connection":
             connection = f"{connection},{value.lower()}"
         elif name == "upgrade":
@@ -237,7 +240,7 @@ def _understand_fields(head: RequestHead) -> None:
         elif name == "expect":
             head.expects_continue = value.lower() == "100-continue" and head.version == "1.1"
     if hosts > 1 or (not hosts and head.version == "1.1"):
-        raise MalformedRequest("a request has one Host")
+        raise Refused(reasons.MALFORMED, "a request has one Host")
     if connection:
         options = {option.strip() for option in connection.split(",")}
         head.is_kept = "close" not in options and (head.is_kept or "keep-alive" in options)
@@ -247,7 +250,7 @@ def _understand_fields(head: RequestHead) -> None:
 
 def _check_coding(head: RequestHead, value: str) -> None:
     if head.version == "1.0":
-        raise MalformedRequest("there is no Transfer-Encoding in HTTP/1.0")
+        raise Refused(reasons.MALFORMED, "there is no Transfer-Encoding in HTTP/1.0")
     if value.lower() != "chunked":
-        raise CodingRefused("the only transfer coding here is chunked")
+        raise Refused(reasons.CODING)
     head.length = None

@@ -22,7 +22,8 @@ from collections.abc import Collection, Iterable, Sequence
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from mux.errors import HostRefused, InvalidSetting
+from mux import reasons
+from mux.errors import InvalidSetting, Refused
 
 ANY = "*"
 """In the list: any host."""
@@ -88,19 +89,19 @@ class HostPolicy:
             names: the names of all its headers, in lower case.
 
         Raises:
-            HostRefused: it came under a name that is not served.
+            Refused: it came under a name that is not served.
         """
         if self.passes_at_sight(hosts):
             return
         if self._allowed:
             if len(hosts) != 1 or not self._lists(hosts[0]):
-                raise HostRefused(_NOT_LISTED)
+                raise Refused(reasons.HOST, _NOT_LISTED)
         elif own is not None and is_loopback(own[0]) and not (version == "1.0" or "via" in names):
             is_shown = any(name.startswith(_SHOWN_BY_PROXIES) for name in names)
             for host in filter(_may_be_a_page, hosts):
                 is_straight = _port(host) == own[1] or (_port(host) is None and own[1] in _USUAL_PORTS)
                 if is_straight or (not is_shown and any(_is_page_of(origin, host) for origin in origins)):
-                    raise HostRefused(_NO_LIST)
+                    raise Refused(reasons.HOST, _NO_LIST)
 
     def _lists(self, host: str) -> bool:
         parts = _split(host)

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from mux.errors import InvalidSetting, OriginRefused
+from mux import reasons
+from mux.errors import InvalidSetting, Refused
 
 ANY = "*"
 """In the list: any page of any host, and `null` as well."""
@@ -105,7 +106,7 @@ class OriginPolicy:
             host: the value of its Host header.
 
         Raises:
-            OriginRefused: it is from a page that may not connect.
+            Refused: it is from a page that may not connect.
         """
         if origin is None or self._any:
             return
@@ -114,7 +115,9 @@ class OriginPolicy:
             scheme, authority = parts
             if parts in self._allowed or authority == _authority(scheme, host):
                 return
-        raise OriginRefused("pages of this origin may not connect here; the server's --allowed-origin lists who may")
+        raise Refused(
+            reasons.ORIGIN, "pages of this origin may not connect here; the server's --allowed-origin lists who may"
+        )
 
     def check_site(self, sites: Iterable[str]) -> None:
         """Let a request that has no Origin join or not.
@@ -126,7 +129,7 @@ class OriginPolicy:
             sites: the values of its Sec-Fetch-Site header.
 
         Raises:
-            OriginRefused: it is from a page of another site.
+            Refused: it is from a page of another site.
         """
         if not self._any and any(site.strip().lower() in _OTHER_SITES for site in sites):
-            raise OriginRefused("a page of another site connects with its Origin, and this request has none")
+            raise Refused(reasons.ORIGIN, "a page of another site connects with its Origin, and this request has none")

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mux.errors import BodyRefused, MessageTooLarge
+from mux import reasons
+from mux.errors import MessageTooLarge, Refused
 from mux.wire.http.chunked import ChunkedReader
 from mux.wire.http.head import HeadReader, RequestHead, empty_lines
 
@@ -52,7 +53,7 @@ class RequestReader:
             limit: takes a head and returns how large a body may be, 0 when none is wanted; it may raise, too.
 
         Raises:
-            ClientError: the request cannot be answered otherwise; nothing after it can be read.
+            Refused: the request cannot be answered otherwise; nothing after it can be read.
         """
         if self.head is None:
             head = self._next_head()
@@ -88,7 +89,7 @@ class RequestReader:
     def _expect_body(self, head: RequestHead, most: int) -> None:
         if not most:
             if head.method in ("GET", "HEAD"):
-                raise BodyRefused(f"a {head.method} has no body here")
+                raise Refused(reasons.BODY, f"a {head.method} has no body here")
             # It is answered without its body, which is not read, and so nothing after it is either.
             head.length, head.is_kept, head.expects_continue = 0, False, False
         elif head.length is None:

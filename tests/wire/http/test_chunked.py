@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.errors import ClientError
+from mux.errors import Refused
 from mux.wire.http.chunked import CHUNKS_PER_TURN, MAX_SIZE_LINE_BYTES, MAX_TRAILER_BYTES, ChunkedReader
 
 MOST = 10_000
@@ -21,8 +21,8 @@ def read(*pieces: bytes) -> tuple[bytes, bytes] | int | None:
             reader.read(buffer)
             while reader.has_more:
                 reader.read(buffer)
-        except ClientError as error:
-            return error.http_status
+        except Refused as error:
+            return error.reason.status
     return (bytes(reader.body), bytes(buffer)) if reader.is_complete else None
 
 

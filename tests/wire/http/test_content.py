@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.errors import UnsupportedBody
+from mux import reasons
 from mux.wire.http.content import is_binary, names
+from tests.support.refusals import refused
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_what_is_published_as_it_is(types: list[str], codings: list[str], expect
 )
 def test_a_coding_or_another_charset_is_refused(types: list[str], codings: list[str]) -> None:
     """However it is spelled, and however often."""
-    with pytest.raises(UnsupportedBody, match="send it"):
+    with refused(reasons.CONTENT, "send it"):
         is_binary(types, codings)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.errors import ClientError
+from mux.errors import Refused
 from mux.wire.http.head import MAX_HEAD_BYTES, MAX_TARGET_BYTES, RequestHead
 from mux.wire.http.reader import RequestReader
 from tests.wire.http.heads import REFUSED, TAKEN, get, line, post
@@ -24,8 +24,8 @@ def read(*pieces: bytes) -> tuple[RequestHead, bytes] | int | None:
             found = reader.next(lambda head: MOST if head.method == "POST" else 0)
             while found is None and reader.is_tired:
                 found = reader.next(lambda head: MOST)
-        except ClientError as error:
-            return error.http_status
+        except Refused as error:
+            return error.reason.status
         if found is not None:
             return found
     return None

@@ -1,0 +1,177 @@
+"""Every reason for which a request is refused or a client is sent away, once, with what each kind of client is told.
+
+    an HTTP request           its status, and a sentence as the body
+    a WebSocket client        its close code (RFC 6455, section 7.4), and the sentence
+    an event stream           a comment with both, the time to come back, and the end
+    no code and no status     nothing: the connection is cut off, for the client reads or answers nothing
+
+The table of codes in endpoints/README.md is made from this one.
+
+Pure: values only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+RETRY_AFTER: Mapping[str, str] = {"Retry-After": "2"}
+"""Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason.
+
+    Args:
+        counted_as: its label in mux_refused_total, in mux_evicted_total if it evicts; nothing when it is not counted.
+        status: answers a request (RFC 9110, section 15); 0 when no request is refused for it.
+        code: closes a WebSocket; 0 when none is closed for it.
+        why: what has happened, for the documentation.
+        come_back: whether a client is to come back, for the documentation.
+        sentence: what a client is told; nothing where the sentence has figures or a name in it.
+        evicts: the connection is ended because its client does not read or answer, and not for what it sent.
+        is_goodbye: nothing is wrong with the client. All it has sent is handled first, and an event stream ends with
+            the time to come back, even one that has just been asked for.
+    """
+
+    counted_as: str
+    status: int
+    code: int
+    why: str
+    come_back: str
+    sentence: str = ""
+    evicts: bool = False
+    is_goodbye: bool = False
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The header fields of an answer: they say when to try again where that may help."""
+        return RETRY_AFTER if self.status in (429, 503) else {}
+
+
+_MENDED = "after mending it"
+_LATER = "after a pause"
+_LOST = "after a pause; the last messages may be lost"
+_AWAY = "Redis is away: the last messages may be lost"
+
+# counted as, status, close code, why, come back?, and the sentence
+LEAVING = Reason(
+    "draining",
+    503,
+    1001,
+    "the server stops, or starts anew",
+    "yes; an event stream after its `retry:`",
+    "the server is going away",
+    is_goodbye=True,
+)
+GAP = Reason(
+    "",
+    0,
+    1012,
+    "messages may have been missed, and `--on-gap close` is set",
+    "yes, and read anew; an event stream after its `retry:`",
+    "messages may have been missed: read anew",
+    is_goodbye=True,
+)
+
+# Too many, too much, too slow.
+CONNECTIONS = Reason("connections", 503, 0, "a process has `--max-connections` clients", _LATER)
+DESCRIPTORS = Reason("descriptors", 503, 0, "a process has as many connections as it may open files", _LATER)
+ADDRESS = Reason("address", 429, 0, "an address has `--max-connections-per-address` clients in a process", _LATER)
+INQUIRIES = Reason("inquiries", 503, 0, "too many ask for `/stats` or `/channels` at the same time", _LATER)
+MESSAGES = Reason(
+    "messages", 0, 1008, "more than `--max-messages-per-second`", "yes, and send more slowly", "too many messages"
+)
+CONTROL_FRAMES = Reason(
+    "control_frames",
+    0,
+    1008,
+    "more pings and pongs than `--max-control-frames-per-second`",
+    "yes, and send more slowly",
+    "too many control frames",
+)
+TOO_LARGE = Reason(
+    "too_large", 413, 1009, "a message over `--max-message-bytes`, or in too many fragments", "with smaller messages"
+)
+TOO_SLOW = Reason(
+    "too_slow",
+    408,
+    1008,
+    "a message or a request that is not complete within `--handshake-seconds`",
+    "yes",
+    "a message was not complete in time",
+)
+
+# What may not be.
+ORIGIN = Reason("origin", 403, 0, "a page of another host; see `--allowed-origin`", "no")
+HOST = Reason(
+    "host",
+    421,
+    0,
+    "the name in `Host` is not served; see [DNS rebinding](../serve/README.md#dns-rebinding)",
+    "under another name",
+)
+READ_ONLY = Reason(
+    "read_only", 403, 1008, "clients may not publish: `--no-client-publish`", "to listen only", "this feed is read-only"
+)
+INSPECTION = Reason(
+    "inspection",
+    403,
+    0,
+    "the numbers, without their token; see [who sees the numbers](../serve/README.md#who-sees-the-numbers)",
+    "with it",
+)
+
+# What cannot be read.
+CHANNEL = Reason("channel", 400, 0, "no channel has this name", _MENDED)
+HANDSHAKE = Reason(
+    "handshake", 400, 0, "no valid opening handshake; 426 when `Connection` does not say `Upgrade`", _MENDED
+)
+QUERY = Reason("query", 400, 0, "a parameter of `/channels` that is not known, or that has no such value", _MENDED)
+BODY = Reason("body", 400, 0, "a body where none is wanted", _MENDED)
+CONTENT = Reason("content", 415, 0, "a POST with a `Content-Encoding`, or a charset that is not UTF-8", _MENDED)
+TEXT = Reason("invalid_text", 0, 1007, "text that is not UTF-8", _MENDED)
+PROTOCOL = Reason("protocol_error", 0, 1002, "frames that RFC 6455 does not allow", _MENDED)
+MALFORMED = Reason("malformed", 400, 0, "a request that is no HTTP/1.1, as RFC 9112 has it", _MENDED)
+VERSION = Reason(
+    "malformed", 505, 0, "another version of HTTP than 1.0 and 1.1", "with HTTP/1.1", "this server speaks HTTP/1.1"
+)
+CODING = Reason(
+    "malformed", 501, 0, "another transfer coding than `chunked`", _MENDED, "the only transfer coding here is chunked"
+)
+METHOD = Reason("method", 405, 0, "the method CONNECT", "no", "this server is no proxy")
+TARGET = Reason("target", 414, 0, "a path and query over 8 KiB", _MENDED)
+HEAD = Reason("head", 431, 0, "header fields over 32 KiB, or trailers over 8 KiB", _MENDED)
+
+# What Redis does not take.
+REDIS_UNAVAILABLE = Reason(
+    "redis_unavailable", 503, 1013, "Redis is away for longer than messages are held, or does not keep up", _LOST, _AWAY
+)
+REDIS_BUSY = Reason("redis_busy", 503, 1013, "Redis loads its data, fails over or runs a script", _LOST, _AWAY)
+REDIS_LOST = Reason("redis_lost", 503, 1013, "the connection to Redis broke before it answered", _LOST, _AWAY)
+REDIS_GARBLED = Reason("redis", 503, 1013, "Redis answered with what is not its protocol", _LOST, _AWAY)
+REDIS_REFUSED = Reason(
+    "redis_refused",
+    502,
+    1011,
+    "Redis refused a message",
+    "when the rights of mux are mended",
+    "Redis refused the message",
+)
+
+# Cut off.
+UNREAD = Reason("unread", 0, 0, "the answer to a request is not read within `--handshake-seconds`", "yes")
+SILENT = Reason("silent", 0, 0, "a ping is not answered within `--pong-seconds`", "yes", evicts=True)
+OVERFLOW = Reason("overflow", 0, 0, "more than `--max-pending-bytes` wait to be read", "yes", evicts=True)
+UNWRITABLE = Reason(
+    "unwritable", 0, 0, "nothing is read for `--max-unwritable-seconds` though something waits", "yes", evicts=True
+)
+MEMORY = Reason(
+    "memory",
+    0,
+    0,
+    "more than `--max-pending-total-bytes` wait for all clients together, and much of it for this one",
+    "yes",
+    evicts=True,
+)
