@@ -59,7 +59,7 @@ _TEMPORARY = frozenset(
 class BrokerError(MuxError):
     """Redis could not take what it was given."""
 
-    reason = reasons.REDIS_GARBLED
+    reason = reasons.REDIS_LOST
     """How it is counted, and what is answered to whoever wanted to publish."""
 
 
@@ -77,8 +77,6 @@ class BrokerBusy(BrokerUnavailable):
 
 class BrokerLost(BrokerError):
     """The connection was lost before Redis answered: the message may or may not be published."""
-
-    reason = reasons.REDIS_LOST
 
 
 class BrokerRefused(BrokerError):

@@ -57,20 +57,14 @@ _AWAY = "Redis is away: the last messages may be lost"
 
 # counted as, status, close code, why, come back?, and the sentence
 LEAVING = Reason(
-    "draining",
-    503,
-    1001,
-    "the server stops, or starts anew",
-    "yes; an event stream after its `retry:`",
-    "the server is going away",
-    is_goodbye=True,
+    "draining", 503, 1001, "the server stops, or starts anew", "yes", "the server is going away", is_goodbye=True
 )
 GAP = Reason(
     "",
     0,
     1012,
-    "messages may have been missed, and `--on-gap close` is set",
-    "yes, and read anew; an event stream after its `retry:`",
+    "a gap, with `--on-gap close`",
+    "yes; read anew",
     "messages may have been missed: read anew",
     is_goodbye=True,
 )
@@ -80,16 +74,9 @@ CONNECTIONS = Reason("connections", 503, 0, "a process has `--max-connections` c
 DESCRIPTORS = Reason("descriptors", 503, 0, "a process has as many connections as it may open files", _LATER)
 ADDRESS = Reason("address", 429, 0, "an address has `--max-connections-per-address` clients in a process", _LATER)
 INQUIRIES = Reason("inquiries", 503, 0, "too many ask for `/stats` or `/channels` at the same time", _LATER)
-MESSAGES = Reason(
-    "messages", 0, 1008, "more than `--max-messages-per-second`", "yes, and send more slowly", "too many messages"
-)
+MESSAGES = Reason("messages", 0, 1008, "more than `--max-messages-per-second`", "more slowly", "too many messages")
 CONTROL_FRAMES = Reason(
-    "control_frames",
-    0,
-    1008,
-    "more pings and pongs than `--max-control-frames-per-second`",
-    "yes, and send more slowly",
-    "too many control frames",
+    "control_frames", 0, 1008, "more than `--max-control-frames-per-second`", "more slowly", "too many control frames"
 )
 TOO_LARGE = Reason(
     "too_large", 413, 1009, "a message over `--max-message-bytes`, or in too many fragments", "with smaller messages"
@@ -98,7 +85,7 @@ TOO_SLOW = Reason(
     "too_slow",
     408,
     1008,
-    "a message or a request that is not complete within `--handshake-seconds`",
+    "a message or request not complete within `--handshake-seconds`",
     "yes",
     "a message was not complete in time",
 )
@@ -109,7 +96,7 @@ HOST = Reason(
     "host",
     421,
     0,
-    "the name in `Host` is not served; see [DNS rebinding](../serve/README.md#dns-rebinding)",
+    "a `Host` that is not served; see [DNS rebinding](../serve/README.md#dns-rebinding)",
     "under another name",
 )
 READ_ONLY = Reason(
@@ -119,7 +106,7 @@ INSPECTION = Reason(
     "inspection",
     403,
     0,
-    "the numbers, without their token; see [who sees the numbers](../serve/README.md#who-sees-the-numbers)",
+    "the numbers without their token; see [who sees the numbers](../serve/README.md#who-sees-the-numbers)",
     "with it",
 )
 
@@ -149,15 +136,9 @@ REDIS_UNAVAILABLE = Reason(
     "redis_unavailable", 503, 1013, "Redis is away for longer than messages are held, or does not keep up", _LOST, _AWAY
 )
 REDIS_BUSY = Reason("redis_busy", 503, 1013, "Redis loads its data, fails over or runs a script", _LOST, _AWAY)
-REDIS_LOST = Reason("redis_lost", 503, 1013, "the connection to Redis broke before it answered", _LOST, _AWAY)
-REDIS_GARBLED = Reason("redis", 503, 1013, "Redis answered with what is not its protocol", _LOST, _AWAY)
+REDIS_LOST = Reason("redis_lost", 503, 1013, "Redis did not answer, or delivered a message to nobody", _LOST, _AWAY)
 REDIS_REFUSED = Reason(
-    "redis_refused",
-    502,
-    1011,
-    "Redis refused a message",
-    "when the rights of mux are mended",
-    "Redis refused the message",
+    "redis_refused", 502, 1011, "Redis refused a message", "when its rights are mended", "Redis refused the message"
 )
 
 # Cut off.
@@ -168,10 +149,5 @@ UNWRITABLE = Reason(
     "unwritable", 0, 0, "nothing is read for `--max-unwritable-seconds` though something waits", "yes", evicts=True
 )
 MEMORY = Reason(
-    "memory",
-    0,
-    0,
-    "more than `--max-pending-total-bytes` wait for all clients together, and much of it for this one",
-    "yes",
-    evicts=True,
+    "memory", 0, 0, "over `--max-pending-total-bytes` wait for all clients together, most for these", "yes", evicts=True
 )

@@ -145,7 +145,7 @@ class Feed:
         try:
             redis_channel = self._permit(request, channel)
             if _has_body(request):
-                return text("a request to join has no body\n", 400)
+                raise Refused(reasons.BODY, "a request to join has no body")
             if stream is None and (not is_websocket or request.method == "HEAD"):
                 return _upgrade_required()
             if request.method == "HEAD":
@@ -181,10 +181,10 @@ class Feed:
 
     async def post(self, request: Request, channel: str) -> HTTPResponse:
         """Publish the body of a request."""
-        if request.headers.get("upgrade", "").lower() == "websocket":
-            # Sanic sets no time limit for it, and there is nothing to upgrade to; other upgrades are ignored.
-            return text("a POST publishes its body; to upgrade, use GET\n", 400)
         try:
+            if request.headers.get("upgrade", "").lower() == "websocket":
+                # Sanic sets no time limit for it, and there is nothing to upgrade to; other upgrades are ignored.
+                raise Refused(reasons.HANDSHAKE, "a POST publishes its body; to upgrade, use GET")
             redis_channel = self._door.channel(request, channel)
             if self._is_read_only:
                 raise Refused(reasons.READ_ONLY)

@@ -221,6 +221,7 @@ async def test_upgrade_with_a_body_is_refused(
     """Sanic would look for the body on a connection that is not its own any more, and log a traceback for it."""
     assert (await http(feed, "GET", "/feed/lobby", b"", [*UPGRADE, *headers]))[0] == 400
     assert (await http(feed, "POST", "/feed/lobby", b"hi", UPGRADE))[0] == 400
+    assert feed.mux.hub.refused == {"body": 1, "handshake": 1}
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 

@@ -101,6 +101,18 @@ async def test_a_parameter_that_cannot_be_is_one_sentence(
         assert feed.mux.hub.refused["query"] == 1
 
 
+async def test_too_many_inquiries_are_told_when_to_ask_again(
+    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As everybody who is answered with 503; it was left out here."""
+    monkeypatch.setattr("mux.fleet.fleet.MAX_INQUIRIES", 0)
+    async with serving(redis_url=redis_url, prefix=prefix, ops=True) as feed:
+        status, head, body = await ask(feed.port, "/stats")
+        assert (status, body) == (503, b"too much is being asked at the same time; try again\n")
+        assert "retry-after: 2" in head
+        assert feed.mux.hub.refused["inquiries"] == 1
+
+
 NUMBERS = ("/stats", "/channels", "/metrics")
 
 
