@@ -1,4 +1,4 @@
-"""Every error mux raises on purpose: one root, and the type says whose affair it is.
+"""Every error mux raises on purpose: one root, and the type says who can do something about it.
 
 ::
 
@@ -20,11 +20,11 @@ class MuxError(Exception):
 
 
 class Refused(MuxError):
-    """A request, a client or a message that is not served, be it somebody's mistake or nobody's.
+    """A request, a client or a message is not served; a client need not have made a mistake.
 
     Args:
         reason: how it is counted and answered.
-        sentence: what is answered; without one it is the reason's own.
+        sentence: the answer; the sentence of the reason when there is none.
     """
 
     def __init__(self, reason: Reason, sentence: str = "") -> None:
@@ -33,7 +33,7 @@ class Refused(MuxError):
 
 
 class ClientError(Refused):
-    """A name or a message that cannot be published, whoever gave it."""
+    """A client, or the app itself, gave a name or a message that cannot be published."""
 
 
 class InvalidChannel(ClientError):
@@ -53,14 +53,14 @@ class MessageTooLarge(ClientError):
 _TEMPORARY = frozenset(
     ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOREPLICAS", "OOM", "TRYAGAIN", "UNBLOCKED")
 )
-"""The codes of error replies that are about the state of Redis and not about the command."""
+"""Codes of the error replies that tell of the state of Redis, not of a mistake in the command."""
 
 
 class BrokerError(MuxError):
-    """Redis could not take what it was given."""
+    """Redis did not take a message or a command."""
 
     reason = reasons.REDIS_LOST
-    """How it is counted, and what is answered to whoever wanted to publish."""
+    """How the error is counted, and answered to the client that wanted to publish."""
 
 
 class BrokerUnavailable(BrokerError):
@@ -70,7 +70,7 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerBusy(BrokerUnavailable):
-    """Redis is there and takes nothing now: it loads, fails over or runs a script. That passes by itself."""
+    """Redis answers and takes nothing now: it loads, fails over or runs a script, and that passes by itself."""
 
     reason = reasons.REDIS_BUSY
 
@@ -91,12 +91,12 @@ class BrokerRefused(BrokerError):
 
     @property
     def is_temporary(self) -> bool:
-        """True when the same command may be taken later, with nobody having done anything about it."""
+        """True when Redis may take the same command later although no operator has changed anything."""
         return self.code in _TEMPORARY or "max number of clients" in str(self)
 
 
 class BrokerGarbled(BrokerError):
-    """What came from the other end is not RESP; the connection is of no use any more."""
+    """Redis sent bytes that are not RESP; the connection cannot be used any more."""
 
 
 class OperatorError(MuxError):
@@ -104,7 +104,7 @@ class OperatorError(MuxError):
 
 
 class InvalidSetting(OperatorError):
-    """A setting has a value it cannot have."""
+    """A setting has a value that is out of its range or not of its type."""
 
 
 class CannotListen(OperatorError):
@@ -120,7 +120,7 @@ class NoEmbeddedServer(OperatorError):
 
 
 class SystemRefused(OperatorError):
-    """The system does not give what a process needs of it: memory, files, other processes."""
+    """The system refuses memory, files or processes that a server needs."""
 
 
 class ServerUnreachable(OperatorError):
