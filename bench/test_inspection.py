@@ -2,7 +2,7 @@
 
 What does it cost a process that somebody looks at it, and that somebody could?
 
-The first is asked of a batch of messages: through the observer as it always goes, and while a question about
+The first is asked of a batch of messages: through the intake as it always goes, and while a question about
 channels has started the count. The second of the search for the first channels, by the slice: for so long clients
 wait, and by the channel: so much of a core a question takes.
 
@@ -23,7 +23,7 @@ from bench.scores import Benchmark, Score
 from mux.fleet.scan import SLICE_CHANNELS, Scan
 from mux.fleet.tally import Tally
 from mux.hub.hub import Hub
-from mux.metrics.observer import Observer
+from mux.intake import BatchIntake
 from mux.wire.resp import Push
 
 MESSAGES = 512
@@ -41,11 +41,11 @@ def test_dispatch_with_tally(shape: str, is_counted: bool, benchmark: Benchmark,
     if shape == "heard":
         for name in names:
             hub.router.join(null_client(hub), name)
-    observer = Observer(hub, None)
+    intake = BatchIntake(hub)
     if is_counted:
-        observer.show_batches(_counting(hub))
+        intake.after_batch = _counting(hub)
     batch: list[Push] = [[b"pmessage", PATTERN, name, PAYLOAD] for name in names]
-    benchmark(observer.dispatch, batch)
+    benchmark(intake.take, batch)
     score(case, "us/message", per=MESSAGES, contender="mux, counting" if is_counted else "mux")
 
 

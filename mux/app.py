@@ -44,6 +44,7 @@ from mux.goodbye.goodbyes import Goodbyes
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
+from mux.intake import BatchIntake
 from mux.logs.lines import speak_like
 from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Place
@@ -143,7 +144,13 @@ class Mux:
             max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES),
             message_seconds=settings.handshake_seconds,
         )
-        self._observer = Observer(self.hub, self._place)
+        self._intake = BatchIntake(self.hub)
+        self._observer = Observer(
+            self.hub,
+            self._place,
+            batch_sizes=self._intake.batch_sizes,
+            fan_out_times=self._intake.fan_out_times,
+        )
         self._namespace = Namespace(settings.prefix)
         self.broker = Broker(
             parse_location(redis_url),
@@ -151,11 +158,11 @@ class Mux:
             probe_prefix=self._namespace.redis_channel(b"$probe:"),
             probe_seconds=settings.probe_seconds,
             holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
-            on_messages=self._observer.dispatch,
+            on_messages=self._intake.take,
             on_writable=lambda: self.feed.resume(),
             on_gap=self._after_gap,
         )
-        self._fleet = Fleet(self.hub, self._observer, self._namespace, gives_names=settings.inspect)
+        self._fleet = Fleet(self.hub, self._observer, self._intake, self._namespace, gives_names=settings.inspect)
         descriptors = descriptor_limit()
         self.admission: Admission[AnySubscriber] = Admission(
             max_connections=settings.max_connections,

@@ -54,6 +54,7 @@ from mux.fleet.report import Rates, Report, in_order, read_reports, report, tota
 from mux.fleet.respondent import MAX_ROUND_BYTES, Respondent
 from mux.fleet.tally import Tally
 from mux.hub.hub import Hub
+from mux.intake import BatchIntake
 from mux.machine import resident_bytes
 from mux.metrics.observer import Observer
 from mux.version import __version__
@@ -87,13 +88,17 @@ class Fleet:
     Args:
         hub: the clients of this process.
         observer: its numbers.
+        intake: shows the batches from Redis while messages are counted by channel.
         namespace: where the fleet's channels are.
         gives_names: whether other processes may know the names of its channels.
     """
 
-    def __init__(self, hub: Hub, observer: Observer, namespace: Namespace, *, gives_names: bool) -> None:
+    def __init__(
+        self, hub: Hub, observer: Observer, intake: BatchIntake, namespace: Namespace, *, gives_names: bool
+    ) -> None:
         self._hub = hub
         self._observer = observer
+        self._intake = intake
         self._redis_channel = namespace.redis_channel(CHANNEL)
         self._broker: Broker
         self._myself: Process
@@ -145,7 +150,7 @@ class Fleet:
             if handle is not None:
                 handle.cancel()
         self._inbox.clear()
-        self._observer.show_batches(None)
+        self._intake.after_batch = None
         self._respondent.close()
 
     async def stats(self) -> Report:
@@ -291,7 +296,7 @@ class Fleet:
             self._tally.tick(now)
         else:
             self._tally.clear()
-            self._observer.show_batches(None)
+            self._intake.after_batch = None
         if not self._broker.is_connected:
             return
         connections = sum(self._broker.reconnects.values())
@@ -315,7 +320,7 @@ class Fleet:
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()
         if not self._tally.is_wanted(now):
-            self._observer.show_batches(self._tally.count)
+            self._intake.after_batch = self._tally.count
         self._tally.extend(now)
 
     def _counters(self) -> dict[str, int]:

@@ -1,10 +1,8 @@
-"""Watch one process: time its fan-out and its event loop, and tell its numbers to whoever asks."""
+"""Watch one process: time its event loop, and tell its numbers to everyone who asks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from time import perf_counter
 
 from mux.broker.broker import Broker
 from mux.hub.hub import Hub
@@ -12,39 +10,30 @@ from mux.metrics.board import Place
 from mux.metrics.catalogue import Snapshot, Sources, take_snapshot
 from mux.metrics.histogram import Histogram
 from mux.metrics.loop_lag import LAG_TICK_SECONDS, LoopLag
-from mux.wire.resp import Push
 
 TICKS_PER_WRITE = 10
-"""What other processes know of this one is a second old at most."""
+"""Ticks between two writes of the numbers: what other processes know of this one is a second old at most."""
 
 
 class Observer:
     """The numbers of one process.
 
     Args:
-        hub: whose dispatch() is timed.
+        hub: the clients of the process.
         place: where the numbers are shared with other processes; None when there are none.
+        batch_sizes: messages per batch from Redis.
+        fan_out_times: microseconds that the delivery of each batch took.
     """
 
-    def __init__(self, hub: Hub, place: Place | None) -> None:
+    def __init__(self, hub: Hub, place: Place | None, *, batch_sizes: Histogram, fan_out_times: Histogram) -> None:
         self._hub = hub
         self._place = place
         self._sources: Sources
-        self._at_batch: Callable[[list[Push]], None] | None = None
         self._loop_lag = LoopLag()
-        self._batch_sizes = Histogram(buckets=16)  # up to 2**14 = 16,384 messages, and more
-        self._fan_out_times = Histogram(buckets=24)  # microseconds: up to 2**22, which is 4.2 s, and more
+        self._batch_sizes = batch_sizes
+        self._fan_out_times = fan_out_times
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
-
-    def dispatch(self, messages: list[Push]) -> None:
-        """Have the hub deliver a batch, and time it."""
-        began = perf_counter()
-        self._hub.dispatch(messages)
-        if self._at_batch is not None:
-            self._at_batch(messages)
-        self._fan_out_times.observe(int((perf_counter() - began) * 1e6))
-        self._batch_sizes.observe(len(messages))
 
     def start(self, broker: Broker) -> None:
         """Watch the event loop from now on."""
@@ -56,10 +45,6 @@ class Observer:
             fan_out_times=self._fan_out_times,
         )
         self._tick()
-
-    def show_batches(self, at_batch: Callable[[list[Push]], None] | None) -> None:
-        """Call a function with every batch that has been delivered, from the next one on; None ends that."""
-        self._at_batch = at_batch
 
     @property
     def longest_lag_seconds(self) -> float:

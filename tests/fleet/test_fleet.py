@@ -127,7 +127,7 @@ async def test_rates_are_the_highest_of_any_process(three: list[Serving], prefix
     fill(three[0], prefix, {"busy": 1, "idle": 1})
     fill(three[1], prefix, {"busy": 1})
     router = three[2].mux.hub.router
-    assert not any(feed.mux._observer._at_batch for feed in three)
+    assert not any(feed.mux._intake.after_batch for feed in three)
     await answer(three[2].port, "/channels?sort=rate", processes=3)
     for _ in range(10):
         publisher.publish(f"{prefix}busy", "hi")
@@ -139,7 +139,7 @@ async def test_rates_are_the_highest_of_any_process(three: list[Serving], prefix
     assert busy["messages_per_second"] > 20 / PATIENCE_SECONDS
     for feed in three:
         feed.mux._fleet._tally.clear()
-    await until(lambda: not any(feed.mux._observer._at_batch for feed in three))
+    await until(lambda: not any(feed.mux._intake.after_batch for feed in three))
 
 
 async def test_without_inspect_a_process_keeps_its_names(redis_url: str, prefix: str) -> None:
