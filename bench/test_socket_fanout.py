@@ -79,7 +79,7 @@ def test_fanout(
     """Hub, subscriber, transport; or the limit, a loop of send()."""
     subscribers = min(subscribers, 10 if smoke else 1000)
     case = benchmark.group = f"socket_fanout_1ch_{subscribers}subs_{size}B_{messages}msgs"
-    hub, ready = new_hub(), encode([(b"x" * size, False)] * messages)
+    hub, ready = new_hub(), encode(b"", [(b"x" * size, False)] * messages)
     batch: list[Push] = [[b"pmessage", PATTERN, CHANNEL, b"x" * size] for _ in range(messages)]
     with _connected(subscribers) as sockets, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         transports = runner.run(_join(hub, sockets)) if contender == "mux" else []

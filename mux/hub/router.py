@@ -130,15 +130,15 @@ class Router:
         for channel, batch in batches.items():
             slot = table[channel]
             if isinstance(slot, set):
-                self._fan_out(slot, batch)
+                self._fan_out(slot, channel, batch)
             elif slot is not None:
-                slot.write(slot.encode(batch))
+                slot.write(slot.encode(channel, batch))
                 self.delivered += len(batch)
             else:
                 self.received -= len(batch)
                 self._ears[channel](batch)
 
-    def _fan_out(self, subscribers: set[AnySubscriber], batch: list[Publication]) -> None:
+    def _fan_out(self, subscribers: set[AnySubscriber], channel: bytes, batch: list[Publication]) -> None:
         encode: Encoder | None = None
         buffers: dict[Encoder, bytes] = {}
         for subscriber in subscribers:
@@ -146,7 +146,7 @@ class Router:
             if subscriber.encode is not encode:
                 encode = subscriber.encode
                 if encode not in buffers:
-                    buffers[encode] = encode(batch)
+                    buffers[encode] = encode(channel, batch)
                 buffer = buffers[encode]
             subscriber.write(buffer)
         self.delivered += len(subscribers) * len(batch)

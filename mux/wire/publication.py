@@ -27,8 +27,8 @@ LEFT: Final = 3
 Publication: TypeAlias = tuple[bytes, Kind]
 """(payload, kind). A payload that is not text is binary, whatever kind is said with it."""
 
-Encoder: TypeAlias = Callable[[Sequence[Publication]], bytes]
-"""Turns the publications of one channel in one batch into the bytes one kind of client reads."""
+Encoder: TypeAlias = Callable[[bytes, Sequence[Publication]], bytes]
+"""Turns a Redis channel and its publications in one batch into the bytes that one kind of client reads."""
 
 
 def is_text(payload: bytes) -> bool:

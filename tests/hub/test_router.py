@@ -19,15 +19,17 @@ class RecordingEncoder:
 
     def __init__(self, name: bytes) -> None:
         self.name = name
+        self.channels: list[bytes] = []
         self.batches: list[list[Publication]] = []
 
-    def __call__(self, publications: Sequence[Publication]) -> bytes:
+    def __call__(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
+        self.channels.append(channel)
         self.batches.append(list(publications))
         return self.render(publications)
 
     def render(self, publications: Sequence[Publication]) -> bytes:
         """Return what a call returns, without keeping anything."""
-        return self.name + b":" + lines(publications)
+        return self.name + b":" + lines(b"", publications)
 
 
 def message(channel: bytes, payload: bytes) -> Push:
@@ -98,6 +100,15 @@ def test_each_encoding_is_made_once_for_a_batch_and_a_channel(router: Router) ->
     assert (len(text.batches), len(push.batches), len(unused.batches)) == (1, 1, 0)
     assert {client.written[0] for client in texts} == {b"text:1\n2\n"}
     assert {client.written[0] for client in pushes} == {b"push:1\n2\n"}
+
+
+def test_an_encoder_is_given_the_plain_channel_of_each_batch(router: Router) -> None:
+    """Whether one listens or several, and whatever the messages are marked with."""
+    push = RecordingEncoder(b"push")
+    listener(router, b"a", b"b", encode=push)
+    listener(router, b"b", encode=push)
+    router.dispatch([message(b"a\x00", b"1"), message(b"b", b"2"), message(b"b\x01", b"3")])
+    assert push.channels == [b"a", b"b"]
 
 
 def test_a_client_that_is_gone_does_not_stop_the_others(router: Router) -> None:
@@ -256,7 +267,7 @@ def test_a_message_over_the_limit_is_dropped_and_counted() -> None:
     client = FakeClient()
     router.join(client.subscriber, b"c")
     router.dispatch([[b"pmessage", b"*", b"c", payload] for payload in (b"abcd", b"abc", b"abcd")])
-    assert (client.written, router.oversized, router.unheard) == ([lines([(b"abc", False)])], 2, 0)
+    assert (client.written, router.oversized, router.unheard) == ([lines(b"", [(b"abc", False)])], 2, 0)
 
 
 @pytest.mark.parametrize(

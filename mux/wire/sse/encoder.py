@@ -40,11 +40,11 @@ _NEXT = _LAST + _FIRST
 _NAMES = {JOINED: b"\nevent: joined", LEFT: b"\nevent: left"}
 
 
-def encode(publications: Sequence[Publication]) -> bytes:
+def encode(channel: bytes, publications: Sequence[Publication]) -> bytes:
     """Return the events of a batch, in order, as one chunk; of an empty batch nothing, for an empty chunk is the last.
 
     A publication known to be binary becomes a binary event, and so does one that is not valid UTF-8; announcements
-    have events of their own; everything else becomes text.
+    have events of their own; everything else becomes text. A stream has one channel, so no event names it.
     """
     contents = _contents(publications)
     if not contents:
@@ -56,7 +56,7 @@ def encode(publications: Sequence[Publication]) -> bytes:
     return _NEXT.join(contents)
 
 
-def encode_plain(publications: Sequence[Publication]) -> bytes:
+def encode_plain(channel: bytes, publications: Sequence[Publication]) -> bytes:
     """Return the events of a batch, in order, without a chunk around them; otherwise as encode()."""
     contents = _contents(publications)
     if not contents:

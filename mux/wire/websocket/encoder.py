@@ -28,11 +28,11 @@ def _long_header(first_byte: int, size: int) -> bytes:
     return b"%c\x7f%b" % (first_byte, size.to_bytes(8))
 
 
-def encode(publications: Sequence[Publication]) -> bytes:
+def encode(channel: bytes, publications: Sequence[Publication]) -> bytes:
     """Return the frames of a batch, in order, as one buffer.
 
     A publication known to be binary becomes a binary frame, and so does one that is not valid UTF-8;
-    everything else becomes a text frame, announcements too.
+    everything else becomes a text frame, announcements too. A client of the feed has one channel, so no frame names it.
     """
     parts: list[bytes] = []
     append = parts.append

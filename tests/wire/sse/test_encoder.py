@@ -8,6 +8,8 @@ from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, Kind, Publication,
 from mux.wire.sse.encoder import CHUNKED, GROWTH, PLAIN, chunk, come_back, comment, encode, encode_plain
 from tests.support.event_streams import Event, parse, unchunked
 
+CHANNEL = b"feed:lobby"
+
 payloads = (
     st.binary(max_size=200)
     | st.text(max_size=100).map(str.encode)
@@ -47,19 +49,21 @@ def expected(publication: Publication) -> Event:
 )
 def test_a_payload_is_one_event(payload: bytes, events: bytes) -> None:
     """Lines as the standard knows them; what cannot be text is base64."""
-    assert encode_plain([(payload, False)]) == events
-    assert encode([(payload, False)]) == b"%x\r\n%b\r\n" % (len(events), events)
+    assert encode_plain(CHANNEL, [(payload, False)]) == events
+    assert encode(CHANNEL, [(payload, False)]) == b"%x\r\n%b\r\n" % (len(events), events)
 
 
 def test_what_is_known_to_be_binary_stays_binary() -> None:
     """Valid UTF-8 or not: a client sent it as binary."""
-    assert encode_plain([(b"hi", True), (b"", True)]) == b"data: aGk=\nevent: binary\n\ndata: \nevent: binary\n\n"
+    assert (
+        encode_plain(CHANNEL, [(b"hi", True), (b"", True)]) == b"data: aGk=\nevent: binary\n\ndata: \nevent: binary\n\n"
+    )
 
 
 def test_announcements_have_events_of_their_own() -> None:
     """A page that parses every message as JSON once broke on them; what is no text is binary whatever is said of it."""
     batch = [(b"Client 7 has joined", JOINED), (b"{}", GUESS), (b"Client 7 has left", LEFT), (b"\xff", LEFT)]
-    assert encode_plain(batch) == (
+    assert encode_plain(CHANNEL, batch) == (
         b"data: Client 7 has joined\nevent: joined\n\ndata: {}\n\ndata: Client 7 has left\nevent: left\n\n"
         b"data: /w==\nevent: binary\n\n"
     )
@@ -67,21 +71,21 @@ def test_announcements_have_events_of_their_own() -> None:
 
 def test_a_batch_is_one_chunk_in_order() -> None:
     """One event a publication, nothing between them, and the size in front is of all."""
-    assert encode([(b"a", False), (b"b", True), (b"c\nd", False)]) == (
+    assert encode(CHANNEL, [(b"a", False), (b"b", True), (b"c\nd", False)]) == (
         b"34\r\ndata: a\n\ndata: Yg==\nevent: binary\n\ndata: c\ndata: d\n\n\r\n"
     )
 
 
 def test_an_empty_batch_is_no_bytes() -> None:
     """An empty chunk would end the body."""
-    assert encode([]) == encode_plain([]) == b""
+    assert encode(CHANNEL, []) == encode_plain(CHANNEL, []) == b""
 
 
 def test_a_batch_is_left_as_it_is() -> None:
     """The same list goes to the encoders of other kinds of clients."""
     batch = [(b"a", False), (b"b", False)]
-    encode(batch)
-    encode_plain(batch)
+    encode(CHANNEL, batch)
+    encode_plain(CHANNEL, batch)
     assert batch == [(b"a", False), (b"b", False)]
 
 
@@ -120,11 +124,11 @@ def test_a_client_reads_what_was_published(batch: list[Publication]) -> None:
     """Payloads, their order and text or binary come through the standard's parser; of line ends, that there was one."""
     # A replaced byte and a character that looks like it are the same to a decoder.
     batch = [(payload, binary) for payload, binary in batch if "\ufffd".encode() not in payload]
-    chunks, is_ended = unchunked(encode(batch))
+    chunks, is_ended = unchunked(encode(CHANNEL, batch))
     assert not is_ended
     assert len(chunks) == bool(batch)
-    assert b"".join(chunks) == encode_plain(batch)
-    events = parse(come_back(1) + encode_plain(batch)).events
+    assert b"".join(chunks) == encode_plain(CHANNEL, batch)
+    events = parse(come_back(1) + encode_plain(CHANNEL, batch)).events
     assert events == list(map(expected, batch))
     for event, (payload, _) in zip(events, batch, strict=True):
         if event.name == "binary":
@@ -134,11 +138,11 @@ def test_a_client_reads_what_was_published(batch: list[Publication]) -> None:
 @given(batches, batches)
 def test_batches_do_not_run_into_one_another(one: list[Publication], other: list[Publication]) -> None:
     """Every event is complete when its batch is."""
-    assert encode_plain(one) + encode_plain(other) == encode_plain(one + other)
+    assert encode_plain(CHANNEL, one) + encode_plain(CHANNEL, other) == encode_plain(CHANNEL, one + other)
 
 
 @given(payloads, kinds)
 def test_nothing_grows_beyond_what_is_said(payload: bytes, kind: Kind) -> None:
     """A message that may be sent fits into what may wait for a client."""
-    assert len(encode([(payload, kind)])) <= max(256, GROWTH * len(payload))
-    assert len(encode([(b"\n" * len(payload), kind)])) <= max(256, GROWTH * len(payload))
+    assert len(encode(CHANNEL, [(payload, kind)])) <= max(256, GROWTH * len(payload))
+    assert len(encode(CHANNEL, [(b"\n" * len(payload), kind)])) <= max(256, GROWTH * len(payload))

@@ -7,6 +7,8 @@ from websockets.protocol import Protocol, Side, State
 from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, Kind, Publication
 from mux.wire.websocket.encoder import PING, encode
 
+CHANNEL = b"feed:lobby"
+
 
 def received(stream: bytes) -> list[tuple[Opcode, bytes, bool]]:
     """Return what a client makes of a server's bytes: opcode, payload and FIN of each frame."""
@@ -33,8 +35,8 @@ def received(stream: bytes) -> list[tuple[Opcode, bytes, bool]]:
 def test_the_length_is_written_in_the_fewest_bytes(size: int, text_header: bytes, binary_header: bytes) -> None:
     """RFC 6455, section 5.2: 7 bits, 16 bits or 64 bits; a server's frame has no mask."""
     payload = b"x" * size
-    assert encode([(payload, False)]) == text_header + payload
-    assert encode([(payload, True)]) == binary_header + payload
+    assert encode(CHANNEL, [(payload, False)]) == text_header + payload
+    assert encode(CHANNEL, [(payload, True)]) == binary_header + payload
 
 
 @pytest.mark.parametrize(
@@ -51,22 +53,22 @@ def test_the_length_is_written_in_the_fewest_bytes(size: int, text_header: bytes
 )
 def test_a_raw_publication_is_text_when_it_is_valid_utf_8(payload: bytes, header: bytes) -> None:
     """A browser fails a connection over one invalid text frame, so anything else is binary."""
-    assert encode([(payload, False)]) == header + payload
+    assert encode(CHANNEL, [(payload, False)]) == header + payload
 
 
 def test_what_is_known_to_be_binary_stays_binary() -> None:
     """Valid UTF-8 or not: a client sent it as binary."""
-    assert encode([(b"hello", True), (b"\xe2\x82\xac", True)]) == b"\x82\x05hello\x82\x03\xe2\x82\xac"
+    assert encode(CHANNEL, [(b"hello", True), (b"\xe2\x82\xac", True)]) == b"\x82\x05hello\x82\x03\xe2\x82\xac"
 
 
 def test_a_batch_is_one_buffer_in_order() -> None:
     """One frame a publication, nothing between them."""
-    assert encode([(b"a", False), (b"", True), (b"\xff", False)]) == b"\x81\x01a\x82\x00\x82\x01\xff"
+    assert encode(CHANNEL, [(b"a", False), (b"", True), (b"\xff", False)]) == b"\x81\x01a\x82\x00\x82\x01\xff"
 
 
 def test_an_empty_batch_is_no_bytes() -> None:
     """Nothing in, nothing out."""
-    assert encode([]) == b""
+    assert encode(CHANNEL, []) == b""
 
 
 def test_a_client_reads_the_ping_as_one() -> None:
@@ -85,4 +87,4 @@ def test_a_client_reads_what_was_published(batch: list[Publication]) -> None:
         return Opcode.BINARY if kind == BINARY or "\ufffd" in payload.decode(errors="replace") else Opcode.TEXT
 
     batch = [(payload, binary) for payload, binary in batch if "\ufffd".encode() not in payload]
-    assert received(encode(batch)) == [(expected(*publication), publication[0], True) for publication in batch]
+    assert received(encode(CHANNEL, batch)) == [(expected(*publication), publication[0], True) for publication in batch]
