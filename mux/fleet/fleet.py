@@ -227,7 +227,7 @@ class Fleet:
         if not self._is_open:
             return
         me, rounds = self._myself.id, self._inquirer.rounds
-        for payload, _ in publications:
+        for payload, _, _ in publications:
             message = read(payload, me, rounds)
             if message is None:
                 continue

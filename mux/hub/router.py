@@ -22,7 +22,7 @@ from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
 from mux.hub.subscriber import AnySubscriber
 from mux.wire.channel import LAST_MARK
-from mux.wire.publication import BINARY, GUESS, Encoder, Publication
+from mux.wire.publication import BINARY, GUESS, UNNUMBERED, Encoder, Publication
 from mux.wire.resp import Push
 
 
@@ -120,9 +120,9 @@ class Router:
                     continue
                 batch = batches.get(channel)
                 if batch is None:
-                    batches[channel] = [(payload, kind)]
+                    batches[channel] = [(payload, kind, UNNUMBERED)]
                 else:
-                    batch.append((payload, kind))
+                    batch.append((payload, kind, UNNUMBERED))
         except ValueError as error:  # costs nothing as long as nothing is raised
             raise BrokerGarbled(f"a message that cannot be: {error}") from error
         self.received += received

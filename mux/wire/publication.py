@@ -1,7 +1,7 @@
 """What travels from Redis to the encoders.
 
-A publication is a plain pair, because one is made per message on the hot path, and kinds are plain numbers, of which
-the usual one is false. A later position in a channel's history would be a third item.
+A publication is a plain tuple, because one is made per message on the hot path, and kinds are plain numbers, of which
+the usual one is false.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 Kind: TypeAlias = int
-"""What is known of a message beside its payload: one of the four that follow."""
+"""A kind says what is known of a message beside its payload: one of the four that follow."""
 
 GUESS: Final = 0
 """Nothing is known: is_text() decides."""
@@ -24,8 +24,12 @@ JOINED: Final = 2
 LEFT: Final = 3
 """It is mux' own: a client has left the channel."""
 
-Publication: TypeAlias = tuple[bytes, Kind]
-"""(payload, kind). A payload that is not text is binary, whatever kind is said with it."""
+UNNUMBERED: Final = 0
+"""The number of a publication that has no place in a common order. All publications are unnumbered today."""
+
+Publication: TypeAlias = tuple[bytes, Kind, int]
+"""(payload, kind, number). A payload that is not text is binary, whatever kind is said with it. A number is the place
+of the publication in an order that all processes agree on, and counts from 1."""
 
 Encoder: TypeAlias = Callable[[bytes, Sequence[Publication]], bytes]
 """Turns a Redis channel and its publications in one batch into the bytes that one kind of client reads."""

@@ -21,7 +21,7 @@ from mux.fleet import listing as listing_module
 from mux.fleet.fleet import BYTES_PER_SECOND, MAX_ANSWERS_PER_SECOND, MAX_INQUIRIES, MESSAGES_PER_TURN, Fleet
 from mux.fleet.messages import MAX_ANSWER_BYTES, Process, Question, Stats, Top, beat_body, question_body, write
 from mux.fleet.respondent import MAX_ROUND_BYTES, Reply
-from mux.wire.publication import Publication
+from mux.wire.publication import GUESS, UNNUMBERED, Publication
 from tests.hub.fakes import FakeClient
 from tests.support.refusals import refused
 from tests.support.servers import (
@@ -197,7 +197,7 @@ async def test_small_messages_do_not_silence_the_fleet(redis_url: str, prefix: s
 
 def heard(fleet: Fleet, *payloads: bytes) -> list[Publication]:
     """Have a fleet hear what was published in one batch."""
-    publications: list[Publication] = [(payload, False) for payload in payloads]
+    publications: list[Publication] = [(payload, GUESS, UNNUMBERED) for payload in payloads]
     fleet._heard(publications)
     return publications
 

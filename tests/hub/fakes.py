@@ -11,7 +11,7 @@ from mux.wire.publication import Encoder, Publication
 
 def lines(channel: bytes, publications: Sequence[Publication]) -> bytes:
     """Encode so that a test can read it: a line each, with what is known to be binary in brackets."""
-    return b"".join(b"[%b]\n" % payload if binary else b"%b\n" % payload for payload, binary in publications)
+    return b"".join(b"[%b]\n" % payload if binary else b"%b\n" % payload for payload, binary, _ in publications)
 
 
 class FakeEndpoint:

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from mux.errors import BrokerGarbled
 from mux.hub.router import Router
 from mux.hub.slot import members
-from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, Publication
+from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, UNNUMBERED, Publication
 from mux.wire.resp import Push
 
 from .fakes import FakeClient, lines
@@ -207,7 +207,7 @@ class RouterAgainstModel(RuleBasedStateMachine):
             self.serial += 1
             payload = b"%d" % self.serial
             kind = {b"": GUESS, b"\x00": BINARY, b"\x01": JOINED, b"\x02": LEFT}[mark]
-            publications.setdefault(channel, []).append((payload, kind))
+            publications.setdefault(channel, []).append((payload, kind, UNNUMBERED))
             messages.append(message(channel + mark, payload))
         self.router.dispatch(messages)
         self.check_deliveries(publications)
@@ -267,7 +267,7 @@ def test_a_message_over_the_limit_is_dropped_and_counted() -> None:
     client = FakeClient()
     router.join(client.subscriber, b"c")
     router.dispatch([[b"pmessage", b"*", b"c", payload] for payload in (b"abcd", b"abc", b"abcd")])
-    assert (client.written, router.oversized, router.unheard) == ([lines(b"", [(b"abc", False)])], 2, 0)
+    assert (client.written, router.oversized, router.unheard) == ([lines(b"", [(b"abc", GUESS, UNNUMBERED)])], 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_an_ear_hears_whatever_the_size_and_counts_nowhere() -> None:
     router.listen(b"$ear", heard.append)
     client = listener(router, b"a")
     router.dispatch([message(b"$ear", b"long"), message(b"a", b"hi"), message(b"$ear\0", b""), message(b"a", b"long")])
-    assert heard == [[(b"long", False), (b"", True)]]
+    assert heard == [[(b"long", GUESS, UNNUMBERED), (b"", BINARY, UNNUMBERED)]]
     assert client.written == [b"hi\n"]
     assert (router.received, router.unheard, router.oversized, router.delivered) == (2, 0, 1, 1)
     assert len(router) == 1

@@ -129,7 +129,7 @@ def _contents(publications: Sequence[Publication]) -> list[bytes]:
         payload
         if not kind and payload.isascii() and _LF not in payload and _CR not in payload
         else _content(payload, kind)
-        for payload, kind in publications
+        for payload, kind, _ in publications
     ]
 
 

@@ -36,7 +36,7 @@ def encode(channel: bytes, publications: Sequence[Publication]) -> bytes:
     """
     parts: list[bytes] = []
     append = parts.append
-    for payload, kind in publications:
+    for payload, kind, _ in publications:
         size = len(payload)
         if (kind and kind == BINARY) or not (payload.isascii() or is_text(payload)):
             append(_BINARY_HEADERS[size] if size < 126 else _long_header(_FIN_BINARY, size))

@@ -16,12 +16,12 @@ payloads = (
     | st.text(st.sampled_from(" \r\n:adtevnrx\ufeff\x00\x85\u2028"), max_size=30).map(str.encode)
 )
 kinds = st.sampled_from([GUESS, BINARY, JOINED, LEFT])
-batches = st.lists(st.tuples(payloads, kinds), max_size=10)
+batches = st.lists(st.tuples(payloads, kinds, st.integers(0)), max_size=10)
 
 
 def expected(publication: Publication) -> Event:
     """Return what a client gets of a publication."""
-    payload, kind = publication
+    payload, kind, _ = publication
     if kind == BINARY or not is_text(payload):
         return Event("binary", b64encode(payload).decode())
     name = {JOINED: "joined", LEFT: "left"}.get(kind, "message")
@@ -49,20 +49,26 @@ def expected(publication: Publication) -> Event:
 )
 def test_a_payload_is_one_event(payload: bytes, events: bytes) -> None:
     """Lines as the standard knows them; what cannot be text is base64."""
-    assert encode_plain(CHANNEL, [(payload, False)]) == events
-    assert encode(CHANNEL, [(payload, False)]) == b"%x\r\n%b\r\n" % (len(events), events)
+    assert encode_plain(CHANNEL, [(payload, GUESS, 0)]) == events
+    assert encode(CHANNEL, [(payload, GUESS, 0)]) == b"%x\r\n%b\r\n" % (len(events), events)
 
 
 def test_what_is_known_to_be_binary_stays_binary() -> None:
     """Valid UTF-8 or not: a client sent it as binary."""
     assert (
-        encode_plain(CHANNEL, [(b"hi", True), (b"", True)]) == b"data: aGk=\nevent: binary\n\ndata: \nevent: binary\n\n"
+        encode_plain(CHANNEL, [(b"hi", BINARY, 0), (b"", BINARY, 0)])
+        == b"data: aGk=\nevent: binary\n\ndata: \nevent: binary\n\n"
     )
 
 
 def test_announcements_have_events_of_their_own() -> None:
     """A page that parses every message as JSON once broke on them; what is no text is binary whatever is said of it."""
-    batch = [(b"Client 7 has joined", JOINED), (b"{}", GUESS), (b"Client 7 has left", LEFT), (b"\xff", LEFT)]
+    batch = [
+        (b"Client 7 has joined", JOINED, 0),
+        (b"{}", GUESS, 0),
+        (b"Client 7 has left", LEFT, 0),
+        (b"\xff", LEFT, 0),
+    ]
     assert encode_plain(CHANNEL, batch) == (
         b"data: Client 7 has joined\nevent: joined\n\ndata: {}\n\ndata: Client 7 has left\nevent: left\n\n"
         b"data: /w==\nevent: binary\n\n"
@@ -71,7 +77,7 @@ def test_announcements_have_events_of_their_own() -> None:
 
 def test_a_batch_is_one_chunk_in_order() -> None:
     """One event a publication, nothing between them, and the size in front is of all."""
-    assert encode(CHANNEL, [(b"a", False), (b"b", True), (b"c\nd", False)]) == (
+    assert encode(CHANNEL, [(b"a", GUESS, 0), (b"b", BINARY, 0), (b"c\nd", GUESS, 0)]) == (
         b"34\r\ndata: a\n\ndata: Yg==\nevent: binary\n\ndata: c\ndata: d\n\n\r\n"
     )
 
@@ -83,10 +89,10 @@ def test_an_empty_batch_is_no_bytes() -> None:
 
 def test_a_batch_is_left_as_it_is() -> None:
     """The same list goes to the encoders of other kinds of clients."""
-    batch = [(b"a", False), (b"b", False)]
+    batch = [(b"a", GUESS, 0), (b"b", GUESS, 0)]
     encode(CHANNEL, batch)
     encode_plain(CHANNEL, batch)
-    assert batch == [(b"a", False), (b"b", False)]
+    assert batch == [(b"a", GUESS, 0), (b"b", GUESS, 0)]
 
 
 def test_what_is_said_of_the_connection_is_no_event() -> None:
@@ -123,14 +129,14 @@ def test_both_codings_end_as_their_version_of_http_has_it() -> None:
 def test_a_client_reads_what_was_published(batch: list[Publication]) -> None:
     """Payloads, their order and text or binary come through the standard's parser; of line ends, that there was one."""
     # A replaced byte and a character that looks like it are the same to a decoder.
-    batch = [(payload, binary) for payload, binary in batch if "\ufffd".encode() not in payload]
+    batch = [publication for publication in batch if "\ufffd".encode() not in publication[0]]
     chunks, is_ended = unchunked(encode(CHANNEL, batch))
     assert not is_ended
     assert len(chunks) == bool(batch)
     assert b"".join(chunks) == encode_plain(CHANNEL, batch)
     events = parse(come_back(1) + encode_plain(CHANNEL, batch)).events
     assert events == list(map(expected, batch))
-    for event, (payload, _) in zip(events, batch, strict=True):
+    for event, (payload, _, _) in zip(events, batch, strict=True):
         if event.name == "binary":
             assert b64decode(event.data) == payload
 
@@ -144,5 +150,5 @@ def test_batches_do_not_run_into_one_another(one: list[Publication], other: list
 @given(payloads, kinds)
 def test_nothing_grows_beyond_what_is_said(payload: bytes, kind: Kind) -> None:
     """A message that may be sent fits into what may wait for a client."""
-    assert len(encode(CHANNEL, [(payload, kind)])) <= max(256, GROWTH * len(payload))
-    assert len(encode(CHANNEL, [(b"\n" * len(payload), kind)])) <= max(256, GROWTH * len(payload))
+    assert len(encode(CHANNEL, [(payload, kind, 0)])) <= max(256, GROWTH * len(payload))
+    assert len(encode(CHANNEL, [(b"\n" * len(payload), kind, 0)])) <= max(256, GROWTH * len(payload))

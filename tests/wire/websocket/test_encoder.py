@@ -35,8 +35,8 @@ def received(stream: bytes) -> list[tuple[Opcode, bytes, bool]]:
 def test_the_length_is_written_in_the_fewest_bytes(size: int, text_header: bytes, binary_header: bytes) -> None:
     """RFC 6455, section 5.2: 7 bits, 16 bits or 64 bits; a server's frame has no mask."""
     payload = b"x" * size
-    assert encode(CHANNEL, [(payload, False)]) == text_header + payload
-    assert encode(CHANNEL, [(payload, True)]) == binary_header + payload
+    assert encode(CHANNEL, [(payload, GUESS, 0)]) == text_header + payload
+    assert encode(CHANNEL, [(payload, BINARY, 0)]) == binary_header + payload
 
 
 @pytest.mark.parametrize(
@@ -53,17 +53,21 @@ def test_the_length_is_written_in_the_fewest_bytes(size: int, text_header: bytes
 )
 def test_a_raw_publication_is_text_when_it_is_valid_utf_8(payload: bytes, header: bytes) -> None:
     """A browser fails a connection over one invalid text frame, so anything else is binary."""
-    assert encode(CHANNEL, [(payload, False)]) == header + payload
+    assert encode(CHANNEL, [(payload, GUESS, 0)]) == header + payload
 
 
 def test_what_is_known_to_be_binary_stays_binary() -> None:
     """Valid UTF-8 or not: a client sent it as binary."""
-    assert encode(CHANNEL, [(b"hello", True), (b"\xe2\x82\xac", True)]) == b"\x82\x05hello\x82\x03\xe2\x82\xac"
+    assert (
+        encode(CHANNEL, [(b"hello", BINARY, 0), (b"\xe2\x82\xac", BINARY, 0)]) == b"\x82\x05hello\x82\x03\xe2\x82\xac"
+    )
 
 
 def test_a_batch_is_one_buffer_in_order() -> None:
     """One frame a publication, nothing between them."""
-    assert encode(CHANNEL, [(b"a", False), (b"", True), (b"\xff", False)]) == b"\x81\x01a\x82\x00\x82\x01\xff"
+    assert (
+        encode(CHANNEL, [(b"a", GUESS, 0), (b"", BINARY, 0), (b"\xff", GUESS, 0)]) == b"\x81\x01a\x82\x00\x82\x01\xff"
+    )
 
 
 def test_an_empty_batch_is_no_bytes() -> None:
@@ -79,12 +83,12 @@ def test_a_client_reads_the_ping_as_one() -> None:
 payloads = st.binary(max_size=300) | st.text(max_size=100).map(str.encode)
 
 
-@given(st.lists(st.tuples(payloads, st.sampled_from([GUESS, BINARY, JOINED, LEFT])), max_size=10))
+@given(st.lists(st.tuples(payloads, st.sampled_from([GUESS, BINARY, JOINED, LEFT]), st.integers(0)), max_size=10))
 def test_a_client_reads_what_was_published(batch: list[Publication]) -> None:
     """Payloads, their order and text or binary come through the `websockets` client; announcements are text."""
 
-    def expected(payload: bytes, kind: Kind) -> Opcode:
+    def expected(payload: bytes, kind: Kind, number: int) -> Opcode:
         return Opcode.BINARY if kind == BINARY or "\ufffd" in payload.decode(errors="replace") else Opcode.TEXT
 
-    batch = [(payload, binary) for payload, binary in batch if "\ufffd".encode() not in payload]
+    batch = [publication for publication in batch if "\ufffd".encode() not in publication[0]]
     assert received(encode(CHANNEL, batch)) == [(expected(*publication), publication[0], True) for publication in batch]
