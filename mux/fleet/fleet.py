@@ -20,7 +20,7 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from random import Random
 from typing import Any, TypeVar
@@ -59,7 +59,6 @@ from mux.machine import resident_bytes
 from mux.metrics.observer import Observer
 from mux.version import __version__
 from mux.wire.channel import Namespace
-from mux.wire.publication import Publication
 
 ANSWER_SECONDS = 0.5
 """An inquiry waits no longer for answers."""
@@ -223,19 +222,17 @@ class Fleet:
 
     # What follows hears and speaks.
 
-    def _heard(self, publications: Sequence[Publication]) -> None:
+    def _heard(self, payload: bytes) -> None:
         if not self._is_open:
             return
-        me, rounds = self._myself.id, self._inquirer.rounds
-        for payload, _, _ in publications:
-            message = read(payload, me, rounds)
-            if message is None:
-                continue
-            if message.kind == "answer":
-                self._census.heard_again(message.sender, asyncio.get_running_loop().time())
-                self._inquirer.take(message.round, message.sender, message.body)
-            elif self._may_be_read(message.kind, len(payload)):
-                self._inbox.append(message)
+        message = read(payload, self._myself.id, self._inquirer.rounds)
+        if message is None:
+            return
+        if message.kind == "answer":
+            self._census.heard_again(message.sender, asyncio.get_running_loop().time())
+            self._inquirer.take(message.round, message.sender, message.body)
+        elif self._may_be_read(message.kind, len(payload)):
+            self._inbox.append(message)
         if self._inbox and self._reading is None:
             self._reading = asyncio.get_running_loop().call_soon(self._read)
 

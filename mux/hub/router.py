@@ -16,7 +16,7 @@ Pure: no I/O, no clock, no asyncio.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 
 from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
@@ -34,14 +34,14 @@ class Router:
             other Redis client can, and fanned out to a thousand subscribers it is a thousand times as large.
     """
 
-    __slots__ = ("_ears", "_max_message_bytes", "_subscribers", "delivered", "oversized", "received", "unheard")
+    __slots__ = ("_max_message_bytes", "_own", "_subscribers", "delivered", "oversized", "received", "unheard")
 
     def __init__(self, max_message_bytes: int = sys.maxsize) -> None:
         self._max_message_bytes = max_message_bytes
         self._subscribers: dict[bytes, Slot[AnySubscriber]] = {}
-        self._ears: dict[bytes, Callable[[Sequence[Publication]], None]] = {}
+        self._own: dict[bytes, Callable[[bytes], None]] = {}
         self.received = 0
-        """Messages that came from Redis, without those that went to an ear."""
+        """Messages that came from Redis, without those that processes send to one another."""
         self.unheard = 0
         """Of these, how many nobody here listened to."""
         self.oversized = 0
@@ -51,7 +51,7 @@ class Router:
 
     def __len__(self) -> int:
         """How many channels have a subscriber."""
-        return len(self._subscribers) - len(self._ears)
+        return len(self._subscribers)
 
     def __contains__(self, channel: object) -> bool:
         """Tell whether a channel has a subscriber."""
@@ -78,14 +78,13 @@ class Router:
             self.leave(subscriber, channel)
         return channels
 
-    def listen(self, channel: bytes, hear: Callable[[Sequence[Publication]], None]) -> None:
-        """Have a function called with what is published on a channel that no client can name.
+    def listen(self, channel: bytes, take: Callable[[bytes], None]) -> None:
+        """Have a function called with every payload that is published on a channel that no client can name.
 
-        It is called inside dispatch(), so it may only take the publications; and is given them whatever their
-        size. They count nowhere: neither they nor the channel are the feed's.
+        The function is called inside dispatch(), after clients have been written to, so it may only keep the payload. A
+        payload may have any size. Such messages are not the feed's and count nowhere.
         """
-        self._ears[channel] = hear
-        self._subscribers[channel] = None  # in the table, so that a message to it is no miss; clients pay nothing
+        self._own[channel] = take
 
     def subscribers(self, channel: bytes) -> Collection[AnySubscriber]:
         """Return who listens to a channel; not a copy."""
@@ -104,6 +103,7 @@ class Router:
         """
         table, max_bytes = self._subscribers, self._max_message_bytes
         batches: dict[bytes, list[Publication]] = {}
+        own: list[tuple[bytes, bytes]] = []
         received = unheard = 0
         try:
             for _, _, channel, payload in messages:
@@ -112,10 +112,13 @@ class Router:
                 if channel not in table:
                     # Only a miss is looked at twice, so that what is plainly named costs nothing more.
                     if channel[-1] > LAST_MARK or (plain := channel[:-1]) not in table:
-                        unheard += 1
+                        if channel in self._own:
+                            own.append((channel, payload))
+                        else:
+                            unheard += 1
                         continue
                     kind, channel = BINARY + channel[-1], plain
-                if len(payload) > max_bytes and channel not in self._ears:
+                if len(payload) > max_bytes:
                     self.oversized += 1
                     continue
                 batch = batches.get(channel)
@@ -125,18 +128,18 @@ class Router:
                     batch.append((payload, kind, UNNUMBERED))
         except ValueError as error:  # costs nothing as long as nothing is raised
             raise BrokerGarbled(f"a message that cannot be: {error}") from error
-        self.received += received
+        self.received += received - len(own)
         self.unheard += unheard
         for channel, batch in batches.items():
             slot = table[channel]
             if isinstance(slot, set):
                 self._fan_out(slot, channel, batch)
-            elif slot is not None:
+            else:
+                assert slot is not None, "a channel without a subscriber is not in the table"
                 slot.write(slot.encode(channel, batch))
                 self.delivered += len(batch)
-            else:
-                self.received -= len(batch)
-                self._ears[channel](batch)
+        for channel, payload in own:
+            self._own[channel](payload)
 
     def _fan_out(self, subscribers: set[AnySubscriber], channel: bytes, batch: list[Publication]) -> None:
         encode: Encoder | None = None

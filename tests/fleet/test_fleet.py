@@ -21,7 +21,6 @@ from mux.fleet import listing as listing_module
 from mux.fleet.fleet import BYTES_PER_SECOND, MAX_ANSWERS_PER_SECOND, MAX_INQUIRIES, MESSAGES_PER_TURN, Fleet
 from mux.fleet.messages import MAX_ANSWER_BYTES, Process, Question, Stats, Top, beat_body, question_body, write
 from mux.fleet.respondent import MAX_ROUND_BYTES, Reply
-from mux.wire.publication import GUESS, UNNUMBERED, Publication
 from tests.hub.fakes import FakeClient
 from tests.support.refusals import refused
 from tests.support.servers import (
@@ -195,11 +194,10 @@ async def test_small_messages_do_not_silence_the_fleet(redis_url: str, prefix: s
         assert found["total"]["processes"] == 2
 
 
-def heard(fleet: Fleet, *payloads: bytes) -> list[Publication]:
+def heard(fleet: Fleet, *payloads: bytes) -> None:
     """Have a fleet hear what was published in one batch."""
-    publications: list[Publication] = [(payload, GUESS, UNNUMBERED) for payload in payloads]
-    fleet._heard(publications)
-    return publications
+    for payload in payloads:
+        fleet._heard(payload)
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ SLICE = 128
 
 
 def new_hub() -> Hub:
-    """Return a hub whose limits nobody reaches, with an ear."""
+    """Return a hub whose limits nobody reaches, with a channel of the process' own."""
     hub = Hub(max_pending_bytes=1 << 20, max_unwritable_seconds=3600, ping_seconds=3600, pong_seconds=60)
-    hub.router.listen(b"feed:$fleet", lambda publications: None)
+    hub.router.listen(b"feed:$fleet", lambda payload: None)
     return hub
 
 
