@@ -182,6 +182,12 @@ def test_only_the_takeover_touches_what_is_private() -> None:
     assert {module: found for module in MODULES if module not in MAY_BE_PRIVATE and (found := private(module))} == {}
 
 
+def test_only_the_router_reads_the_channels_of_a_subscriber() -> None:
+    """How a subscriber's channels are stored is the router's to change; everything else asks it."""
+    readers = {module for module in MODULES if "joined" in {name for _, name in attributes(module)}}
+    assert readers == {"hub.router", "hub.subscriber"}
+
+
 def private(module: str) -> set[str]:
     """Return the attributes a module touches that are another object's own, or of Sanic's protocol."""
     touched = list(attributes(module))

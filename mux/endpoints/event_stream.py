@@ -111,7 +111,7 @@ class EventStreamEndpoint:
 
     def close(self, client: EventStreamClient, reason: Reason) -> None:
         """Tell the client when to come back and end its stream, unless that is done."""
-        if client.channels is None or client.transport.is_closing():
+        if not self._hub.router.is_listening(client) or client.transport.is_closing():
             return
         self._leave(client)
         self._hub.closing(client)

@@ -29,7 +29,7 @@ from mux.endpoints.door import Door
 from mux.endpoints.event_stream import EventStreamEndpoint
 from mux.endpoints.membership import Membership
 from mux.endpoints.takeover import detach, has_socket, may_take_over
-from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
+from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
 from mux.errors import BrokerError, BrokerRefused, MessageTooLarge, Refused
 from mux.hub.admission import Admission
 from mux.hub.allowance import Allowance, Pace
@@ -119,7 +119,7 @@ class Feed:
             return False
         taken = detach(request)
         if taken is not None:
-            self._websockets.open(taken, accepted, partial(self._members.join, redis_channel, address))
+            self._websockets.open(taken, accepted, partial(self._join, redis_channel, address))
         return True
 
     def sharing(self, request: Asking) -> dict[str, str]:
@@ -155,11 +155,15 @@ class Feed:
             if stream is not None and error.reason.is_goodbye:
                 return stream.turn_away(error)
             return self._door.refuse(error)
-        join = partial(self._members.join, redis_channel, address)
         if stream is None:
-            return self._websockets.accept(request, join)
-        stream.accept(request, self._door.headers(request), join)
+            return self._websockets.accept(request, partial(self._join, redis_channel, address))
+        stream.accept(request, self._door.headers(request), partial(self._members.join, redis_channel, address))
         return None
+
+    def _join(self, redis_channel: bytes, address: str, client: WebSocketClient) -> None:
+        """Let a WebSocket client listen and publish to one channel."""
+        client.session = WebSocketSession(publishes_to=redis_channel)
+        self._members.join(redis_channel, address, client)
 
     def _stream_for(self, request: Request) -> EventStreamEndpoint | None:
         """Return the endpoint of the event stream that a request is for, if it is for one."""
@@ -219,8 +223,9 @@ class Feed:
         return bytes(body)
 
     def _publish_from(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
-        redis_channel = client.channels
-        assert isinstance(redis_channel, bytes), "a feed client has one channel"
+        if client.session is None:
+            return  # the client was evicted over the message before
+        redis_channel = client.session.publishes_to
         if binary:
             redis_channel = binary_variant(redis_channel)
         self._outbox.send(redis_channel, payload, partial(self._published, client))

@@ -32,7 +32,23 @@ from mux.wire.websocket.encoder import PING, encode
 from mux.wire.websocket.handshake import Handshake, accept_usual
 from mux.wire.websocket.parser import WebSocketParser
 
-WebSocketClient: TypeAlias = Subscriber[WebSocketParser]
+
+class WebSocketSession:
+    """What is kept of one WebSocket client.
+
+    Args:
+        publishes_to: the Redis channel of what the client sends.
+    """
+
+    __slots__ = ("parser", "publishes_to")
+
+    def __init__(self, publishes_to: bytes) -> None:
+        self.publishes_to = publishes_to
+        self.parser: WebSocketParser | None = None
+        """The client's bytes go through it; None while the client has sent nothing that must be kept."""
+
+
+WebSocketClient: TypeAlias = Subscriber[WebSocketSession]
 
 FAILURES = {reason.code: reason for reason in (reasons.TEXT, reasons.TOO_LARGE)}
 """The reasons for which the parser fails a connection, by close code; all others are reasons.PROTOCOL."""
@@ -83,8 +99,9 @@ class WebSocketEndpoint:
     def accept(self, request: Request, join: Callable[[WebSocketClient], None]) -> HTTPResponse | None:
         """Answer the opening handshake and take the connection over.
 
-        join is called with the connected client before anything it sent is looked at. Returns what to
-        answer instead when the handshake is refused, and None otherwise, also when the client has gone.
+        join is called with the connected client before anything it sent is looked at, and gives it its session.
+        Returns what to answer instead when the handshake is refused, and None otherwise, also when the client has
+        gone.
         """
         accepted = accept_usual(request.headers.items())
         if accepted is None:
@@ -136,7 +153,8 @@ class WebSocketEndpoint:
         """
         if client.transport.is_closing():
             return
-        if reason.is_goodbye and client in self._turns and client.channels is not None and self._has_room():
+        is_listening = self._hub.router.is_listening(client)
+        if reason.is_goodbye and client in self._turns and is_listening and self._has_room():
             self._afterwards.setdefault(client, partial(self.close, client, reason))
             return
         parser = self._parser(client)
@@ -153,9 +171,13 @@ class WebSocketEndpoint:
         self._hub.disconnected(client)
 
     def _parser(self, client: WebSocketClient) -> WebSocketParser:
-        if client.parser is None:
-            client.parser = WebSocketParser(max_message_bytes=self._max_message_bytes)
-        return client.parser
+        session = client.session
+        if session is not None and session.parser is not None:
+            return session.parser
+        parser = WebSocketParser(max_message_bytes=self._max_message_bytes)
+        if session is not None:  # nothing is kept of a client that has been evicted
+            session.parser = parser
+        return parser
 
     def _serve(self, client: WebSocketClient, frames: int) -> int:
         """Look at so many frames of a client, handle them, and return how many it were."""
@@ -179,7 +201,7 @@ class WebSocketEndpoint:
         """Give away the messages that were found, as many as there is room for."""
         messages, handled = parser.messages, 0
         for payload, binary in messages:
-            if client.channels is None:
+            if not self._hub.router.is_listening(client):
                 handled = len(messages)  # it was closed over the message before
                 break
             if not self._has_room():
@@ -194,7 +216,7 @@ class WebSocketEndpoint:
     def _count(self, client: WebSocketClient, parser: WebSocketParser, messages: int, control_frames: int) -> bool:
         """Count what a client sent; begin to close it, and return False, when that is too much."""
         _, excess = self._pace.count(client, messages, control_frames, monotonic())
-        if excess is None or client.channels is None:
+        if excess is None or not self._hub.router.is_listening(client):
             return True
         self._hub.refused[excess.counted_as] += 1
         parser.close(excess.code, excess.sentence)
@@ -207,7 +229,7 @@ class WebSocketEndpoint:
         if parser.messages or parser.has_more:
             if client not in self._turns:
                 client.transport.pause_reading()
-            self._turns.wait(client, publishes=client.channels is not None)
+            self._turns.wait(client, publishes=self._hub.router.is_listening(client))
             self._hub.keep(client, parser.kept_bytes)
             self._hub.evict_overflowing()
             return
@@ -215,8 +237,8 @@ class WebSocketEndpoint:
             self._hub.keep(client, parser.kept_bytes, is_late_soon=parser.is_open)
         else:
             self._hub.keep(client, 0)
-            if not has_spoken:  # it only answers pings, and needs no parser
-                client.parser = None
+            if not has_spoken and client.session is not None:  # it only answers pings, and needs no parser
+                client.session.parser = None
         if self._turns.done(client):
             client.transport.resume_reading()
             self._afterwards.pop(client, _nothing)()
@@ -233,7 +255,7 @@ class WebSocketEndpoint:
         if data:
             client.write(data)
         if not parser.is_open:
-            if client.channels is not None and parser.failure is not None:
+            if self._hub.router.is_listening(client) and parser.failure is not None:
                 self._hub.refused[FAILURES.get(parser.failure, reasons.PROTOCOL).counted_as] += 1
             self._leave(client)
             self._hub.closing(client)

@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from math import inf
 
 from mux.hub.router import Router
-from mux.hub.slot import members
 from mux.hub.subscriber import AnySubscriber
 
 SLICE_CHANNELS = 1024
@@ -83,11 +82,7 @@ class Scan:
         copied = 0
         while len(names) + copied // COPIED_PER_CHANNEL < SLICE_CHANNELS:
             if self._waiting:
-                channels = self._waiting.pop().channels
-                if type(channels) is bytes:
-                    names.append(channels)
-                else:
-                    names.extend(members(channels))
+                names.extend(self._router.channels(self._waiting.pop()))
                 continue
             spoke = self._spoke(self._spokes_begun)
             if spoke is None:

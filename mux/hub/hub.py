@@ -268,7 +268,7 @@ class Hub:
                 continue
             count += 1
             pending += subscriber.pending_bytes + self._incoming.amount(subscriber)
-            subscriber.parser = None  # what it sent goes at once, and not only when the loop reports it lost
+            subscriber.session = None  # what it sent goes at once, and not only when the loop reports it lost
             transport.abort()
             self._outgoing.forget(subscriber)
             self._incoming.forget(subscriber)

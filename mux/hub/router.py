@@ -60,20 +60,28 @@ class Router:
     def join(self, subscriber: AnySubscriber, channel: bytes) -> None:
         """Add a subscriber to a channel; it may be there already."""
         self._subscribers[channel] = added(self._subscribers.get(channel), subscriber)
-        subscriber.channels = added(subscriber.channels, channel)
+        subscriber.joined = added(subscriber.joined, channel)
 
     def leave(self, subscriber: AnySubscriber, channel: bytes) -> None:
         """Take a subscriber from a channel; it may have left already."""
-        subscriber.channels = removed(subscriber.channels, channel)
+        subscriber.joined = removed(subscriber.joined, channel)
         slot = removed(self._subscribers.get(channel), subscriber)
         if slot is None:
             self._subscribers.pop(channel, None)
         else:
             self._subscribers[channel] = slot
 
+    def is_listening(self, subscriber: AnySubscriber) -> bool:
+        """Tell whether a subscriber listens to any channel."""
+        return subscriber.joined is not None
+
+    def channels(self, subscriber: AnySubscriber) -> Collection[bytes]:
+        """Return the channels that a subscriber listens to; not a copy."""
+        return members(subscriber.joined)
+
     def leave_all(self, subscriber: AnySubscriber) -> list[bytes]:
         """Take a subscriber from all its channels and return them; none, when it has left before."""
-        channels = list(members(subscriber.channels))
+        channels = list(members(subscriber.joined))
         for channel in channels:
             self.leave(subscriber, channel)
         return channels

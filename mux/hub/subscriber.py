@@ -29,7 +29,7 @@ SMALL_BYTES = 1024
 TOGETHER_BYTES = 16 * 1024
 """When so much has been put together it is one write."""
 
-P = TypeVar("P")
+S = TypeVar("S")
 
 
 class Transport(Protocol):
@@ -48,7 +48,7 @@ class Transport(Protocol):
     def abort(self) -> None: ...
 
 
-class Endpoint(Protocol[P]):
+class Endpoint(Protocol[S]):
     """What a kind of client does with what it hears; one object serves them all."""
 
     @property
@@ -62,13 +62,13 @@ class Endpoint(Protocol[P]):
     def inflation(self, data: bytes) -> int:
         """Return how many of the bytes written to a client its encoding has added to what was published."""
 
-    def received(self, subscriber: Subscriber[P], data: bytes) -> None:
+    def received(self, subscriber: Subscriber[S], data: bytes) -> None:
         """Take bytes from the client."""
 
-    def lost(self, subscriber: Subscriber[P]) -> None:
+    def lost(self, subscriber: Subscriber[S]) -> None:
         """Clean up; the connection is gone. Called once."""
 
-    def close(self, subscriber: Subscriber[P], reason: Reason) -> None:
+    def close(self, subscriber: Subscriber[S], reason: Reason) -> None:
         """Tell the client why its connection ends, as this kind of client understands it, and end it."""
 
 
@@ -85,7 +85,7 @@ class Backlog(Protocol):
         """These bytes were written while its socket takes no more. Nothing may be ended here."""
 
 
-class Subscriber(Generic[P]):
+class Subscriber(Generic[S]):
     """One connection.
 
     Args:
@@ -99,27 +99,27 @@ class Subscriber(Generic[P]):
         "awaited",
         "backlog",
         "behind",
-        "channels",
         "encode",
         "endpoint",
         "heard",
         "identity",
-        "parser",
+        "joined",
+        "session",
         "spoke",
         "transport",
     )
 
-    def __init__(self, transport: Transport, *, endpoint: Endpoint[P], encode: Encoder, backlog: Backlog) -> None:
+    def __init__(self, transport: Transport, *, endpoint: Endpoint[S], encode: Encoder, backlog: Backlog) -> None:
         self.transport = transport
         self.endpoint = endpoint
         self.encode = encode
         self.backlog = backlog
-        self.parser: P | None = None
-        """What the client's bytes go through; kept by the endpoint, None when there is nothing to keep."""
+        self.session: S | None = None
+        """The endpoint keeps here what it knows of the client; None when that is nothing, or the client was evicted."""
         self.identity: UUID | None = None
         """What the client is called where it is announced."""
-        self.channels: Slot[bytes] = None
-        """The channels it listens to; kept by the router."""
+        self.joined: Slot[bytes] = None
+        """The router keeps here the channels the client listens to, and nobody else reads them."""
         self.spoke = 0
         """Where it hangs; kept by the heartbeat, as are the next two."""
         self.awaited = False
@@ -226,4 +226,4 @@ class Subscriber(Generic[P]):
 
 
 AnySubscriber: TypeAlias = Subscriber[Any]
-"""A subscriber of any kind: what a client says is between its parser and its endpoint."""
+"""A subscriber of any kind: only its endpoint knows what its session is."""

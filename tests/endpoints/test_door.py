@@ -16,7 +16,6 @@ from sanic.response import HTTPResponse, text
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from mux.hub.slot import members
 from mux.serve.run import listening_socket
 from tests.endpoints.test_event_stream_clients import documented_block
 from tests.endpoints.test_feed import UPGRADE, http
@@ -299,7 +298,7 @@ async def test_a_name_that_passes_a_guard_is_another_channel(guarded: Serving, n
     """Decoded once and never again: nothing of a guarded channel is heard there."""
     async with guarded.connect(name) as spy:
         (client,) = guarded.mux.hub.open_connections()
-        (channel,) = members(client.channels)
+        (channel,) = guarded.mux.hub.router.channels(client)
         assert not channel.partition(b":")[2].startswith(b"user:")
         await guarded.mux.publish("user:2", "private")
         await spy.send("end")

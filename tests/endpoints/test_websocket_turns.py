@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mux import reasons
 from mux.endpoints.turns import FRAMES_PER_SLICE, FRAMES_PER_TURN, LEAST_COST, LIGHT_BYTES, LIGHT_FRAMES
-from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
+from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
@@ -72,6 +72,7 @@ class Rig:
         client = FakeClient(self.hub)
         client.ends_one_side = True
         client.subscriber = Subscriber(client, endpoint=self.endpoint, encode=encode, backlog=self.hub)
+        client.subscriber.session = WebSocketSession(publishes_to=b"feed:lobby")
         self.hub.connected(client.subscriber)
         self.hub.router.join(client.subscriber, b"feed:lobby")
         return client
@@ -137,8 +138,8 @@ async def test_a_turn_is_for_so_many_frames_whoever_sent_them(
     most = FRAMES_PER_TURN + cost + COST_OF_UNUSUAL
     assert looked_at <= most
     assert all(client.is_reading_paused for client in clients) or frames == CLOSE
-    parsers = [client.subscriber.parser for client in clients if client.subscriber.parser is not None]
-    assert rig.hub.pending_bytes == sum(parser.kept_bytes for parser in parsers)
+    parsers = [session.parser for client in clients if (session := client.subscriber.session) is not None]
+    assert rig.hub.pending_bytes == sum(parser.kept_bytes for parser in parsers if parser is not None)
     quiet = rig.connect()
     quiet.subscriber.data_received(text(b"hello"))
     assert rig.published[-1] == b"hello"
