@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 from heapq import nlargest
 from itertools import islice
 from math import inf
@@ -184,7 +184,7 @@ class Hub:
         else:
             self._unfinished.stop(subscriber)
 
-    def dispatch(self, messages: Iterable[Push]) -> None:
+    def dispatch(self, messages: Sequence[Push]) -> None:
         """Deliver a batch from Redis, then end the connections it was too much for."""
         self.router.dispatch(messages)
         self.evict_overflowing()

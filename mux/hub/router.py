@@ -16,7 +16,7 @@ Pure: no I/O, no clock, no asyncio.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Sequence
 
 from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
@@ -103,25 +103,24 @@ class Router:
         slot = self._subscribers.get(channel)
         return len(slot) if isinstance(slot, set) else int(slot is not None)
 
-    def dispatch(self, messages: Iterable[Push]) -> None:
+    def dispatch(self, messages: Sequence[Push]) -> None:
         """Deliver one batch from Redis: per channel in order, one write to each subscriber.
 
         Raises:
             BrokerGarbled: a message has not four items; nothing of the batch is delivered.
         """
-        table, max_bytes = self._subscribers, self._max_message_bytes
+        table, own, max_bytes = self._subscribers, self._own, self._max_message_bytes
         batches: dict[bytes, list[Publication]] = {}
-        own: list[tuple[bytes, bytes]] = []
-        received = unheard = 0
+        between_processes: list[tuple[bytes, bytes]] = []
+        unheard = 0
         try:
             for _, _, channel, payload in messages:
-                received += 1
                 kind = GUESS
                 if channel not in table:
                     # Only a miss is looked at twice, so that what is plainly named costs nothing more.
                     if channel[-1] > LAST_MARK or (plain := channel[:-1]) not in table:
-                        if channel in self._own:
-                            own.append((channel, payload))
+                        if channel in own:
+                            between_processes.append((channel, payload))
                         else:
                             unheard += 1
                         continue
@@ -136,7 +135,7 @@ class Router:
                     batch.append((payload, kind, UNNUMBERED))
         except ValueError as error:  # costs nothing as long as nothing is raised
             raise BrokerGarbled(f"a message that cannot be: {error}") from error
-        self.received += received - len(own)
+        self.received += len(messages) - len(between_processes)
         self.unheard += unheard
         for channel, batch in batches.items():
             slot = table[channel]
@@ -146,8 +145,8 @@ class Router:
                 assert slot is not None, "a channel without a subscriber is not in the table"
                 slot.write(slot.encode(channel, batch))
                 self.delivered += len(batch)
-        for channel, payload in own:
-            self._own[channel](payload)
+        for channel, payload in between_processes:
+            own[channel](payload)
 
     def _fan_out(self, subscribers: set[AnySubscriber], channel: bytes, batch: list[Publication]) -> None:
         encode: Encoder | None = None
