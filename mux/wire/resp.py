@@ -86,6 +86,16 @@ def encode_publish(redis_channel: bytes, payload: bytes) -> bytes:
     )
 
 
+def encode_push(redis_channel: bytes, payload: bytes) -> bytes:
+    """Return a message as Redis sends it to a connection with a pattern, but for the pattern, which is left empty."""
+    return b">4\r\n$8\r\npmessage\r\n$0\r\n\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+        len(redis_channel),
+        redis_channel,
+        len(payload),
+        payload,
+    )
+
+
 def escape_name(name: str) -> bytes:
     """Return a name Redis accepts for a client: printable ASCII without space (CLIENT SETNAME)."""
     return bytes(byte if 0x21 <= byte <= 0x7E else 0x5F for byte in name.encode())

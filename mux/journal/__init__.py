@@ -1,0 +1,1 @@
+"""What came lately, kept as the very bytes that Redis sent."""

@@ -1,0 +1,183 @@
+"""What came lately from Redis, bounded in bytes and seconds.
+
+Every process hears every message of the prefix, so each can replay any channel from its own memory, whoever published,
+and Redis does no work for it. Keeping a read costs one append for the read and nothing for a message.
+
+    keep() ── reads ──► open segment ── at 128 KiB, where a message ends ──► closed segments ── oldest first ──► dropped
+
+Rules:
+
+1. Messages have numbers: 1, 2, 3 … in the order in which this process heard them. What clients are told is a position
+   in the common order of all processes, which differs from the number by a constant (recovery.order).
+2. A segment is closed only where a message ends. Under a torrent hardly any read ends there, so a segment may grow far
+   beyond its usual size; one that outgrows the whole journal is dropped.
+3. The talk of the fleet has numbers like every other message, but its payloads are taken out: with many processes and
+   an open dashboard it would push the feed out of the journal.
+4. What is missing is known. complete_after is the number after which every message was heard, up to the last.
+
+Pure: the time is given, in seconds on any clock that does not go back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from mux.journal.segment import Segment
+
+SEGMENT_BYTES = 128 * 1024
+"""A segment is closed when it has as many bytes. Smaller ones make a lookup in the whole journal slower, larger ones
+keep messages longer than asked for."""
+
+STRIP_MESSAGES = 2000
+"""Most messages that are parsed again to take payloads out of them, which takes two milliseconds."""
+
+IDLE_SECONDS = 10.0
+"""What was parsed is dropped when nobody has looked anything up for so long."""
+
+
+class Journal:
+    """The latest messages of a process.
+
+    Args:
+        max_bytes: most bytes that are kept; 0 keeps nothing.
+        max_seconds: how long a message is kept at least, if the bytes suffice, and about as long at most.
+        talk: how the Redis channels begin in which processes talk to each other.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_is_torn",
+        "_max_bytes",
+        "_max_seconds",
+        "_open",
+        "_run",
+        "_segments",
+        "_talk",
+        "complete_after",
+        "last",
+        "size",
+    )
+
+    def __init__(self, *, max_bytes: int, max_seconds: float, talk: bytes) -> None:
+        self._max_bytes = max_bytes if max_seconds else 0
+        self._max_seconds = max_seconds
+        self._talk = talk
+        self._segments: deque[Segment] = deque()
+        self._open = Segment(1)
+        self._run = 0  # reads of the open segment since a message ended where a read ended
+        self._is_torn = False
+        self._asked_at = 0.0
+        self.last = 0
+        """The number of the last message that was heard."""
+        self.complete_after = 0
+        """Every message after this number, up to the last, was heard; whether it is still kept is another question."""
+        self.size = 0
+        """How many bytes are kept."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is kept at all."""
+        return self._max_bytes > 0
+
+    @property
+    def kept_after(self) -> int:
+        """All messages after this number are in the journal, without a hole, up to the last."""
+        oldest = self._segments[0] if self._segments else self._open
+        return self.last if self._is_torn or not self.is_on else max(self.complete_after, oldest.first - 1)
+
+    def oldest_at(self) -> float | None:
+        """Return when the oldest read came that is kept; None when there is none."""
+        oldest = self._segments[0] if self._segments else self._open
+        return oldest.began_at
+
+    def keep(self, read: bytes, count: int, now: float, *, is_whole: bool, has_talk: bool) -> None:
+        """Keep a read, after its messages were delivered.
+
+        Args:
+            read: the bytes.
+            count: how many messages they completed.
+            now: when they came.
+            is_whole: whether a message ends where the read ends.
+            has_talk: whether processes talk to each other in it.
+        """
+        self.last += count
+        if not self._max_bytes:
+            return
+        if self._is_torn:
+            # Its first bytes are the end of a message whose beginning was dropped.
+            self._is_torn = not is_whole
+            self._open.first = self.last + 1
+            return
+        segment = self._open
+        segment.append(read, count, now)
+        self._run += 1
+        self.size += len(read)
+        if has_talk:
+            segment.has_talk = True
+        if is_whole:
+            self._end_run()
+        if self.size > self._max_bytes:
+            self._trim()
+
+    def _end_run(self) -> None:
+        """Take note that a message ends where the last read ends."""
+        segment, run, self._run = self._open, self._run, 0
+        if segment.has_talk:
+            segment.has_talk = False
+            before = segment.size
+            if segment.count_of(run) <= STRIP_MESSAGES:
+                segment.strip(run, self._talk)
+            self.size += segment.size - before
+        if segment.size >= SEGMENT_BYTES:
+            self._close()
+
+    def _close(self) -> None:
+        if self._open.size:
+            self._segments.append(self._open)
+        self._open = Segment(self.last + 1)
+        self._run = 0
+
+    def cut(self) -> None:
+        """Take note that the connection has ended: what comes next begins with a message."""
+        self._close()
+        self._is_torn = False
+
+    def skip(self, missed: int) -> None:
+        """Take note that messages were missed, and how many; between cut() and the next keep()."""
+        self.last += missed
+        self.complete_after = self.last
+        self._open.first = self.last + 1
+
+    def tick(self, now: float) -> None:
+        """Drop what is too old, and what was parsed and is not asked for; to be called every second or so."""
+        while self._segments and self._segments[0].ended_at < now - self._max_seconds:
+            self.size -= self._segments.popleft().size
+        if self._open.size and self._open.ended_at < now - self._max_seconds and not self._run:
+            self.size -= self._open.size
+            self._open = Segment(self.last + 1)
+        if now - self._asked_at > IDLE_SECONDS:
+            for segment in self.segments():
+                segment.forget()
+
+    def _trim(self) -> None:
+        while self._segments and self.size > self._max_bytes:
+            self.size -= self._segments.popleft().size
+        if self.size > self._max_bytes:
+            self._is_torn = self._run > 0
+            self._open = Segment(self.last + 1)
+            self._run = self.size = 0
+
+    def time_of(self, number: int) -> float:
+        """Return when the message of a number came that is kept."""
+        for segment in self.segments():
+            if segment.first <= number <= segment.last:
+                return segment.time_of(number)
+        raise ValueError(f"message {number} is not kept")
+
+    def asked(self, now: float) -> None:
+        """Take note that somebody looks something up."""
+        self._asked_at = now
+
+    def segments(self) -> list[Segment]:
+        """Return the segments from the newest, which still grows, to the oldest."""
+        return [self._open, *reversed(self._segments)]

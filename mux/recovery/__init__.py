@@ -1,0 +1,1 @@
+"""One numbering for the fleet, and clients that were away."""
