@@ -99,7 +99,7 @@ class Segment:
     def strip(self, reads: int, is_empty: bytes) -> None:
         """Replace the last reads by one with the same messages, and no payload in those of some channels.
 
-        The reads begin and end where a message does.
+        The reads begin and end where a message does. All their messages have the time of the last of them from then on.
 
         Args:
             reads: how many reads.

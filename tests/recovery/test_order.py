@@ -195,7 +195,7 @@ class Agreement(RuleBasedStateMachine):
 
 
 TestAgreement = Agreement.TestCase
-TestAgreement.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAgreement.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture
@@ -389,7 +389,7 @@ def test_the_pause_before_a_new_question_ends(server: Server) -> None:
 
 
 def test_a_beat_that_says_what_was_missed_is_a_mark_behind_it(server: Server) -> None:
-    """It places a process and is noted at a count that has what was missed; the next claim about it is no contradiction."""
+    """It places a process and is noted at a count that has what was missed, so the next claim contradicts nothing."""
     process, other = fleet(server, 2)
     process.disconnect()
     server.publish()
