@@ -21,7 +21,7 @@ def own_broker(redis_url: str, pattern: bytes, on_messages: Callable[[list[Push]
         probe_prefix=PREFIX + b"$probe:",
         probe_seconds=settings.probe_seconds,
         holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
-        on_messages=on_messages,
+        on_read=lambda read, messages, is_whole: on_messages(messages) if messages else None,
         on_writable=lambda: None,
         on_gap=lambda gap: None,
     )

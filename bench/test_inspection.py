@@ -24,6 +24,7 @@ from mux.fleet.scan import SLICE_CHANNELS, Scan
 from mux.fleet.tally import Tally
 from mux.hub.hub import Hub
 from mux.intake import BatchIntake
+from mux.journal.journal import Journal
 from mux.wire.resp import Push
 
 MESSAGES = 512
@@ -41,11 +42,11 @@ def test_dispatch_with_tally(shape: str, is_counted: bool, benchmark: Benchmark,
     if shape == "heard":
         for name in names:
             hub.router.join(null_client(hub), name)
-    intake = BatchIntake(hub)
+    intake = BatchIntake(hub, Journal(max_bytes=0, max_seconds=0, talk=PREFIX + b"$"))
     if is_counted:
         intake.after_batch = _counting(hub)
     batch: list[Push] = [[b"pmessage", PATTERN, name, PAYLOAD] for name in names]
-    benchmark(intake.take, batch)
+    benchmark(intake.take, b"", batch, True)
     score(case, "us/message", per=MESSAGES, contender="mux, counting" if is_counted else "mux")
 
 

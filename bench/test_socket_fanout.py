@@ -28,7 +28,7 @@ from bench.null_client import new_hub
 from bench.scores import Benchmark, Score
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Endpoint, Subscriber
-from mux.wire.publication import GUESS, UNNUMBERED
+from mux.wire.publication import GUESS
 from mux.wire.resp import Push
 from mux.wire.websocket.encoder import encode
 
@@ -80,7 +80,7 @@ def test_fanout(
     """Hub, subscriber, transport; or the limit, a loop of send()."""
     subscribers = min(subscribers, 10 if smoke else 1000)
     case = benchmark.group = f"socket_fanout_1ch_{subscribers}subs_{size}B_{messages}msgs"
-    hub, ready = new_hub(), encode(b"", [(b"x" * size, GUESS, UNNUMBERED)] * messages)
+    hub, ready = new_hub(), encode(b"", [(b"x" * size, GUESS, 1)] * messages)
     batch: list[Push] = [[b"pmessage", PATTERN, CHANNEL, b"x" * size] for _ in range(messages)]
     with _connected(subscribers) as sockets, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         transports = runner.run(_join(hub, sockets)) if contender == "mux" else []

@@ -14,7 +14,7 @@ from websockets.frames import Frame, Opcode
 
 from bench.messages import PREFIX, masked, push
 from bench.scores import Benchmark, Score
-from mux.wire.publication import GUESS, UNNUMBERED
+from mux.wire.publication import GUESS
 from mux.wire.resp import RespReader
 from mux.wire.sse import encoder as sse_encoder
 from mux.wire.websocket.encoder import encode
@@ -45,7 +45,7 @@ def test_encode_batch(contender: str, messages: int, size: int, benchmark: Bench
     case = benchmark.group = f"encode_batch_{messages}msgs_{size}B"
     payload = b"x" * size
     if contender == "mux":
-        benchmark(encode, b"", [(payload, GUESS, UNNUMBERED)] * messages)
+        benchmark(encode, b"", [(payload, GUESS, 1)] * messages)
     else:
         benchmark(lambda: b"".join(Frame(Opcode.TEXT, payload).serialize(mask=False) for _ in range(messages)))
     score(case, "us/message", per=messages, contender=contender)
@@ -58,7 +58,7 @@ def test_encode_events(messages: int, size: int, kind: str, benchmark: Benchmark
     """The events of a batch as one chunk; beside encode_batch, which makes frames."""
     case = benchmark.group = f"encode_events_{kind}_{messages}msgs_{size}B"
     payload = EVENTS[kind] * (size // len(EVENTS[kind]))
-    benchmark(sse_encoder.encode, b"", [(payload, GUESS, UNNUMBERED)] * messages)
+    benchmark(sse_encoder.encode, b"", [(payload, GUESS, 1)] * messages)
     score(case, "us/message", per=messages)
 
 

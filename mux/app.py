@@ -45,12 +45,13 @@ from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 from mux.intake import BatchIntake
+from mux.journal.journal import Journal
 from mux.logs.lines import speak_like
 from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
 from mux.settings import Settings, unknown_variables
-from mux.wire.channel import Namespace, binary_variant, check_channel
+from mux.wire.channel import RESERVED, Namespace, binary_variant, check_channel
 from mux.wire.http.host import is_loopback
 from mux.wire.sse.encoder import GROWTH
 
@@ -144,21 +145,26 @@ class Mux:
             max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES),
             message_seconds=settings.handshake_seconds,
         )
-        self._intake = BatchIntake(self.hub)
+        self._namespace = Namespace(settings.prefix)
+        self._journal = Journal(
+            max_bytes=settings.journal_bytes,
+            max_seconds=settings.journal_seconds,
+            talk=self._namespace.redis_channel(RESERVED),
+        )
+        self._intake = BatchIntake(self.hub, self._journal)
         self._observer = Observer(
             self.hub,
             self._place,
             batch_sizes=self._intake.batch_sizes,
             fan_out_times=self._intake.fan_out_times,
         )
-        self._namespace = Namespace(settings.prefix)
         self.broker = Broker(
             parse_location(redis_url),
             self._namespace.pattern,
             probe_prefix=self._namespace.redis_channel(b"$probe:"),
             probe_seconds=settings.probe_seconds,
             holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
-            on_messages=self._intake.take,
+            on_read=self._intake.take,
             on_writable=lambda: self.feed.resume(),
             on_gap=self._after_gap,
         )

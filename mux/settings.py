@@ -114,6 +114,15 @@ class Settings:
         4 * 1024 * 1024, "What is published while Redis is away is held, up to so much.", "bytes", 0
     )
     max_held_seconds: float = _setting(5.0, "How long it is held; then its sender is told.", "seconds", 0)
+    journal_bytes: int = _setting(
+        32 * 1024 * 1024,
+        "The latest messages of all channels are kept, up to so much, so that clients can resume; 0 keeps none.",
+        "bytes",
+        0,
+    )
+    journal_seconds: float = _setting(
+        3600.0, "How long the latest messages are kept, if journal_bytes suffice; 0 keeps none.", "seconds", 0
+    )
     on_gap: OnGap = _setting(  # noqa: RUF009 - immutable
         "keep", "What happens to clients when messages may have been missed: keep, or close with 1012 to re-sync."
     )

@@ -32,6 +32,8 @@ DEFAULTS = {
     "probe_seconds": 5,
     "max_held_bytes": 4 * 1024 * 1024,
     "max_held_seconds": 5,
+    "journal_bytes": 32 * 1024 * 1024,
+    "journal_seconds": 3600,
     "on_gap": "keep",
     "drain_seconds": 5,
     "stall_seconds": 30.0,

@@ -20,12 +20,14 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
+from typing import Protocol
 from uuid import uuid4
 
 from redis.backoff import FullJitterBackoff
 
-from mux.broker.connection import Connection
+from mux.broker.connection import Connection, OnRead
 from mux.broker.gap import Gap, Moment
 from mux.broker.holding import Holding
 from mux.broker.location import Location
@@ -34,7 +36,7 @@ from mux.broker.outbox import Outbox
 from mux.broker.standing import blame_buffer, good_before
 from mux.broker.watchdog import Watchdog
 from mux.errors import BrokerError, BrokerRefused
-from mux.wire.resp import Push, escape_name
+from mux.wire.resp import escape_name
 
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 2.0
@@ -52,6 +54,16 @@ CLOSE_SECONDS = 2.0
 logger = logging.getLogger("mux.broker")
 
 
+class Recovering(Protocol):
+    """What finds out what was missed while there was no connection."""
+
+    def disconnected(self) -> None:
+        """Take note that the connection is lost."""
+
+    def connected(self, connection: Connection, gap: Gap | None) -> None:
+        """Begin with a new connection, and tell the gap before it sooner or later unless nothing was missed in it."""
+
+
 class Broker:
     """Subscribe, publish, reconnect; hold what is published meanwhile, and tell what may have been missed.
 
@@ -62,9 +74,10 @@ class Broker:
             by start(), so that processes forked from one app do not hear each other's probes.
         probe_seconds: how long nothing may come until the connection is probed.
         holding: what waits to be published.
-        on_messages: takes every batch of messages, synchronously; may raise BrokerGarbled, and nothing else.
+        on_read: takes every read, synchronously; may raise BrokerGarbled, and nothing else.
         on_writable: called when publishers that saw is_writable False may go on.
-        on_gap: called with each Gap, when messages come again; must not raise.
+        on_gap: called with each Gap, when it is known what became of it; must not raise.
+        recovery: told of connections; without one, every loss is a gap.
     """
 
     def __init__(
@@ -75,9 +88,10 @@ class Broker:
         probe_prefix: bytes,
         probe_seconds: float,
         holding: Holding,
-        on_messages: Callable[[list[Push]], None],
+        on_read: OnRead,
         on_writable: Callable[[], None],
         on_gap: Callable[[Gap], None],
+        recovery: Recovering | None = None,
     ) -> None:
         self._location = location
         self._pattern = pattern
@@ -86,8 +100,9 @@ class Broker:
         self._probe_seconds = probe_seconds
         self.outbox = Outbox(holding, _literal(pattern), on_writable)
         """Publishes on the connection."""
-        self._on_messages = on_messages
+        self._on_read = on_read
         self._on_gap = on_gap
+        self._recovery = recovery
         self._client_name = b""
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -205,8 +220,7 @@ class Broker:
                     logger.error("%s; trying again until it works", error)
                 self._loss = self._loss or Loss("unreachable", str(error))
             else:
-                if self._loss is not None:
-                    self._tell_gap(self._loss, connection)
+                gap = None if self._loss is None else self._gap(self._loss, connection)
                 if not first.done():
                     first.set_result(None)
                 since = loop.time()
@@ -214,7 +228,7 @@ class Broker:
                     logger.info("subscribed at %s", self._location)
                 else:
                     logger.info("connected to Redis at %s again after %.1f s", self._location, since - lost_at)
-                await self._live_with(connection)
+                await self._live_with(connection, gap)
                 told, lost_at = "", loop.time()
                 if lost_at - since > STABLE_SECONDS:
                     failures = 0
@@ -222,11 +236,15 @@ class Broker:
             # 2**failures is a float in redis-py: far enough up it overflows.
             await asyncio.sleep(backoff.compute(min(failures, 16)))
 
-    async def _live_with(self, connection: Connection) -> None:
-        """Use a connection until it is lost."""
+    async def _live_with(self, connection: Connection, gap: Gap | None) -> None:
+        """Use a connection until it is lost; before it there may have been a gap."""
         self._connection = self._previous = connection
         self._watchdog = watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
         self.outbox.connected(connection)
+        if self._recovery is not None:
+            self._recovery.connected(connection, gap)
+        elif gap is not None:
+            self.tell_gap(gap)
         try:
             # Shielded, for the connection outlives this task by a graceful close.
             self._loss = await asyncio.shield(connection.lost)
@@ -235,20 +253,27 @@ class Broker:
             # In a cluster a connection may prove nothing; then no more is proven than before it.
             self._good_until = watchdog.good_at or self._good_until
         self._connection = None
+        if self._recovery is not None:
+            self._recovery.disconnected()
         logger.error("lost Redis at %s: %s; connecting again", self._location, self._loss.reason)
 
-    def _tell_gap(self, loss: Loss, connection: Connection) -> None:
+    def tell_gap(self, gap: Gap, missed: int | None = None) -> None:
+        """Count and tell a gap in which so many messages were missed, or, with None, nobody knows how many."""
+        self.gaps += 1
+        gap = replace(gap, number=self.gaps, missed=missed)
+        self.gap_seconds += gap.seconds
+        logger.warning("%s", gap)
+        self._on_gap(gap)
+
+    def _gap(self, loss: Loss, connection: Connection) -> Gap:
+        """Return the time in which messages may have been missed before a connection."""
         before, good = self._previous, self._good_until
         if before is not None:
             loss = blame_buffer(loss, before.record, connection.record)
             good = good_before(good, before.good_at, before.record, connection.record)
-        self.gaps += 1
-        gap = Gap.between(self.gaps, good, Moment.now(), loss.cause, loss.reason)
-        self.gap_seconds += gap.seconds
-        self.reconnects[gap.cause] += 1
+        self.reconnects[loss.cause] += 1
         self._loss = None
-        logger.warning("%s", gap)
-        self._on_gap(gap)
+        return Gap.between(0, good, Moment.now(), loss.cause, loss.reason)
 
     async def _open(self) -> Connection:
         return await Connection.open(
@@ -256,7 +281,7 @@ class Broker:
             self._pattern,
             probe_channel=self._probe_channel,
             client_name=self._client_name,
-            on_messages=self._on_messages,
+            on_read=self._on_read,
             on_writable=self.outbox.changed,
         )
 

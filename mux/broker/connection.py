@@ -24,7 +24,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import TypeAlias, cast
 
 from mux.broker.address import Address
 from mux.broker.dial import DIAL_ERRORS, dial
@@ -48,15 +48,19 @@ MAX_UNANSWERED_BYTES = 2 * 1024 * 1024
 every process of a fleet; Redis allows an output buffer 32 MB at once and 8 MB for a minute."""
 
 
+OnRead: TypeAlias = Callable[[bytes, list[Push], bool], None]
+"""Takes the bytes of one read, the messages they completed, and whether a message or reply ended where they end."""
+
+
 class Connection(asyncio.Protocol):
     """A connection to one server; made by open(), and of no use once lost is done.
 
     Args:
-        on_messages: takes every batch of messages, synchronously; may raise BrokerGarbled, and nothing else.
+        on_read: takes every read, synchronously; may raise BrokerGarbled, and nothing else.
         on_writable: called whenever there may be more or less room for commands, and when the connection is lost.
     """
 
-    def __init__(self, on_messages: Callable[[list[Push]], None], on_writable: Callable[[], None]) -> None:
+    def __init__(self, on_read: OnRead, on_writable: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[Loss] = loop.create_future()
         """Done when the connection has ended."""
@@ -71,7 +75,7 @@ class Connection(asyncio.Protocol):
         self.record = Record()
         """What the server has said of itself."""
         self._loop = loop
-        self._on_messages = on_messages
+        self._on_read = on_read
         self._on_writable = on_writable
         self._reader = RespReader()
         self._transport: asyncio.Transport
@@ -90,7 +94,7 @@ class Connection(asyncio.Protocol):
         *,
         probe_channel: bytes,
         client_name: bytes,
-        on_messages: Callable[[list[Push]], None],
+        on_read: OnRead,
         on_writable: Callable[[], None],
     ) -> Connection:
         """Connect, introduce ourselves, subscribe, and hear ourselves.
@@ -100,7 +104,7 @@ class Connection(asyncio.Protocol):
             BrokerBusy: there is, but it takes nothing now.
             BrokerRefused: there is, but not for us; the message says what to do.
         """
-        connection = cls(on_messages, on_writable)
+        connection = cls(on_read, on_writable)
         try:
             async with asyncio.timeout(address.connect_seconds - address.spent_seconds):
                 await connection._connect(address)
@@ -207,14 +211,15 @@ class Connection(asyncio.Protocol):
     async def _hear(self, address: Address, pattern: bytes, probe_channel: bytes) -> None:
         """Publish to a channel of ours and hear it: only then does everything work."""
         heard: asyncio.Future[None] = self._loop.create_future()
-        pass_on = self._on_messages
+        pass_on = self._on_read
 
-        def hear(messages: list[Push]) -> None:
-            self._on_messages = pass_on
-            heard.set_result(None)
-            pass_on(messages)
+        def hear(read: bytes, messages: list[Push], is_whole: bool) -> None:
+            if messages:
+                self._on_read = pass_on
+                heard.set_result(None)
+            pass_on(read, messages, is_whole)
 
-        self._on_messages = hear
+        self._on_read = hear
         sent_at = Moment.now()
         answer = await self._command(b"PUBLISH", probe_channel, b"")
         if isinstance(answer, BrokerRefused):
@@ -277,8 +282,7 @@ class Connection(asyncio.Protocol):
             self.heard += len(messages)
             for reply in others:
                 self._answer(reply)
-            if messages:
-                self._on_messages(messages)
+            self._on_read(data, messages, self._reader.is_whole)
         except BrokerGarbled as error:
             self.heard = heard
             self.drop("garbled", reason_of_garbage(error, data))

@@ -43,6 +43,7 @@ class Gap:
         until: when it was good again.
         cause: one word, as `closed` or `deaf`.
         reason: the same as half a sentence.
+        missed: how many messages were missed, of all channels together; None where nobody knows.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Gap:
     until: float
     cause: str
     reason: str
+    missed: int | None = None
 
     @classmethod
     def between(cls, number: int, good: Moment, now: Moment, cause: str, reason: str) -> Gap:
@@ -63,8 +65,9 @@ class Gap:
         return self.until - self.since
 
     def __str__(self) -> str:
+        what = "messages may have been" if self.missed is None else f"{self.missed} messages were"
         return (
-            f"gap {self.number}: messages may have been missed from {floor(self.since * 1000) / 1000:.3f} "
+            f"gap {self.number}: {what} missed from {floor(self.since * 1000) / 1000:.3f} "
             f"to {ceil(self.until * 1000) / 1000:.3f} "
             f"({self.seconds:.3f} s): {self.reason}"
         )

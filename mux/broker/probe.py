@@ -45,7 +45,7 @@ async def _try_places(location: Location, pattern: bytes, probe_channel: bytes) 
                 pattern,
                 probe_channel=probe_channel,
                 client_name=b"mux-probe",
-                on_messages=lambda messages: None,
+                on_read=lambda read, messages, is_whole: None,
                 on_writable=lambda: None,
             )
         except BrokerUnavailable as error:

@@ -222,7 +222,7 @@ class Fleet:
 
     # What follows hears and speaks.
 
-    def _heard(self, payload: bytes) -> None:
+    def _heard(self, payload: bytes, number: int) -> None:
         if not self._is_open:
             return
         message = read(payload, self._myself.id, self._inquirer.rounds)

@@ -184,10 +184,11 @@ class Hub:
         else:
             self._unfinished.stop(subscriber)
 
-    def dispatch(self, messages: Sequence[Push]) -> None:
-        """Deliver a batch from Redis, then end the connections it was too much for."""
-        self.router.dispatch(messages)
+    def dispatch(self, messages: Sequence[Push], first: int = 1, *, is_own_taken: bool = False) -> bool:
+        """Deliver a batch from Redis, then end the connections it was too much for; as Router.dispatch()."""
+        has_own = self.router.dispatch(messages, first, is_own_taken=is_own_taken)
         self.evict_overflowing()
+        return has_own
 
     def tick(self, now: float) -> None:
         """Ping who is due and end who is overdue; to be called every tick_seconds.

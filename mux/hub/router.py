@@ -22,7 +22,7 @@ from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
 from mux.hub.subscriber import AnySubscriber
 from mux.wire.channel import LAST_MARK
-from mux.wire.publication import BINARY, GUESS, UNNUMBERED, Encoder, Publication
+from mux.wire.publication import BINARY, GUESS, Encoder, Publication
 from mux.wire.resp import Push
 
 
@@ -39,7 +39,7 @@ class Router:
     def __init__(self, max_message_bytes: int = sys.maxsize) -> None:
         self._max_message_bytes = max_message_bytes
         self._subscribers: dict[bytes, Slot[AnySubscriber]] = {}
-        self._own: dict[bytes, Callable[[bytes], None]] = {}
+        self._own: dict[bytes, Callable[[bytes, int], None]] = {}
         self.received = 0
         """Messages that came from Redis, without those that processes send to one another."""
         self.unheard = 0
@@ -86,13 +86,19 @@ class Router:
             self.leave(subscriber, channel)
         return channels
 
-    def listen(self, channel: bytes, take: Callable[[bytes], None]) -> None:
-        """Have a function called with every payload that is published on a channel that no client can name.
+    def listen(self, channel: bytes, take: Callable[[bytes, int], None]) -> None:
+        """Have a function called with every payload, and its number, that comes on a channel no client can name.
 
-        The function is called inside dispatch(), after clients have been written to, so it may only keep the payload. A
-        payload may have any size. Such messages are not the feed's and count nowhere.
+        The function is called inside dispatch(), after clients have been written to, and must not take long. A payload
+        may have any size. Such messages are not the feed's and are not counted with its messages.
         """
         self._own[channel] = take
+
+    def take_own(self, messages: Sequence[Push], first: int) -> None:
+        """Call those that listen() with what is theirs of a batch, and deliver nothing."""
+        for number, (_, _, channel, payload) in enumerate(messages, first):
+            if channel in self._own:
+                self._own[channel](payload, number)
 
     def subscribers(self, channel: bytes) -> Collection[AnySubscriber]:
         """Return who listens to a channel; not a copy."""
@@ -103,24 +109,32 @@ class Router:
         slot = self._subscribers.get(channel)
         return len(slot) if isinstance(slot, set) else int(slot is not None)
 
-    def dispatch(self, messages: Sequence[Push]) -> None:
+    def dispatch(self, messages: Sequence[Push], first: int = 1, *, is_own_taken: bool = False) -> bool:
         """Deliver one batch from Redis: per channel in order, one write to each subscriber.
+
+        Args:
+            messages: the batch.
+            first: the number of its first message.
+            is_own_taken: whether take_own() was called with the batch before.
+
+        Returns:
+            Whether a message was for one that listens by listen().
 
         Raises:
             BrokerGarbled: a message has not four items; nothing of the batch is delivered.
         """
         table, own, max_bytes = self._subscribers, self._own, self._max_message_bytes
         batches: dict[bytes, list[Publication]] = {}
-        between_processes: list[tuple[bytes, bytes]] = []
+        between_processes: list[tuple[bytes, bytes, int]] = []
         unheard = 0
         try:
-            for _, _, channel, payload in messages:
+            for number, (_, _, channel, payload) in enumerate(messages, first):
                 kind = GUESS
                 if channel not in table:
                     # Only a miss is looked at twice, so that what is plainly named costs nothing more.
                     if channel[-1] > LAST_MARK or (plain := channel[:-1]) not in table:
                         if channel in own:
-                            between_processes.append((channel, payload))
+                            between_processes.append((channel, payload, number))
                         else:
                             unheard += 1
                         continue
@@ -130,9 +144,9 @@ class Router:
                     continue
                 batch = batches.get(channel)
                 if batch is None:
-                    batches[channel] = [(payload, kind, UNNUMBERED)]
+                    batches[channel] = [(payload, kind, number)]
                 else:
-                    batch.append((payload, kind, UNNUMBERED))
+                    batch.append((payload, kind, number))
         except ValueError as error:  # costs nothing as long as nothing is raised
             raise BrokerGarbled(f"a message that cannot be: {error}") from error
         self.received += len(messages) - len(between_processes)
@@ -145,8 +159,10 @@ class Router:
                 assert slot is not None, "a channel without a subscriber is not in the table"
                 slot.write(slot.encode(channel, batch))
                 self.delivered += len(batch)
-        for channel, payload in between_processes:
-            own[channel](payload)
+        if between_processes and not is_own_taken:
+            for channel, payload, number in between_processes:
+                own[channel](payload, number)
+        return bool(between_processes)
 
     def _fan_out(self, subscribers: set[AnySubscriber], channel: bytes, batch: list[Publication]) -> None:
         encode: Encoder | None = None

@@ -103,6 +103,8 @@ class Journal:
         self.last += count
         if not self._max_bytes:
             return
+        if not count and is_whole and not self._run and not self._is_torn:
+            return  # replies, between messages
         if self._is_torn:
             # Its first bytes are the end of a message whose beginning was dropped.
             self._is_torn = not is_whole

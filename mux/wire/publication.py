@@ -24,12 +24,9 @@ JOINED: Final = 2
 LEFT: Final = 3
 """It is mux' own: a client has left the channel."""
 
-UNNUMBERED: Final = 0
-"""The number of a publication that has no place in a common order. All publications are unnumbered today."""
-
 Publication: TypeAlias = tuple[bytes, Kind, int]
-"""(payload, kind, number). A payload that is not text is binary, whatever kind is said with it. A number is the place
-of the publication in an order that all processes agree on, and counts from 1."""
+"""(payload, kind, number). A payload that is not text is binary, whatever kind is said with it. The number is the
+place of the publication among all messages that this process has heard, of whatever channel, and counts from 1."""
 
 Encoder: TypeAlias = Callable[[bytes, Sequence[Publication]], bytes]
 """Turns a Redis channel and its publications in one batch into the bytes that one kind of client reads."""

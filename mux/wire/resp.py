@@ -45,6 +45,11 @@ class RespReader:
     def __init__(self) -> None:
         self._reader = hiredis.Reader(protocolError=BrokerGarbled, replyError=BrokerRefused, notEnoughData=_MORE)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether a message or reply ends where the last bytes ended, so that the next begins one."""
+        return not self._reader.has_data()
+
     def feed(self, data: bytes) -> tuple[list[Push], list[Reply]]:
         """Return the messages and all other replies that data completes, each in order.
 

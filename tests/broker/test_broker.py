@@ -34,7 +34,7 @@ class Heard:
     def __init__(self) -> None:
         self.messages: list[tuple[bytes, bytes]] = []
 
-    def __call__(self, batch: list[Push]) -> None:
+    def __call__(self, read: bytes, batch: list[Push], is_whole: bool) -> None:
         Router().dispatch(batch)  # refuses what is no message, as it does in a server
         self.messages += [(channel, payload) for _, _, channel, payload in batch if PROBE not in channel]
 
@@ -65,7 +65,7 @@ def make_broker(
         probe_prefix=prefix + PROBE,
         probe_seconds=probe_seconds,
         holding=Holding(max_bytes=max_held_bytes, max_seconds=max_held_seconds),
-        on_messages=heard or Heard(),
+        on_read=heard or Heard(),
         on_writable=on_writable,
         on_gap=(gaps if gaps is not None else []).append,
     )
@@ -342,7 +342,7 @@ async def open_once(url: str) -> Connection:
         b"feed:*",
         probe_channel=b"feed:" + PROBE,
         client_name=b"x",
-        on_messages=Heard(),
+        on_read=Heard(),
         on_writable=lambda: None,
     )
 

@@ -218,7 +218,7 @@ async def test_asking_and_connecting_share_the_connect_timeout(monkeypatch: pyte
                 b"feed:*",
                 probe_channel=b"feed:$probe",
                 client_name=b"x",
-                on_messages=lambda messages: None,
+                on_read=lambda read, messages, is_whole: None,
                 on_writable=lambda: None,
             )
 

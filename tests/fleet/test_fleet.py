@@ -197,7 +197,7 @@ async def test_small_messages_do_not_silence_the_fleet(redis_url: str, prefix: s
 def heard(fleet: Fleet, *payloads: bytes) -> None:
     """Have a fleet hear what was published in one batch."""
     for payload in payloads:
-        fleet._heard(payload)
+        fleet._heard(payload, 1)
 
 
 @pytest.fixture

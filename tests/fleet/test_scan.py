@@ -20,7 +20,7 @@ SLICE = 128
 def new_hub() -> Hub:
     """Return a hub whose limits nobody reaches, with a channel of the process' own."""
     hub = Hub(max_pending_bytes=1 << 20, max_unwritable_seconds=3600, ping_seconds=3600, pong_seconds=60)
-    hub.router.listen(b"feed:$fleet", lambda payload: None)
+    hub.router.listen(b"feed:$fleet", lambda payload, number: None)
     return hub
 
 

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mux.errors import BrokerGarbled
 from mux.hub.router import Router
-from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, UNNUMBERED, Publication
+from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, Publication
 from mux.wire.resp import Push
 
 from .fakes import FakeClient, lines
@@ -206,9 +206,9 @@ class RouterAgainstModel(RuleBasedStateMachine):
             self.serial += 1
             payload = b"%d" % self.serial
             kind = {b"": GUESS, b"\x00": BINARY, b"\x01": JOINED, b"\x02": LEFT}[mark]
-            publications.setdefault(channel, []).append((payload, kind, UNNUMBERED))
+            publications.setdefault(channel, []).append((payload, kind, self.serial))
             messages.append(message(channel + mark, payload))
-        self.router.dispatch(messages)
+        self.router.dispatch(messages, self.serial - len(messages) + 1)
         self.check_deliveries(publications)
         self.check_encodings(publications)
 
@@ -266,7 +266,7 @@ def test_a_message_over_the_limit_is_dropped_and_counted() -> None:
     client = FakeClient()
     router.join(client.subscriber, b"c")
     router.dispatch([[b"pmessage", b"*", b"c", payload] for payload in (b"abcd", b"abc", b"abcd")])
-    assert (client.written, router.oversized, router.unheard) == ([lines(b"", [(b"abc", GUESS, UNNUMBERED)])], 2, 0)
+    assert (client.written, router.oversized, router.unheard) == ([lines(b"", [(b"abc", GUESS, 2)])], 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -284,11 +284,12 @@ def test_message_that_has_not_four_items_is_garbled(router: Router, push: Push) 
 def test_a_channel_of_the_process_itself_counts_nowhere() -> None:
     """Its messages may have any size and are not the feed's; a client on the next channel is served as ever."""
     router = Router(max_message_bytes=2)
-    heard: list[bytes] = []
-    router.listen(b"$own", heard.append)
+    heard: list[tuple[bytes, int]] = []
+    router.listen(b"$own", lambda payload, number: heard.append((payload, number)))
     client = listener(router, b"a")
-    router.dispatch([message(b"$own", b"long"), message(b"a", b"hi"), message(b"$own", b""), message(b"a", b"long")])
-    assert heard == [b"long", b""]
+    batch = [message(b"$own", b"long"), message(b"a", b"hi"), message(b"$own", b""), message(b"a", b"long")]
+    assert router.dispatch(batch, 5)
+    assert heard == [(b"long", 5), (b"", 7)]
     assert client.written == [b"hi\n"]
     assert (router.received, router.unheard, router.oversized, router.delivered) == (2, 0, 1, 1)
     assert len(router) == 1
