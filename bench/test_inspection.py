@@ -12,6 +12,7 @@ life, where system calls dominate.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Callable
 
@@ -20,9 +21,9 @@ import pytest
 from bench.messages import PATTERN, PAYLOAD, PREFIX
 from bench.null_client import new_hub, null_client
 from bench.scores import Benchmark, Score
-from mux.fleet.scan import SLICE_CHANNELS, Scan
-from mux.fleet.tally import Tally
 from mux.hub.hub import Hub
+from mux.inspect.search import SLICE_STEPS, Found, search
+from mux.inspect.tally import Tally
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
 from mux.wire.resp import Push
@@ -74,29 +75,26 @@ def test_scan(channels: int, sort: str, smoke: bool, benchmark: Benchmark, score
     gc.collect()
     gc.freeze()
 
-    def scan() -> list[bytes]:
-        scan = Scan(hub.router, hub.spoke, prefix=PREFIX, count=1000, rates=rates)
-        while scan.step():
-            pass
-        return scan.result()
+    def find() -> Found:
+        return asyncio.run(search(hub, prefix=PREFIX, count=1000, rates=rates))
 
-    assert len(scan()) == min(1000, channels)
-    benchmark.pedantic(scan, rounds=1 if smoke else 8)
+    assert len(find().names) == min(1000, channels)
+    benchmark.pedantic(find, rounds=1 if smoke else 8)
     score(case, "us/channel", per=channels, contender="mux")
     gc.unfreeze()
 
 
 def test_scan_slice(benchmark: Benchmark, score: Score) -> None:
     """One slice, in which every channel is better than all before it: so long everybody else waits."""
-    case = benchmark.group = f"scan_slice_{SLICE_CHANNELS}ch"
+    case = benchmark.group = f"scan_slice_{SLICE_STEPS}ch"
     hub = new_hub()
     client = null_client(hub)
     hub.connected(client)
-    for number in range(SLICE_CHANNELS):
+    for number in range(SLICE_STEPS - 1):
         hub.router.join(client, PREFIX + b"room/%06d" % number)
 
     def one() -> None:
-        assert Scan(hub.router, hub.spoke, prefix=PREFIX, count=1000).step()
+        search(hub, prefix=PREFIX, count=1000).send(None)
 
     benchmark(one)
     score(case, "us/slice", contender="mux")

@@ -40,10 +40,12 @@ from mux.endpoints.takeover import is_under_asgi_server
 from mux.endpoints.unrouted import PlainErrors
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge, NoSockets
 from mux.fleet.fleet import Fleet
+from mux.fleet.messages import CHANNEL
 from mux.goodbye.goodbyes import Goodbyes
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
+from mux.inspect.inspector import Inspector
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
 from mux.logs.lines import speak_like
@@ -130,7 +132,7 @@ class Mux:
             conditions=self.conditions, snapshot=lambda: self._observer.snapshot(), gate=gate, hub=lambda: self.hub
         ).mount(app)
         if self.settings.inspect:
-            Inspect(lambda: self._fleet, lambda: self.hub, gate).mount(app)
+            Inspect(lambda: self._inspector, lambda: self.hub, gate).mount(app)
 
     def _begin(self, settings: Settings, redis_url: str) -> None:
         """Make everything that one run of the app has; an app may run again, as under a client for tests."""
@@ -168,7 +170,17 @@ class Mux:
             on_writable=lambda: self.feed.resume(),
             on_gap=self._after_gap,
         )
-        self._fleet = Fleet(self.hub, self._observer, self._intake, self._namespace, gives_names=settings.inspect)
+        fleet_channel = self._namespace.redis_channel(CHANNEL)
+        self._fleet = Fleet(self.broker, fleet_channel)
+        self.hub.router.listen(fleet_channel, self._fleet.take)
+        self._inspector = Inspector(
+            self._fleet,
+            self.hub,
+            self._observer,
+            self._intake,
+            prefix=self._namespace.redis_channel(b""),
+            gives_names=settings.inspect,
+        )
         descriptors = descriptor_limit()
         self.admission: Admission[AnySubscriber] = Admission(
             max_connections=settings.max_connections,
@@ -252,7 +264,8 @@ class Mux:
         self._has_run = True
         await self.broker.start()
         self._observer.start(self.broker)
-        self._fleet.start(self.broker)
+        self._fleet.start()
+        self._inspector.start()
         self._tick()
 
     async def drain(self) -> None:
@@ -284,6 +297,7 @@ class Mux:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await self._inspector.aclose()
         await self._fleet.aclose()
         await self.broker.aclose()
         self._observer.close()

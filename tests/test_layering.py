@@ -29,9 +29,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "broker": {"errors", "version", "wire"},
     "metrics": {"broker", "errors", "hub", "wire"},
     "intake": {"hub", "journal", "metrics", "wire"},
-    "fleet": {"broker", "errors", "hub", "intake", "machine", "metrics", "reasons", "version", "wire"},
+    "fleet": {"broker"},
+    "inspect": {"errors", "fleet", "hub", "intake", "machine", "metrics", "reasons", "version", "wire"},
     "goodbye": {"hub", "reasons"},
-    "endpoints": {"broker", "errors", "fleet", "hub", "metrics", "reasons", "settings", "version", "wire"},
+    "endpoints": {"broker", "errors", "hub", "inspect", "metrics", "reasons", "settings", "version", "wire"},
     # It knows the take-over and what a request is, and none of the rules of the feed: those are handed to it.
     "doorstep": {"endpoints", "errors", "hub", "reasons", "wire"},
     "app": {
@@ -42,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "fleet",
         "goodbye",
         "hub",
+        "inspect",
         "intake",
         "journal",
         "logs",

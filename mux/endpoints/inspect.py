@@ -21,9 +21,9 @@ from mux import reasons
 from mux.endpoints.gate import Gate
 from mux.endpoints.ops import NO_STORE, check, refusal
 from mux.errors import Refused
-from mux.fleet.fleet import Fleet
-from mux.fleet.messages import MAX_NAMES, Sort, is_printable
 from mux.hub.hub import Hub
+from mux.inspect.inspector import Inspector
+from mux.inspect.listing import MAX_NAMES, Sort, is_printable
 from mux.wire.channel import MAX_CHANNEL_BYTES
 
 DEFAULT_LIMIT = 100
@@ -37,13 +37,13 @@ class Inspect:
     """The endpoints that show the fleet.
 
     Args:
-        fleet: returns whom to ask; every run of the app has a fleet and a hub of its own.
+        inspector: asks the fleet; every run of the app has one of its own.
         hub: returns where refusals are counted.
         gate: who may ask.
     """
 
-    def __init__(self, fleet: Callable[[], Fleet], hub: Callable[[], Hub], gate: Gate) -> None:
-        self._fleet = fleet
+    def __init__(self, inspector: Callable[[], Inspector], hub: Callable[[], Hub], gate: Gate) -> None:
+        self._inspector = inspector
         self._hub = hub
         self._gate = gate
 
@@ -55,11 +55,11 @@ class Inspect:
 
     async def stats(self, request: Request) -> HTTPResponse:
         """Answer with the numbers of all processes."""
-        return await self._answer(request, lambda: self._fleet().stats())
+        return await self._answer(request, lambda: self._inspector().stats())
 
     async def channels(self, request: Request) -> HTTPResponse:
         """Answer with the first channels."""
-        return await self._answer(request, lambda: self._fleet().channels(**_query(request)))
+        return await self._answer(request, lambda: self._inspector().channels(**_query(request)))
 
     async def _answer(self, request: Request, ask: Callable[[], Awaitable[dict[str, object]]]) -> HTTPResponse:
         began = perf_counter()

@@ -1,1 +1,1 @@
-"""The processes on one Redis, as one: they ask each other, over the connection each of them has."""
+"""The processes on one Redis and prefix: they ask each other, over the connection that each of them has."""

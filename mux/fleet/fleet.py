@@ -1,299 +1,245 @@
-"""A process among all that share its Redis and prefix: it hears the others, answers them, and asks them.
+"""One process among all that share its Redis and prefix: it knows the others, asks them, and answers them.
 
-    router ── what is published on $fleet ──► hear ──► census      who is there
-                                                  ├──► respondent  answers for this process
-    broker ◄── beats, questions, answers ◄────────┴──► inquirer    what was asked, and the answers to it
+    router ── messages on $fleet ──► take ──► census       which processes there are
+                                          ├─► handlers     answer the questions of other processes
+    broker ◄── beats, questions, answers ◄┴─► rounds       the open questions of this process
+
+Which questions there are is not known here: whoever can answer one names it with handle(), and asks it with ask().
 
 Rules:
 
-1. Inside the dispatch of a batch a message is looked at for its head and its length, and kept or dropped. It is decoded
-   in a later turn of the loop, a bounded number of messages in each; answers are decoded in a thread.
+1. Inside the dispatch of a batch a message is kept or dropped by its head and its length. It is decoded in a later turn
+   of the loop, and a bounded number of messages in each.
 2. These messages are not the feed's: they are not counted with its messages, nor held while Redis is away.
 3. Anybody may publish on the reserved channel, and each message costs work and memory. So each kind of message has a
    budget in bytes a second, and so have the answers that this process gives.
-4. A Fleet owns its timers, and ends them in aclose().
+4. A Fleet owns its timers and its answers under way, and ends them in aclose().
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from functools import partial
-from random import Random
-from typing import Any, TypeVar
+from random import Random, SystemRandom
+from typing import Any, TypeAlias
 from uuid import uuid4
+from zlib import crc32
 
-from mux import reasons
+import orjson
+
 from mux.broker.broker import Broker
-from mux.errors import Refused
-from mux.fleet.census import Census, Member
-from mux.fleet.inquiry import Inquirer
-from mux.fleet.listing import Found, merged, names_to_ask_for
+from mux.fleet.census import Census
 from mux.fleet.messages import (
-    CHANNEL,
+    MAX_ANSWER_BYTES,
     MAX_LABEL_LENGTH,
-    NOBODY,
+    NO_ANSWER,
+    NO_ROUND,
+    Envelope,
+    Identity,
     Kind,
-    Message,
-    Process,
-    Question,
-    Sort,
-    Stats,
-    Top,
     beat_body,
-    question_body,
     read,
     read_beat,
-    read_question,
+    read_object,
     write,
 )
-from mux.fleet.report import Rates, Report, in_order, read_reports, report, total
-from mux.fleet.respondent import MAX_ROUND_BYTES, Respondent
-from mux.fleet.tally import Tally
-from mux.hub.hub import Hub
-from mux.intake import BatchIntake
-from mux.machine import resident_bytes
-from mux.metrics.observer import Observer
-from mux.version import __version__
-from mux.wire.channel import Namespace
+from mux.fleet.round import MAX_ROUND_BYTES, Round
 
-ANSWER_SECONDS = 0.5
-"""An inquiry waits no longer for answers."""
+MAX_QUESTIONS_PER_SECOND = 200
+"""Most questions of other processes that are answered in a second; forty terminals ask one each."""
 
-MAX_INQUIRIES = 16
-"""Most different inquiries at the same time; equal ones share their answer."""
-
-MAX_ANSWERS_PER_SECOND = 200
-"""Most questions of others that are answered; a process that is asked more often is taken for missing. Forty terminals
-ask once a second."""
+MAX_ANSWERS_UNDER_WAY = 400
+"""Most questions of other processes that are being answered at the same time."""
 
 BYTES_PER_SECOND: Mapping[Kind, int] = {"beat": 256 * 1024, "bye": 128 * 1024, "ask": 64 * 1024}
-"""Most bytes of each kind of message that are decoded. A thousand processes that come at the same time say 140 kB."""
+"""Most bytes of each kind of message that are decoded. A thousand processes that come at the same time send 140 kB."""
 
 MESSAGES_PER_TURN = 100
-"""Messages decoded in one turn of the loop, which takes less than a millisecond."""
+"""Most messages that are decoded in one turn of the loop, which takes less than a millisecond."""
 
 TICK_SECONDS = 1.0
+"""Time between two renewals of all budgets."""
 
-T = TypeVar("T")
+MAX_RANK = 7
+"""Highest rank of a process; all processes behind it share it."""
+
+Question: TypeAlias = Mapping[str, object]
+"""A JSON object; any process may have sent it."""
+
+Handler: TypeAlias = Callable[[Question], Coroutine[Any, Any, bytes | None]]
+"""Returns the answer of this process, as JSON of at most max_answer_bytes; None when it gives none."""
+
+logger = logging.getLogger("mux")
 
 
 class Fleet:
     """All processes, as this one knows them.
 
     Args:
-        hub: the clients of this process.
-        observer: its numbers.
-        intake: shows the batches from Redis while messages are counted by channel.
-        namespace: where the fleet's channels are.
-        gives_names: whether other processes may know the names of its channels.
+        broker: publishes what this process has to tell the others.
+        redis_channel: the reserved channel; take() wants all that comes there.
     """
 
-    def __init__(
-        self, hub: Hub, observer: Observer, intake: BatchIntake, namespace: Namespace, *, gives_names: bool
-    ) -> None:
-        self._hub = hub
-        self._observer = observer
-        self._intake = intake
-        self._redis_channel = namespace.redis_channel(CHANNEL)
-        self._broker: Broker
-        self._myself: Process
+    def __init__(self, broker: Broker, redis_channel: bytes) -> None:
+        self._broker = broker
+        self._redis_channel = redis_channel
+        self.myself: Identity
+        """The identity of this process, once it has started."""
         self._census: Census
-        self._inquirer: Inquirer
-        self._rates = Rates()
-        self._tally = Tally(hub.router.__contains__)
-        self._respondent = Respondent(
-            hub,
-            self._tally,
-            look=self._look,
-            stats=self._own_report,
-            prefix=namespace.redis_channel(b""),
-            gives_names=gives_names,
-            processes=lambda: len(self._census) + 1,
-        )
-        self._inquiries: dict[object, asyncio.Task[Any]] = {}
-        self._inbox: deque[Message] = deque()
+        self._handlers: dict[str, Handler] = {}
+        self._rounds: dict[str, Round] = {}
+        self._answering: set[asyncio.Task[None]] = set()
+        self._inbox: deque[Envelope] = deque()
         self._reading: asyncio.Handle | None = None
         self._bytes_left = dict(BYTES_PER_SECOND)
-        self._answers_left = MAX_ANSWERS_PER_SECOND
+        self._questions_left = MAX_QUESTIONS_PER_SECOND
         self._answer_bytes_left = MAX_ROUND_BYTES
         self._connections = -1
-        self._since = 0.0
         self._is_open = False
         self._timer: asyncio.TimerHandle | None = None
         self._beat_timer: asyncio.TimerHandle | None = None
-        hub.router.listen(self._redis_channel, self._heard)
 
-    def start(self, broker: Broker) -> None:
-        """Begin to hear and answer other processes. The broker has been started, connected or not."""
-        self._broker = broker
+    def handle(self, name: str, handler: Handler) -> None:
+        """Have a function answer the questions of a name, those of this process as well."""
+        self._handlers[name] = handler
+
+    def start(self) -> None:
+        """Begin to beat and to answer. The broker has been started, connected or not."""
         # Not before: an app may be made in one process and served in its children.
-        self._myself = Process(uuid4().hex, socket.gethostname()[:MAX_LABEL_LENGTH], os.getpid())
-        self._census = Census(self._myself, Random())  # noqa: S311 - nothing is kept secret by it
-        self._inquirer = Inquirer(self._myself, self._census, self._respondent, say=self._ask_all)
-        self._since = asyncio.get_running_loop().time()
+        self.myself = Identity(socket.gethostname()[:MAX_LABEL_LENGTH], os.getpid(), uuid4().hex)
+        self._census = Census(self.myself.id, Random())  # noqa: S311 - nothing is kept secret by it
         self._is_open = True
         self._tick()
 
     async def aclose(self) -> None:
-        """Finish what was asked, within half a second, say goodbye, and end; before the broker is closed."""
+        """Say goodbye and end; before the broker is closed."""
         if not self._is_open:
             return
-        await asyncio.gather(*self._inquiries.values(), return_exceptions=True)
         self._is_open = False
-        self._say("bye")
+        self._send("bye")
         for handle in (self._timer, self._beat_timer, self._reading):
             if handle is not None:
                 handle.cancel()
         self._inbox.clear()
-        self._intake.after_batch = None
-        self._respondent.close()
+        for task in self._answering:
+            task.cancel()
+        await asyncio.gather(*self._answering, return_exceptions=True)
 
-    async def stats(self) -> Report:
-        """Return the numbers of every process, their sum, and who did not answer; takes half a second at most.
+    @property
+    def max_answer_bytes(self) -> int:
+        """How long an answer may be now: all processes hear the answers of all, so they share MAX_ROUND_BYTES."""
+        return min(MAX_ANSWER_BYTES, MAX_ROUND_BYTES // (len(self._census) + 1))
 
-        Raises:
-            Refused: too many are going on.
+    def silent(self, present: Container[str]) -> list[tuple[Identity, float]]:
+        """Return the processes that are not present, this one last, each with the seconds since its last message."""
+        others = self._census.silent(asyncio.get_running_loop().time())
+        return [one for one in (*others, (self.myself, 0.0)) if one[0].id not in present]
+
+    def meet(self, identity: Identity) -> None:
+        """Know a process from now on, by an answer that it gave before it was known."""
+        self._census.beat(identity, asyncio.get_running_loop().time(), is_new=False)
+
+    def rank(self, mark: str) -> int:
+        """Return how many processes come before this one in the order of a mark; at most MAX_RANK.
+
+        Processes that know each other agree on the order without a message, and it differs from mark to mark.
         """
-        return await self._share(Stats(), self._stats)
+        own_place = _place(mark, self.myself.id)
+        return min(MAX_RANK, sum(_place(mark, id_) < own_place for id_ in self._census.ids))
 
-    async def channels(self, *, prefix: str, sort: Sort, limit: int) -> Report:
-        """Return the first channels of all processes, and who did not answer; takes half a second at most.
+    async def ask(self, name: str, question: Question, *, seconds: float) -> dict[str, bytes]:
+        """Return the answers of all processes by their ids, this one's included; waits some seconds at most.
 
-        Raises:
-            Refused: too many inquiries are going on.
+        While Redis is away no other process is asked, and the answer of this one is returned at once. An answer is what
+        some process says, or what somebody has forged: bytes that may be anything.
         """
-        top = Top(prefix, sort, names_to_ask_for(limit))
-        found = await self._share(top, partial(self._channels, top))
-        missing = self._missing(found.present)
-        return {
-            "channels": [
-                {"name": name, "subscribers": subscribers, "messages_per_second": rate}
-                for name, subscribers, rate in found.rows[:limit]
-            ],
-            "complete": found.is_complete and len(found.rows) <= limit and not missing,
-            "missing": missing,
-        }
+        me = self.myself.id
+        round_ = Round({me, *self._census.ids} if self._broker.is_connected else {me})
+        # Drawn, so that a stranger who has not heard the question cannot answer it.
+        number = f"{SystemRandom().getrandbits(64):016x}"
+        self._rounds[number] = round_
+        try:
+            self._answer(name, question, partial(round_.take, me))
+            if self._broker.is_connected:
+                self._send("ask", orjson.dumps({"what": name, **question}), round_=number)
+            await asyncio.wait((round_.over,), timeout=seconds)
+        finally:
+            del self._rounds[number]
+            round_.over.cancel()
+        return round_.answers
 
-    async def _share(self, key: object, inquire: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return what an inquiry finds, or an equal one that is going on.
-
-        Raises:
-            Refused: too many are going on, or this is after aclose().
-        """
-        task = self._inquiries.get(key)
-        if task is None:
-            if not self._is_open:
-                raise Refused(reasons.LEAVING)
-            if len(self._inquiries) >= MAX_INQUIRIES:
-                raise Refused(reasons.INQUIRIES, "too much is being asked at the same time; try again")
-            task = self._inquiries[key] = asyncio.create_task(inquire(), name="mux-inquiry")
-            task.add_done_callback(lambda _: self._inquiries.pop(key))
-        # Who asked may go away; others wait for the same.
-        found: T = await asyncio.shield(task)
-        return found
-
-    async def _channels(self, top: Top) -> Found:
-        answers = await self._inquirer.ask(top, ANSWER_SECONDS)
-        return await asyncio.to_thread(merged, answers, top)
-
-    async def _stats(self) -> Report:
-        answers = await self._inquirer.ask(Stats(), ANSWER_SECONDS)
-        found = await asyncio.to_thread(read_reports, answers)
-        now = asyncio.get_running_loop().time()
-        for process, _ in found:
-            self._census.heard(process, now)
-        reports: list[Report] = [
-            {"id": process.id, "host": process.host, "pid": process.pid, **numbers} for process, numbers in found
-        ]
-        missing = self._missing({process.id for process, _ in found})
-        return {"processes": reports, "total": total(reports), "missing": missing}
-
-    def _missing(self, present: set[str]) -> list[Report]:
-        now = asyncio.get_running_loop().time()
-        absent = [member for member in self._census.members if member.process.id not in present]
-        absent.sort(key=lambda member: in_order(member.process))
-        if self._myself.id not in present:
-            absent.append(Member(self._myself, now))
-        return [_silence(member, now) for member in absent]
-
-    # What follows hears and speaks.
-
-    def _heard(self, payload: bytes, number: int) -> None:
+    def take(self, payload: bytes, number: int) -> None:
+        """Take what was published on the reserved channel; the router calls this inside dispatch()."""
         if not self._is_open:
             return
-        message = read(payload, self._myself.id, self._inquirer.rounds)
+        message = read(payload, self.myself.id, self._rounds)
         if message is None:
             return
         if message.kind == "answer":
-            self._census.heard_again(message.sender, asyncio.get_running_loop().time())
-            self._inquirer.take(message.round, message.sender, message.body)
-        elif self._may_be_read(message.kind, len(payload)):
+            self._census.sign(message.sender, asyncio.get_running_loop().time())
+            self._rounds[message.round].take(message.sender, message.body)
+        elif self._is_within_budget(message.kind, len(payload)):
             self._inbox.append(message)
-        if self._inbox and self._reading is None:
-            self._reading = asyncio.get_running_loop().call_soon(self._read)
+            if self._reading is None:
+                self._reading = asyncio.get_running_loop().call_soon(self._read)
 
-    def _may_be_read(self, kind: Kind, size: int) -> bool:
+    def _is_within_budget(self, kind: Kind, size: int) -> bool:
         """Take a message from the budget of its kind; return False when that is used up."""
-        if size > self._bytes_left[kind] or (kind == "ask" and not self._answers_left):
+        if size > self._bytes_left[kind] or (kind == "ask" and not self._questions_left):
             return False
         self._bytes_left[kind] -= size
-        self._answers_left -= kind == "ask"
+        self._questions_left -= kind == "ask"
         return True
 
     def _read(self) -> None:
         for _ in range(min(len(self._inbox), MESSAGES_PER_TURN)):
-            self._handle(self._inbox.popleft())
+            self._obey(self._inbox.popleft())
         self._reading = asyncio.get_running_loop().call_soon(self._read) if self._inbox else None
 
-    def _handle(self, message: Message) -> None:
+    def _obey(self, message: Envelope) -> None:
         now = asyncio.get_running_loop().time()
         if message.kind == "bye":
             self._census.left(message.sender)
         elif message.kind == "beat":
-            beat = read_beat(message)
-            if beat is not None and beat[1]:
-                self._census.welcome(beat[0], now)
+            beat = read_beat(message.sender, message.body)
+            if beat is not None:
+                self._census.beat(beat[0], now, is_new=beat[1])
                 self._schedule_beat()
-            elif beat is not None:
-                self._census.heard(beat[0], now)
         else:
-            self._census.heard_again(message.sender, now)
-            question = read_question(message.body)
-            if question is not None:
-                self._respondent.respond(question, lambda body: self._answer(message, body))
+            self._census.sign(message.sender, now)
+            question = read_object(message.body)
+            name = question.get("what")
+            if isinstance(name, str) and len(self._answering) < MAX_ANSWERS_UNDER_WAY:
+                self._answer(name, question, partial(self._reply, message))
 
-    def _answer(self, ask: Message, body: bytes) -> None:
+    def _answer(self, name: str, question: Question, reply: Callable[[bytes], None]) -> None:
+        """Answer a question in a task; one that no handler is for is not answered."""
+        handler = self._handlers.get(name)
+        if handler is not None:
+            task = asyncio.create_task(_answered(handler, question, reply), name=f"mux-answer-{name}")
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    def _reply(self, ask: Envelope, body: bytes) -> None:
         if len(body) <= self._answer_bytes_left:
             self._answer_bytes_left -= len(body)
-            self._say("answer", body, to=ask.sender, round_=ask.round)
+            self._send("answer", body, to=ask.sender, round_=ask.round)
 
-    def _ask_all(self, round_: str, question: Question) -> bool:
-        if not self._broker.is_connected:
-            return False
-        self._say("ask", question_body(question), round_=round_)
-        return True
-
-    def _say(self, kind: Kind, body: bytes = b"", *, to: str = "*", round_: str = NOBODY) -> None:
-        self._broker.outbox.send_aside(self._redis_channel, write(kind, self._myself.id, body, to=to, round_=round_))
+    def _send(self, kind: Kind, body: bytes = b"", *, to: str = "*", round_: str = NO_ROUND) -> None:
+        self._broker.outbox.send_aside(self._redis_channel, write(kind, self.myself.id, body, to=to, round_=round_))
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._timer = loop.call_later(TICK_SECONDS, self._tick)
         self._bytes_left = dict(BYTES_PER_SECOND)
-        self._answers_left = MAX_ANSWERS_PER_SECOND
-        # The answers of all processes go through one Redis and to every process.
+        self._questions_left = MAX_QUESTIONS_PER_SECOND
         self._answer_bytes_left = MAX_ROUND_BYTES // (len(self._census) + 1)
-        self._rates.sample(now, self._counters())
-        if self._tally.is_wanted(now):
-            self._tally.tick(now)
-        else:
-            self._tally.clear()
-            self._intake.after_batch = None
         if not self._broker.is_connected:
             return
         connections = sum(self._broker.reconnects.values())
@@ -304,45 +250,24 @@ class Fleet:
         self._census.forget(now)
 
     def _beat(self, *, is_new: bool = False) -> None:
-        self._say("beat", beat_body(self._myself, is_new=is_new))
+        self._send("beat", beat_body(self.myself, is_new=is_new))
         self._census.beaten(asyncio.get_running_loop().time())
         self._schedule_beat()
 
     def _schedule_beat(self) -> None:
-        due = self._census.due
         if self._beat_timer is not None:
             self._beat_timer.cancel()
-        self._beat_timer = asyncio.get_running_loop().call_at(due, self._beat)
-
-    def _look(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if not self._tally.is_wanted(now):
-            self._intake.after_batch = self._tally.count
-        self._tally.extend(now)
-
-    def _counters(self) -> dict[str, int]:
-        router = self._hub.router
-        return {
-            "received": router.received,
-            "unheard": router.unheard,
-            "delivered": router.delivered,
-            "published": self._broker.outbox.published,
-        }
-
-    def _own_report(self) -> Report:
-        now = asyncio.get_running_loop().time()
-        identity: Report = {"host": self._myself.host, "pid": self._myself.pid}
-        return identity | report(
-            self._observer.own_snapshot(),
-            version=__version__,
-            uptime=now - self._since,
-            per_second=self._rates.per_second(now, self._counters()),
-            lag=self._observer.longest_lag_seconds,
-            memory=resident_bytes(),
-        )
+        self._beat_timer = asyncio.get_running_loop().call_at(self._census.due, self._beat)
 
 
-def _silence(member: Member, now: float) -> Report:
-    process = member.process
-    silent = round(max(0.0, now - member.heard), 3)
-    return {"id": process.id, "host": process.host, "pid": process.pid, "silent_seconds": silent}
+async def _answered(handler: Handler, question: Question, reply: Callable[[bytes], None]) -> None:
+    try:
+        body = await handler(question)
+    except Exception:  # whatever is wrong with it, the process that asked does not wait for it
+        logger.exception("a question of the fleet could not be answered")
+        body = None
+    reply(NO_ANSWER if body is None else body)
+
+
+def _place(mark: str, id_: str) -> tuple[int, str]:
+    return crc32(f"{mark}{id_}".encode()), id_

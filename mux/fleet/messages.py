@@ -1,21 +1,20 @@
-"""What processes say to each other.
+"""Read and write the messages that processes send each other.
 
-All of it goes through one reserved channel that every process hears. A message is a head of fixed form and JSON:
+All of them go through one reserved channel that every process hears. A message is a head of fixed form and JSON:
 
     mux/2 * beat - <id> {"host":…,"pid":…,"new":true}     to all: I am here
     mux/2 * bye - <id>                                    to all: I am leaving
     mux/2 * ask <round> <id> {"what":"stats"}             to all: answer me
     mux/2 <id> answer <round> <id> {…}                    to one: my answer
 
-The last id is the sender's. The head tells whether a message concerns a process at all, so what does not is passed
-over without being decoded: an answer for another process, an answer nobody has asked for, and whatever is longer than
-a message of its kind can be.
+The last id is the sender's. A process drops a message by its head and length alone, and decodes nothing of it, when it
+is an answer to another process, an answer to no open question, or longer than a message of its kind can be.
 
 Rules:
 
-1. Whoever may PUBLISH can send anything here. Nothing in this module raises for what it reads; it returns only what
-   has the right shape and is within bounds.
-2. Nothing a message says makes its reader do more than a fixed amount of work, or keep more than is bounded here.
+1. Anybody may PUBLISH here. Nothing in this module raises for what it reads; it returns only what has the right shape
+   and is within bounds.
+2. No message makes its reader do more than a fixed amount of work, or keep more than is bounded here.
 
 Pure: bytes in, values out.
 """
@@ -23,59 +22,48 @@ Pure: bytes in, values out.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import orjson
 
-from mux.wire.channel import MAX_CHANNEL_BYTES
-
 CHANNEL = b"$fleet"
 """The channel of these messages, under the prefix of the fleet."""
 
 MAX_NOTICE_BYTES = 2048
-"""Longest beat, goodbye or question: a name of 255 characters in UTF-8, and some numbers."""
+"""Longest beat, goodbye or question, in bytes: 255 characters of UTF-8 and some numbers fit."""
 
 MAX_ANSWER_BYTES = 64 * 1024
 """Longest body of an answer; decoding so much takes two milliseconds at most."""
 
 MAX_LABEL_LENGTH = 255
-"""Longest name of a host, as DNS has it, longest version and longest reason."""
+"""Most characters in a host, a version or a reason; DNS allows a host as many."""
 
-MAX_NAMES = 1000
-"""Most channel names in one answer."""
+NO_ROUND = "-"
+"""The round of a message that is no question and no answer."""
 
-MAX_SUBSCRIBERS = 2**32
-"""Most subscribers that one process can say a channel has; the sum over all processes is far from 2**53."""
-
-MAX_RATE = 1e12
-"""Most messages per second that are believed."""
-
-NOBODY = "-"
-"""The round of a message that belongs to none."""
+NO_ANSWER = b"null"
+"""The body of an answer that says that there will be no other."""
 
 _HEAD = re.compile(rb"mux/2 (\*|[0-9a-f]{32}) (beat|bye|ask|answer) (-|[0-9a-f]{16}) ([0-9a-f]{32}) ")
 
-Sort: TypeAlias = Literal["subscribers", "rate"]
 Kind: TypeAlias = Literal["beat", "bye", "ask", "answer"]
-Row: TypeAlias = tuple[str, int, float]
-"""A channel: its name, its subscribers, messages per second."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process of the fleet."""
+@dataclass(frozen=True, slots=True, order=True)
+class Identity:
+    """Tells one process of the fleet from all others; sorted by host, then pid."""
 
-    id: str
-    """32 hexadecimal digits, drawn when the process started."""
     host: str
     pid: int
+    id: str
+    """32 hexadecimal digits, drawn when the process started."""
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A message whose head has been read; its body is bytes that nobody has looked at."""
+class Envelope:
+    """A message whose head has been read, and whose body has not been decoded."""
 
     kind: Kind
     round: str
@@ -83,42 +71,13 @@ class Message:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The question for the numbers of a process."""
-
-
-@dataclass(frozen=True, slots=True)
-class Top:
-    """The question for the first channels of a process."""
-
-    prefix: str
-    sort: Sort
-    count: int
-    """How many channels, 1 to MAX_NAMES."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The channels that one process has named."""
-
-    rows: Sequence[Row]
-    is_complete: bool
-    """True when it has no other channels than these."""
-
-
-Question: TypeAlias = Stats | Top
-
-
-def read(payload: bytes, receiver: str, rounds: Container[str]) -> Message | None:
+def read(payload: bytes, receiver: str, rounds: Container[str]) -> Envelope | None:
     """Return a message that is for all or answers what this process has asked; None for everything else.
-
-    The head and the length decide; the body is not looked at.
 
     Args:
         payload: as it was published.
         receiver: the id of this process.
-        rounds: the rounds of the questions that wait for answers.
+        rounds: the rounds of its open questions.
     """
     head = _HEAD.match(payload)
     if head is None:
@@ -132,74 +91,45 @@ def read(payload: bytes, receiver: str, rounds: Container[str]) -> Message | Non
     if not is_wanted or sender == me:
         return None
     of_kind: Kind = kind.decode()  # type: ignore[assignment]  # the expression lists the kinds
-    return Message(of_kind, round_.decode(), sender.decode(), payload[head.end() :])
+    return Envelope(of_kind, round_.decode(), sender.decode(), payload[head.end() :])
 
 
-def write(kind: Kind, sender: str, body: bytes = b"", *, to: str = "*", round_: str = NOBODY) -> bytes:
+def write(kind: Kind, sender: str, body: bytes = b"", *, to: str = "*", round_: str = NO_ROUND) -> bytes:
     """Return a message as it is published."""
     return f"mux/2 {to} {kind} {round_} {sender} ".encode() + body
 
 
-def beat_body(process: Process, *, is_new: bool) -> bytes:
-    """Return the body of a beat; is_new says that the process has just come, and wants to know who else is there."""
-    return orjson.dumps({"host": process.host, "pid": process.pid, "new": is_new})
+def beat_body(identity: Identity, *, is_new: bool) -> bytes:
+    """Return the body of a beat; is_new asks all others to beat soon, so that a newcomer knows them."""
+    return orjson.dumps({"host": identity.host, "pid": identity.pid, "new": is_new})
 
 
-def read_beat(message: Message) -> tuple[Process, bool] | None:
-    """Return the process that a beat is from, and whether it has just come; None for what is no beat."""
-    fields = read_object(message.body)
-    process, is_new = read_process(message.sender, fields), fields.get("new")
-    return (process, is_new) if process is not None and isinstance(is_new, bool) else None
+def read_beat(sender: str, body: bytes) -> tuple[Identity, bool] | None:
+    """Return which process a beat is from, and whether it is new; None when the body is no beat's."""
+    fields = read_object(body)
+    identity, is_new = read_identity(sender, fields), fields.get("new")
+    return (identity, is_new) if identity is not None and isinstance(is_new, bool) else None
 
 
-def read_process(id_: str, fields: Mapping[str, object]) -> Process | None:
-    """Return the process of an id, with the host and the number it says that it has; None if these cannot be."""
+def read_identity(id_: str, fields: Mapping[str, object]) -> Identity | None:
+    """Return the identity of a process that gives its host and pid; None when these cannot be."""
     match fields:
         case {"host": str(host), "pid": int(pid)} if is_label(host) and is_whole(pid, 2**32):
-            return Process(id_, host, pid)
-    return None
-
-
-def question_body(question: Question) -> bytes:
-    """Return the body of a question."""
-    if isinstance(question, Stats):
-        return b'{"what":"stats"}'
-    return orjson.dumps({"what": "top", "prefix": question.prefix, "sort": question.sort, "count": question.count})
-
-
-def read_question(body: bytes) -> Question | None:
-    """Return what a question asks for; None for what is no question."""
-    match _decoded(body):
-        case {"what": "stats"}:
-            return Stats()
-        case {"what": "top", "prefix": str(prefix), "sort": "subscribers" | "rate" as sort, "count": int(count)}:
-            if len(prefix) <= MAX_CHANNEL_BYTES and is_printable(prefix) and is_whole(count, MAX_NAMES) and count:
-                return Top(prefix, sort, count)
-    return None
-
-
-def read_listing(body: bytes) -> Listing | None:
-    """Return the channels in an answer to Top, each name once; None for what is no such answer."""
-    match _decoded(body):
-        case {"channels": list(rows), "complete": bool(is_complete)} if len(rows) <= MAX_NAMES:
-            named = {row[0]: row for row in map(_row, rows) if row is not None}
-            return Listing(list(named.values()), is_complete)
+            return Identity(host, pid, id_)
     return None
 
 
 def read_object(body: bytes) -> Mapping[str, object]:
-    """Return a JSON object; an empty one for what is none."""
-    found = _decoded(body)
+    """Return a JSON object; an empty one when the body is none."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
     return found if isinstance(found, dict) else {}
 
 
-def is_printable(name: str) -> bool:
-    """Tell whether a text has only what the names of channels have: printable ASCII without space."""
-    return name.isascii() and name.isprintable() and " " not in name
-
-
 def is_label(text: object) -> bool:
-    """Tell whether something may be a host, a version or a reason: people read it, and no terminal obeys it.
+    """Tell whether something may be a host, a version or a reason, which people read in a terminal.
 
     A character that is not printable may steer a terminal, or turn the text beside it around.
     """
@@ -209,20 +139,3 @@ def is_label(text: object) -> bool:
 def is_whole(number: int, maximum: int) -> bool:
     """Tell whether a number, and no bool, is from 0 to a maximum."""
     return not isinstance(number, bool) and 0 <= number <= maximum
-
-
-def _decoded(body: bytes) -> object:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def _row(row: object) -> Row | None:
-    match row:
-        case [str(name), int(subscribers), int() | float() as rate]:
-            is_name = 0 < len(name) <= MAX_CHANNEL_BYTES and is_printable(name)
-            is_rate = 0 <= rate < MAX_RATE and not isinstance(rate, bool)
-            if is_name and is_rate and is_whole(subscribers, MAX_SUBSCRIBERS) and subscribers:
-                return name, subscribers, float(rate)
-    return None

@@ -13,7 +13,7 @@ import pytest
 from sanic import Sanic
 
 from mux.app import create_app
-from mux.fleet.report import RATED
+from mux.inspect.report import RATED
 from mux.serve import ops_listener
 from mux.serve.run import listening_socket
 from mux.settings import Settings
@@ -105,7 +105,7 @@ async def test_too_many_inquiries_are_told_when_to_ask_again(
     redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As everybody who is answered with 503; it was left out here."""
-    monkeypatch.setattr("mux.fleet.fleet.MAX_INQUIRIES", 0)
+    monkeypatch.setattr("mux.inspect.inspector.MAX_INQUIRIES", 0)
     async with serving(redis_url=redis_url, prefix=prefix, ops=True) as feed:
         status, head, body = await ask(feed.port, "/stats")
         assert (status, body) == (503, b"too much is being asked at the same time; try again\n")

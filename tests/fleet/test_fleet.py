@@ -1,203 +1,106 @@
-"""Processes that ask each other: several in this one, and four of their own."""
+"""Processes that ask each other, whatever they ask."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from random import Random
 from typing import Any
 
-import orjson
 import pytest
-import redis
 
-from mux import reasons
-from mux.errors import Refused
-from mux.fleet import census as census_module
 from mux.fleet import fleet as fleet_module
-from mux.fleet import listing as listing_module
-from mux.fleet.fleet import BYTES_PER_SECOND, MAX_ANSWERS_PER_SECOND, MAX_INQUIRIES, MESSAGES_PER_TURN, Fleet
-from mux.fleet.messages import MAX_ANSWER_BYTES, Process, Question, Stats, Top, beat_body, question_body, write
-from mux.fleet.respondent import MAX_ROUND_BYTES, Reply
-from tests.hub.fakes import FakeClient
-from tests.support.refusals import refused
-from tests.support.servers import (
-    AUTHORIZATION,
-    PATIENCE_SECONDS,
-    ServerProcess,
-    Serving,
-    mux_serve,
-    receive,
-    serving,
-    until,
+from mux.fleet.census import Census
+from mux.fleet.fleet import (
+    BYTES_PER_SECOND,
+    MAX_ANSWERS_UNDER_WAY,
+    MAX_QUESTIONS_PER_SECOND,
+    MAX_RANK,
+    MESSAGES_PER_TURN,
+    Fleet,
+    Question,
 )
-
-STRANGER = "f" * 32
-ROUND = "0" * 16
-
-
-def ask(question: Question, round_: str = ROUND) -> bytes:
-    """Return a stranger's question."""
-    return write("ask", STRANGER, question_body(question), round_=round_)
-
-
-def beat(number: int) -> bytes:
-    """Return the first beat of a process that is not there."""
-    forged = Process(f"{number:032x}", "forged", number)
-    return write("beat", forged.id, beat_body(forged, is_new=True))
-
-
-async def get(port: int, path: str) -> dict[str, Any]:
-    """Return the JSON of an answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{AUTHORIZATION}\r\nConnection: close\r\n\r\n".encode())
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    assert head.startswith(b"HTTP/1.1 200 "), head + body
-    found: dict[str, Any] = orjson.loads(body)
-    return found
-
-
-async def answer(port: int, path: str, *, processes: int) -> dict[str, Any]:
-    """Return an answer that so many processes have given; on a busy machine one may be late."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            stats, found = await get(port, "/stats"), await get(port, path)
-            if len(stats["processes"]) == processes and not stats["missing"] and not found["missing"]:
-                return found
-
-
-def rows(found: dict[str, Any]) -> list[tuple[str, int]]:
-    """Return names and subscribers."""
-    return [(one["name"], one["subscribers"]) for one in found["channels"]]
+from mux.fleet.messages import MAX_ANSWER_BYTES, Identity, write
+from mux.fleet.round import MAX_ROUND_BYTES
+from tests.fleet.forged import ROUND, STRANGER, beat, question
+from tests.support.servers import PATIENCE_SECONDS, serving, until
 
 
 @pytest.fixture
-async def three(redis_url: str, prefix: str) -> AsyncIterator[list[Serving]]:
-    """Three in this process that know each other."""
-    options: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "ops": True, "drain_seconds": 0}
+async def fleets(redis_url: str, prefix: str) -> AsyncIterator[list[Fleet]]:
+    """Return three fleets in this process, each of which knows the two others."""
     async with AsyncExitStack() as stack:
+        options: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "drain_seconds": 0}
         feeds = [await stack.enter_async_context(serving(**options)) for _ in range(3)]
-        await until(lambda: all(len(feed.mux._fleet._census) == 2 for feed in feeds))
-        yield feeds
+        fleets = [feed.mux._fleet for feed in feeds]
+        await until(lambda: all(len(fleet._census) == 2 for fleet in fleets))
+        yield fleets
 
 
-def fill(feed: Serving, prefix: str, channels: dict[str, int]) -> None:
-    """Give a process channels with so many subscribers, without sockets."""
-    clients = [FakeClient().subscriber for _ in range(max(channels.values()))]
-    for name, subscribers in channels.items():
-        for client in clients[:subscribers]:
-            feed.mux.hub.router.join(client, f"{prefix}{name}".encode())
-    for client in clients:
-        feed.mux.hub._heartbeat.add(client)
+async def test_every_process_answers_a_question_by_its_name(fleets: list[Fleet]) -> None:
+    """The asker as well; a handler is given the fields of the question."""
+
+    async def double(asked: Question) -> bytes:
+        number = asked["number"]
+        assert isinstance(number, int)
+        return b"%d" % (2 * number)
+
+    for fleet in fleets:
+        fleet.handle("double", double)
+    for fleet in fleets:
+        answers = await fleet.ask("double", {"number": 21}, seconds=PATIENCE_SECONDS)
+        assert answers == {one.myself.id: b"42" for one in fleets}
+        assert not fleet.silent(answers)
 
 
-async def test_any_process_tells_the_channels_of_all(three: list[Serving], prefix: str) -> None:
-    """Subscribers are summed; ties are by name."""
-    fill(three[0], prefix, {"b": 1, "a": 1, "lobby": 2})
-    fill(three[1], prefix, {"lobby": 3, "c": 1})
-    for feed in three:
-        found = await answer(feed.port, "/channels", processes=3)
-        assert rows(found) == [("lobby", 5), ("a", 1), ("b", 1), ("c", 1)]
-        assert found["complete"] is True
-    assert rows(await answer(three[2].port, "/channels?prefix=lo", processes=3)) == [("lobby", 5)]
+async def test_a_process_without_an_answer_is_silent(fleets: list[Fleet], caplog: pytest.LogCaptureFixture) -> None:
+    """It has none to give or fails, and is not waited for; or it does not know the question, and time runs out."""
+
+    async def nothing(asked: Question) -> None:
+        return None
+
+    async def fails(asked: Question) -> bytes:
+        raise RuntimeError("a mistake")
+
+    for fleet, handler in zip(fleets, (nothing, fails, nothing), strict=True):
+        fleet.handle("refused", handler)
+    async with asyncio.timeout(PATIENCE_SECONDS / 2):
+        assert await fleets[0].ask("refused", {}, seconds=PATIENCE_SECONDS) == {}
+    assert "a mistake" in caplog.text
+    assert await fleets[0].ask("unknown", {}, seconds=0.05) == {}
+    assert {identity.id for identity, _ in fleets[0].silent(())} == {fleet.myself.id for fleet in fleets}
 
 
-async def test_an_answer_says_when_it_is_not_complete(
-    three: list[Serving], prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When there are more than were asked for, or when a process had more than it named."""
-    fill(three[0], prefix, {"spread": 3, "x": 4, "y": 1})
-    fill(three[1], prefix, {"spread": 3, "own": 5, "more": 4})
-    found = await answer(three[2].port, "/channels?limit=5", processes=3)
-    assert (rows(found)[0], found["complete"]) == (("spread", 6), True)
-    found = await answer(three[2].port, "/channels?limit=4", processes=3)
-    assert (len(found["channels"]), found["complete"]) == (4, False)
-    monkeypatch.setattr(listing_module, "FEW_NAMES", 2)
-    found = await answer(three[2].port, "/channels?limit=1", processes=3)
-    assert (rows(found), found["complete"]) == ([("own", 5)], False)
+@pytest.mark.parametrize("mark", ["a", "b", "c"])
+async def test_processes_agree_on_an_order_for_each_mark(fleets: list[Fleet], mark: str) -> None:
+    """Without a message."""
+    assert sorted(fleet.rank(mark) for fleet in fleets) == [0, 1, 2]
 
 
-async def test_rates_are_the_highest_of_any_process(three: list[Serving], prefix: str, publisher: redis.Redis) -> None:
-    """Each hears all messages of a channel; what is asked once is counted from then on, and then no more."""
-    fill(three[0], prefix, {"busy": 1, "idle": 1})
-    fill(three[1], prefix, {"busy": 1})
-    router = three[2].mux.hub.router
-    assert not any(feed.mux._intake.after_batch for feed in three)
-    await answer(three[2].port, "/channels?sort=rate", processes=3)
-    for _ in range(10):
-        publisher.publish(f"{prefix}busy", "hi")
-        publisher.publish(f"{prefix}busy\0", "hi")
-    await until(lambda: router.received >= 20)
-    found = await answer(three[2].port, "/channels?sort=rate", processes=3)
-    busy, idle = found["channels"]
-    assert (busy["name"], busy["subscribers"], idle["messages_per_second"]) == ("busy", 2, 0)
-    assert busy["messages_per_second"] > 20 / PATIENCE_SECONDS
-    for feed in three:
-        feed.mux._fleet._tally.clear()
-    await until(lambda: not any(feed.mux._intake.after_batch for feed in three))
+def test_a_rank_is_bounded_and_differs_by_mark() -> None:
+    """A process has every rank for some mark."""
+    fleet = Fleet(None, b"feed:$fleet")  # type: ignore[arg-type]  # nothing is published
+    fleet.myself = Identity("box", 0, f"{0:032x}")
+    fleet._census = Census(fleet.myself.id, Random(1))
+    for number in range(1, 20):
+        fleet._census.beat(Identity("box", number, f"{number:032x}"), 0.0, is_new=False)
+    ranks = {fleet.rank(str(mark)) for mark in range(500)}
+    assert ranks == set(range(MAX_RANK + 1))
 
 
-async def test_without_inspect_a_process_keeps_its_names(redis_url: str, prefix: str) -> None:
-    """It tells its numbers, as /metrics does, and is named where its channels are missing."""
-    async with (
-        serving(redis_url=redis_url, prefix=prefix, ops=True) as open_,
-        serving(redis_url=redis_url, prefix=prefix, ops=True, inspect=False) as closed,
-    ):
-        fill(closed, prefix, {"secret": 1})
-        fill(open_, prefix, {"known": 1})
-        await until(lambda: len(open_.mux._fleet._census) == 1)
-        found = await get(open_.port, "/channels")
-        assert rows(found) == [("known", 1)]
-        assert [one["pid"] for one in found["missing"]] == [os.getpid()]
-        stats = await get(open_.port, "/stats")
-        assert sorted(one["channels"] for one in stats["processes"]) == [1, 1]
-
-
-async def test_without_redis_a_process_tells_what_it_knows(
-    three: list[Serving], prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At once: the others are missing."""
-    fill(three[0], prefix, {"a": 1})
-    monkeypatch.setattr(type(three[0].mux.broker), "is_connected", False)
-    found = await get(three[0].port, "/stats")
-    assert (len(found["processes"]), len(found["missing"])) == (1, 2)
-    channels = await get(three[0].port, "/channels")
-    assert (rows(channels), len(channels["missing"])) == ([("a", 1)], 2)
-
-
-async def test_a_process_that_leaves_is_not_missing(redis_url: str, prefix: str) -> None:
+async def test_a_process_that_leaves_is_forgotten(redis_url: str, prefix: str) -> None:
     """It says goodbye."""
-    async with serving(redis_url=redis_url, prefix=prefix, ops=True) as stays:
+    async with serving(redis_url=redis_url, prefix=prefix) as stays:
         async with serving(redis_url=redis_url, prefix=prefix):
             await until(lambda: len(stays.mux._fleet._census) == 1)
         await until(lambda: not len(stays.mux._fleet._census))
 
 
-async def test_what_the_fleet_says_is_not_the_feeds(three: list[Serving], publisher: redis.Redis, prefix: str) -> None:
-    """Looking at the numbers does not change them, however small messages have to be."""
-    before = [(feed.mux.hub.router.received, feed.mux.hub.router.delivered) for feed in three]
-    published = [feed.mux.broker.outbox.published for feed in three]
-    await answer(three[0].port, "/stats", processes=3)
-    assert [(feed.mux.hub.router.received, feed.mux.hub.router.delivered) for feed in three] == before
-    assert [feed.mux.broker.outbox.published for feed in three] == published
-
-
-async def test_small_messages_do_not_silence_the_fleet(redis_url: str, prefix: str) -> None:
-    """max_message_bytes is about the feed."""
-    options: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "ops": True, "max_message_bytes": 1}
-    async with serving(**options) as one, serving(**options):
-        found = await answer(one.port, "/stats", processes=2)
-        assert found["total"]["processes"] == 2
-
-
-def heard(fleet: Fleet, *payloads: bytes) -> None:
-    """Have a fleet hear what was published in one batch."""
+def take(fleet: Fleet, *payloads: bytes) -> None:
+    """Have a fleet take what was published in one batch."""
     for payload in payloads:
-        fleet._heard(payload, 1)
+        fleet.take(payload, 1)
 
 
 @pytest.fixture
@@ -208,29 +111,68 @@ async def fleet(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) ->
         yield feed.mux._fleet
 
 
-async def test_two_hundred_questions_a_second_are_answered(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And no more: the others are dropped before they are decoded."""
+@pytest.fixture
+def said(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return what the fleet publishes from now on; nobody gets it."""
     said: list[bytes] = []
     monkeypatch.setattr(fleet._broker.outbox, "send_aside", lambda channel, payload: said.append(payload))
-    heard(fleet, *[ask(Stats())] * (2 * MAX_ANSWERS_PER_SECOND))
-    assert len(fleet._inbox) == MAX_ANSWERS_PER_SECOND
-    await until(lambda: not fleet._inbox)
-    assert len(said) == MAX_ANSWERS_PER_SECOND
-    heard(fleet, ask(Stats()))
+    return said
+
+
+async def test_two_hundred_questions_a_second_are_answered(fleet: Fleet, said: list[bytes]) -> None:
+    """And no more: the others are dropped before they are decoded."""
+    take(fleet, *[question("stats")] * (2 * MAX_QUESTIONS_PER_SECOND))
+    assert len(fleet._inbox) == MAX_QUESTIONS_PER_SECOND
+    await until(lambda: len(said) == MAX_QUESTIONS_PER_SECOND)
+    take(fleet, question("stats"))
     assert fleet._reading is None
     fleet._tick()
-    heard(fleet, ask(Stats()))
-    await until(lambda: len(said) > MAX_ANSWERS_PER_SECOND)
+    take(fleet, question("stats"))
+    await until(lambda: len(said) > MAX_QUESTIONS_PER_SECOND)
 
 
-async def test_what_is_given_in_answers_has_a_budget_of_bytes(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every process hears every answer, and Redis closes all of them when too much waits for them."""
-    said: list[bytes] = []
-    monkeypatch.setattr(fleet._broker.outbox, "send_aside", lambda channel, payload: said.append(payload))
-    monkeypatch.setattr(fleet._respondent, "respond", lambda question, reply: reply(b"x" * MAX_ANSWER_BYTES))
-    heard(fleet, *[ask(Top("", "rate", 1))] * MAX_ANSWERS_PER_SECOND)
+async def test_answers_under_way_are_bounded_and_end_with_the_fleet(fleet: Fleet, said: list[bytes]) -> None:
+    """A handler that takes its time; after the end nobody is answered."""
+
+    async def waits(asked: Question) -> bytes:
+        await asyncio.get_running_loop().create_future()
+        return b""
+
+    fleet.handle("waits", waits)
+    for _ in range(3):
+        fleet._questions_left = MAX_QUESTIONS_PER_SECOND
+        fleet._bytes_left = dict(BYTES_PER_SECOND)
+        take(fleet, *[question("waits")] * MAX_QUESTIONS_PER_SECOND)
     await until(lambda: not fleet._inbox)
+    assert len(fleet._answering) == MAX_ANSWERS_UNDER_WAY
+    await fleet.aclose()
+    await fleet.aclose()
+    assert not fleet._answering
+    assert said == [write("bye", fleet.myself.id)]
+    take(fleet, question("stats"))
+    assert not fleet._inbox
+
+
+async def test_what_is_given_in_answers_has_a_budget_of_bytes(fleet: Fleet, said: list[bytes]) -> None:
+    """Every process hears every answer, and Redis closes all of them when too much waits for them."""
+    answered: list[Question] = []
+
+    async def much(asked: Question) -> bytes:
+        answered.append(asked)
+        return b"x" * MAX_ANSWER_BYTES
+
+    fleet.handle("much", much)
+    take(fleet, *[question("much")] * MAX_QUESTIONS_PER_SECOND)
+    await until(lambda: len(answered) == MAX_QUESTIONS_PER_SECOND and not fleet._answering)
     assert len(said) == MAX_ROUND_BYTES // MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize(("processes", "limit"), [(1, MAX_ANSWER_BYTES), (64, MAX_ANSWER_BYTES), (1024, 4096)])
+async def test_all_answers_together_are_bounded(fleet: Fleet, processes: int, limit: int) -> None:
+    """To what Redis can have waiting for everybody."""
+    for number in range(1, processes):
+        fleet._census.beat(Identity("box", number, f"{number:032x}"), 0.0, is_new=False)
+    assert fleet.max_answer_bytes == limit
 
 
 @pytest.mark.parametrize(
@@ -238,7 +180,7 @@ async def test_what_is_given_in_answers_has_a_budget_of_bytes(fleet: Fleet, monk
     [
         (write("bye", STRANGER, b" " * 512 * 1024), 0),
         (write("beat", STRANGER, b'"' + b"x" * 512 * 1024 + b'"'), 0),
-        (ask(Stats()) + b" " * 37_000, 0),
+        (question("stats") + b" " * 37_000, 0),
         (write("answer", STRANGER, b"{}" * 30_000, to="{me}", round_=ROUND), 0),
         (write("answer", STRANGER, b"{}" * 30_000, to="*", round_=ROUND), 0),
         (b"mux/1 * " + b"x" * 100, 0),
@@ -261,158 +203,36 @@ async def test_a_flood_of_one_kind_is_bounded_before_it_is_decoded(
         turns.append(before - len(fleet._inbox))
 
     monkeypatch.setattr(fleet, "_read", counted)
-    payload = payload.replace(b"{me}", fleet._myself.id.encode())
+    payload = payload.replace(b"{me}", fleet.myself.id.encode())
     for _ in range(3):
-        heard(fleet, *[payload] * 2000)
+        take(fleet, *[payload] * 2000)
     assert len(fleet._inbox) == kept
     await until(lambda: not fleet._inbox)
     assert sum(turns) == kept
     assert max(turns, default=0) <= MESSAGES_PER_TURN
-    assert (await fleet.stats())["total"]["processes"] == 1  # type: ignore[index]
+    assert len(await fleet.ask("stats", {}, seconds=PATIENCE_SECONDS)) == 1
 
 
-async def test_hostile_publishes_do_no_harm(three: list[Serving], prefix: str, publisher: redis.Redis) -> None:
-    """Garbage, forged processes, answers nobody asked for, floods of questions: the next answer is right."""
-    channel = f"{prefix}$fleet"
-    fill(three[0], prefix, {"a": 1})
-    with publisher.pipeline(transaction=False) as pipe:
-        for payload in (b"", b"\0", b"mux/1 * ", b"mux/1 * []", b"mux/9 * {}", b"mux/1 * " + b"x" * 600_000):
-            pipe.publish(channel, payload)
-            pipe.publish(channel + "\0", payload)
-        for number in range(2 * MAX_ANSWERS_PER_SECOND):
-            pipe.publish(channel, ask(Stats()))
-            pipe.publish(channel, ask(Top(f"{number % 9}", "rate", 1000)))
-        for feed in three:
-            me = feed.mux._fleet._myself.id
-            for number in range(5):
-                pipe.publish(channel, write("answer", STRANGER, b'{"channels":"x"}', to=me, round_=f"{number:016x}"))
-                pipe.publish(channel, write("answer", me, b"{}", to=me, round_=f"{number:016x}"))
-        for number in range(2000):
-            pipe.publish(channel, beat(number))
-        pipe.execute()
-    await until(lambda: all(len(feed.mux._fleet._census) > 900 for feed in three))
-    found = await get(three[0].port, "/stats")
-    assert len(found["processes"]) + len(found["missing"]) <= census_module.MAX_PROCESSES + 1
-    assert {one["pid"] for one in found["processes"]} == {os.getpid()}
-    assert rows(await get(three[0].port, "/channels")) == [("a", 1)]
+async def test_a_round_cannot_be_guessed(fleet: Fleet, said: list[bytes]) -> None:
+    """It is drawn from 64 bits, so a stranger who has not heard the question answers nothing; nor does this process."""
+    for _ in range(50):
+        assert len(await fleet.ask("stats", {}, seconds=PATIENCE_SECONDS)) == 1
+    rounds = {payload.split()[3] for payload in said}
+    assert len(rounds) == 50
+    assert all(len(round_) == 16 for round_ in rounds)
+    assert not fleet._rounds
 
 
-async def test_equal_questions_share_an_inquiry_and_too_many_are_refused(three: list[Serving]) -> None:
-    """A hundred terminals that look at the same are one question."""
-    fleet = three[0].mux._fleet
-    same = await asyncio.gather(*(fleet.stats() for _ in range(100)))
-    assert all(found is same[0] for found in same)
-    different = [fleet.channels(prefix=str(number), sort="rate", limit=1) for number in range(30)]
-    found = await asyncio.gather(*different, return_exceptions=True)
-    refused = [one for one in found if isinstance(one, Refused) and one.reason is reasons.INQUIRIES]
-    assert len(refused) == 30 - MAX_INQUIRIES
-    assert not fleet._inquiries
+async def test_an_answer_in_the_name_of_the_asker_is_dropped(fleet: Fleet, said: list[bytes]) -> None:
+    """And so is one to another round; a stranger who heard the question is kept beside the asker's own answer."""
+    me = fleet.myself.id
 
+    async def own(asked: Question) -> bytes:
+        round_ = said[-1].split()[3].decode()
+        take(fleet, write("answer", me, b"forged", to=me, round_=round_))
+        take(fleet, write("answer", STRANGER, b"forged", to=me, round_="f" * 16))
+        take(fleet, write("answer", STRANGER, b"heard", to=me, round_=round_))
+        return b"own"
 
-async def test_a_process_that_ends_finishes_what_it_was_asked(redis_url: str, prefix: str) -> None:
-    """Whoever asked has an answer, nothing is left running, and closing twice is once."""
-    async with serving(redis_url=redis_url, prefix=prefix) as feed:
-        fleet = feed.mux._fleet
-        asked = asyncio.ensure_future(fleet.channels(prefix="", sort="rate", limit=1))
-        await until(lambda: fleet._inquiries)
-        await fleet.aclose()
-        assert not fleet._inquiries
-        assert (await asked)["channels"] == []
-        await fleet.aclose()
-        with refused(reasons.LEAVING):
-            await fleet.stats()
-
-
-async def test_who_asks_and_goes_away_takes_nothing_from_others(redis_url: str, prefix: str) -> None:
-    """They wait for the same."""
-    async with serving(redis_url=redis_url, prefix=prefix) as feed:
-        fleet = feed.mux._fleet
-        gone, stays = (asyncio.ensure_future(fleet.channels(prefix="", sort="rate", limit=1)) for _ in range(2))
-        await until(lambda: fleet._inquiries)
-        gone.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await gone
-        assert (await stays)["channels"] == []
-
-
-async def test_fifty_thousand_channels_are_answered_in_bounds(three: list[Serving], prefix: str) -> None:
-    """An answer is cut and says so; the busiest are right; the loop goes on between slices."""
-    for part in range(50):
-        fill(three[0], prefix, {f"room/{number}": 1 for number in range(1000 * part, 1000 * part + 1000)})
-    fill(three[0], prefix, {"first": 3, "second": 2})
-    fill(three[1], prefix, {"second": 2, "room/777": 1})
-    found = await answer(three[2].port, "/channels?limit=1000", processes=3)
-    assert rows(found)[:3] == [("second", 4), ("first", 3), ("room/0", 1)]
-    assert len(found["channels"]) == 1000
-    assert found["complete"] is False
-
-
-@pytest.fixture
-def four(redis_url: str, prefix: str) -> Iterator[list[ServerProcess]]:
-    """Four real processes, and nobody announces anything."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(mux_serve("--redis-url", redis_url, "--prefix", prefix, "--no-announce"))
-            for _ in range(4)
-        ]
-
-
-async def test_four_processes(
-    four: list[ServerProcess], redis_url: str, prefix: str, publisher: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Sums are right; who is stopped is missing and comes back; who is killed is missing and then forgotten."""
-    async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(process.connect()) for process in four for _ in range(2)]
-        lonely = await stack.enter_async_context(four[0].connect("lonely"))
-        before = (await answer(four[1].port, "/stats", processes=4))["total"]
-        for _ in range(10):
-            publisher.publish(f"{prefix}lobby", "hi")
-        await lonely.send("to myself")
-        assert await receive(lonely, 1) == ["to myself"]
-        for client in clients:
-            assert await receive(client, 10) == ["hi"] * 10
-        found = await answer(four[3].port, "/stats", processes=4)
-        after = found["total"]
-        assert {one["pid"] for one in found["processes"]} == {process.pid for process in four}
-        assert (after["connections"], after["channels"], after["published"]) == (9, 5, 1)
-        assert after["delivered"] - before["delivered"] == 81
-        assert after["received"] - before["received"] == 44
-        assert after["unheard"] - before["unheard"] == 3
-        assert after["memory_bytes"] > 4 * 5e6
-        assert rows(await answer(four[2].port, "/channels", processes=4)) == [("lobby", 8), ("lonely", 1)]
-
-    four[2].process.send_signal(signal.SIGSTOP)
-    try:
-        found = await get(four[0].port, "/stats")
-        assert [one["pid"] for one in found["missing"]] == [four[2].pid]
-        assert found["total"]["processes"] == 3
-        assert [one["pid"] for one in (await get(four[0].port, "/channels"))["missing"]] == [four[2].pid]
-    finally:
-        four[2].process.send_signal(signal.SIGCONT)
-    await answer(four[0].port, "/stats", processes=4)
-
-    async with serving(redis_url=redis_url, prefix=prefix, ops=True) as here:
-        await answer(here.port, "/stats", processes=5)
-        four[3].process.kill()
-        four[3].process.wait()
-        found = await get(here.port, "/stats")
-        assert [one["pid"] for one in found["missing"]] == [four[3].pid]
-        monkeypatch.setattr(census_module, "FORGET_SECONDS", 0.5)
-        await until(lambda: not len(here.mux._fleet._census))
-        await answer(here.port, "/stats", processes=4)
-
-
-async def test_a_forged_answer_is_no_answer(three: list[Serving], prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process it was given for is missing, and /channels and /stats are answered with 200 all the same."""
-    fill(three[0], prefix, {"a": 1})
-    forged = b'{"version":7,"channels":[["a",9007199254740992,1]],"complete":1}'
-
-    def forge(question: Question, reply: Reply) -> None:
-        reply(forged)
-
-    monkeypatch.setattr(three[1].mux._fleet._respondent, "respond", forge)
-    silent = three[1].mux._fleet._myself.id
-    found = await get(three[0].port, "/channels?limit=1")
-    assert ([one["id"] for one in found["missing"]], rows(found), found["complete"]) == ([silent], [("a", 1)], False)
-    stats = await get(three[0].port, "/stats")
-    assert [one["id"] for one in stats["missing"]] == [silent]
+    fleet.handle("own", own)
+    assert await fleet.ask("own", {}, seconds=PATIENCE_SECONDS) == {me: b"own", STRANGER: b"heard"}

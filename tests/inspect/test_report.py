@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux.fleet.census import MAX_PROCESSES
-from mux.fleet.inquiry import MAX_STRANGERS
-from mux.fleet.report import MAX_NUMBER, MAX_REASONS, RATE_SAMPLES, Rates, Report, read_report, report, total
+from mux.fleet.round import MAX_STRANGERS
+from mux.inspect.report import MAX_NUMBER, MAX_REASONS, RATE_SAMPLES, Rates, Report, Total, read_report, report
 from mux.metrics.catalogue import Snapshot
 
 SNAPSHOT: Snapshot = {
@@ -25,12 +25,25 @@ SNAPSHOT: Snapshot = {
     "mux_evicted": {"overflow": 1},
     "mux_refused": {"channel": 2},
 }
-PER_SECOND = {"received": 1.0, "unheard": 0.0, "delivered": 2.0, "published": 0.5}
+RATES: Report = {
+    "received_per_second": 1.0,
+    "unheard_per_second": 0.0,
+    "delivered_per_second": 2.0,
+    "published_per_second": 0.5,
+}
+
+
+def total(reports: list[Report]) -> Report:
+    """Return the sum of reports."""
+    sums = Total()
+    for each in reports:
+        sums.add(each)
+    return sums.report()
 
 
 def one(**changes: Any) -> Report:
     """Return what a process says of itself."""
-    numbers = report(SNAPSHOT, version="1", uptime=4.0, per_second=PER_SECOND, lag=0.01, memory=100)
+    numbers = report(SNAPSHOT, version="1", uptime=4.0, rates=RATES, lag=0.01, memory=100)
     return numbers | changes
 
 
@@ -118,26 +131,32 @@ def test_a_forged_report_never_raises(forged: dict[str, Any]) -> None:
         total([read, one()])
 
 
+def counters(**numbers: int) -> Snapshot:
+    """Return metrics in which the other counters stand still."""
+    return SNAPSHOT | {f"mux_{name}": number for name, number in numbers.items()}
+
+
 def test_no_rate_is_known_before_the_first_sample() -> None:
     """Nor in the moment of it."""
-    rates = Rates()
-    assert rates.per_second(1.0, {"a": 5, "b": 6}) == {"a": 0.0, "b": 0.0}
-    rates.sample(1.0, {"a": 5, "b": 6})
-    assert rates.per_second(1.0, {"a": 5, "b": 6}) == {"a": 0.0, "b": 0.0}
+    rates, still = Rates(), dict.fromkeys(RATES, 0.0)
+    assert rates.per_second(1.0, counters()) == still
+    rates.sample(1.0, counters())
+    assert rates.per_second(1.0, counters()) == still
 
 
 def test_growth_per_second() -> None:
     """Since the oldest sample, until now."""
     rates = Rates()
-    rates.sample(1.0, {"a": 0, "b": 100})
-    rates.sample(2.0, {"a": 10, "b": 100})
-    assert rates.per_second(3.0, {"a": 30, "b": 101}) == {"a": 15.0, "b": 0.5}
+    rates.sample(1.0, counters(received=0, delivered=100))
+    rates.sample(2.0, counters(received=10, delivered=100))
+    found = rates.per_second(3.0, counters(received=30, delivered=101))
+    assert (found["received_per_second"], found["delivered_per_second"]) == (15.0, 0.5)
 
 
 def test_only_the_last_seconds_count() -> None:
     """What was long ago is forgotten."""
     rates = Rates()
-    rates.sample(0.0, {"a": 0})
+    rates.sample(0.0, counters(received=0))
     for second in range(1, RATE_SAMPLES + 1):
-        rates.sample(float(second), {"a": 1_000_000})
-    assert rates.per_second(RATE_SAMPLES + 1.0, {"a": 1_000_000}) == {"a": 0.0}
+        rates.sample(float(second), counters(received=1_000_000))
+    assert rates.per_second(RATE_SAMPLES + 1.0, counters(received=1_000_000))["received_per_second"] == 0.0

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import gc
+import inspect
+from collections.abc import Callable, Iterator
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.fleet import scan as scan_module
-from mux.fleet.scan import Scan
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
+from mux.inspect import search as search_module
+from mux.inspect.search import Found, search
 from tests.hub.fakes import FakeClient
 
 PREFIX = b"feed:"
@@ -47,11 +50,14 @@ def hub_with(channels: dict[bytes, int]) -> Hub:
     return hub
 
 
-def result(scan: Scan) -> list[bytes]:
-    """Return what a scan finds when nothing happens meanwhile."""
-    while scan.step():
-        pass
-    return scan.result()
+async def between_slices(hub: Hub, happens: Callable[[], object], *, count: int) -> Found:
+    """Return what a search finds when something happens after each slice."""
+    task = asyncio.create_task(search(hub, prefix=PREFIX, count=count))
+    await asyncio.sleep(0)
+    while not task.done():
+        happens()
+        await asyncio.sleep(0)
+    return task.result()
 
 
 @given(
@@ -60,51 +66,53 @@ def result(scan: Scan) -> list[bytes]:
     st.sampled_from([b"", b"a", b"ab"]),
 )
 def test_the_first_channels_are_found(channels: dict[bytes, int], count: int, prefix: bytes) -> None:
-    """Against sorting all: by subscribers, then by name; ears are no channels."""
-    hub = hub_with(channels)
-    scan = Scan(hub.router, hub.spoke, prefix=PREFIX + prefix, count=count)
+    """Against sorting all: by subscribers, then by name; a channel of the process' own is none."""
+    found = asyncio.run(search(hub_with(channels), prefix=PREFIX + prefix, count=count))
     matching = sorted((-number, name) for name, number in channels.items() if name.startswith(PREFIX + prefix))
-    assert result(scan) == [name for _, name in matching[:count]]
-    assert scan.is_complete == (len(matching) <= count)
+    assert found.names == [name for _, name in matching[:count]]
+    assert found.is_complete == (len(matching) <= count)
 
 
 @given(st.dictionaries(st.sampled_from([b"feed:%d" % number for number in range(30)]), st.integers(0, 3)))
 def test_the_busiest_channels_are_found(rates: dict[bytes, float]) -> None:
     """Against sorting all; those without a message come last, by name."""
     channels = {b"feed:%d" % number: 1 for number in range(20)}
-    hub = hub_with(channels)
-    scan = Scan(hub.router, hub.spoke, prefix=PREFIX, count=5, rates=rates)
-    assert result(scan) == sorted(channels, key=lambda name: (-rates.get(name, 0), name))[:5]
+    found = asyncio.run(search(hub_with(channels), prefix=PREFIX, count=5, rates=rates))
+    assert found.names == sorted(channels, key=lambda name: (-rates.get(name, 0), name))[:5]
 
 
 @pytest.fixture
 def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have slices of 128 channels, so that a few thousand clients are many slices."""
-    monkeypatch.setattr(scan_module, "SLICE_CHANNELS", SLICE)
+    """Have slices of 128 steps, so that a few thousand clients are many slices."""
+    monkeypatch.setattr(search_module, "SLICE_STEPS", SLICE)
 
 
 @pytest.mark.usefixtures("short_slices")
-def test_a_slice_is_bounded_whatever_the_clients_have() -> None:
-    """Clients of one channel, of many, and of none: no slice looks at more than it may and one client's channels."""
+async def test_a_slice_is_bounded_whatever_the_clients_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients of one channel, of many, and of none: a slice has its steps, and the rest of one client's channels."""
     hub = new_hub()
     for number in range(2000):
         connect(hub, b"feed:%06d" % number)
         connect(hub)
     for number in range(20):
         connect(hub, *(b"feed:shared/%d/%d" % (number, other) for other in range(100)))
-    scan, looked, steps = Scan(hub.router, hub.spoke, prefix=PREFIX, count=4000), 0, 0
-    more = True
-    while more:
-        more, before = scan.step(), looked
-        looked, steps = len(scan._kept), steps + 1
-        assert looked - before <= SLICE + 100
-    assert looked == 4000
-    assert steps >= 4000 / (SLICE + 100)
+    slices: list[int] = []
+    take = search_module._Best.take
+
+    def counted(best: search_module._Best, names: list[bytes]) -> None:
+        slices.append(len(names))
+        take(best, names)
+
+    monkeypatch.setattr(search_module._Best, "take", counted)
+    found = await search(hub, prefix=PREFIX, count=4000)
+    assert len(found.names) == sum(slices) == 4000
+    assert max(slices) <= SLICE + 100
+    assert len(slices) >= (4020 + 4000) / (SLICE + 100)
 
 
 @pytest.mark.usefixtures("short_slices")
 @pytest.mark.parametrize("changes", [1, 3000])
-def test_a_scan_holds_no_place_in_a_table_that_changes(changes: int) -> None:
+async def test_a_search_holds_no_place_in_a_table_that_changes(changes: int) -> None:
     """A crowd has left, and between slices clients change their channels one for one: the table keeps its size.
 
     An iterator over a dict notices a change only by the dict's size. One that was kept over turns of the loop read on
@@ -121,37 +129,50 @@ def test_a_scan_holds_no_place_in_a_table_that_changes(changes: int) -> None:
     for number in range(20_000):
         hub.router.join(crowd, b"feed:crowd/%d" % number)
     leave(hub, crowd)
-    scan, steps = Scan(hub.router, hub.spoke, prefix=PREFIX, count=300), 0
-    while scan.step():
-        steps += 1
+    slices = 0
+
+    def change() -> None:
+        nonlocal slices
+        slices += 1
         for number in range(changes):
             client = passing[dice.randrange(len(passing))]
             hub.router.leave_all(client)
-            hub.router.join(client, b"feed:came/%d/%d" % (steps, number))
-    found = scan.result()
+            hub.router.join(client, b"feed:came/%d/%d" % (slices, number))
+
+    found = (await between_slices(hub, change, count=300)).names
     assert found[: len(staying)] == sorted(staying)
     assert len(set(found)) == len(found) == 300
-    assert steps > 10
+    assert slices > 10
 
 
 @pytest.mark.usefixtures("short_slices")
-def test_nothing_that_is_kept_between_slices_is_an_iterator() -> None:
-    """Whatever changes between two of them is then no matter."""
+async def test_nothing_that_is_kept_between_slices_is_an_iterator() -> None:
+    """So nothing that changes between two of them can matter."""
     hub = new_hub()
     for number in range(3000):
         connect(hub, b"feed:%d" % number)
-    scan = Scan(hub.router, hub.spoke, prefix=PREFIX, count=300)
-    while scan.step():
-        assert not any(isinstance(kept, Iterator) for kept in vars(scan).values())
+    searching = search(hub, prefix=PREFIX, count=300)
+    slices = 0
+    while True:
+        try:
+            searching.send(None)
+        except StopIteration:
+            break
+        slices += 1
+        kept = gc.get_referents(searching, inspect.getcoroutinelocals(searching))
+        assert any(isinstance(one, search_module._Best) for one in kept)
+        assert not any(isinstance(one, Iterator) and "iterator" in type(one).__name__ for one in kept)
+    assert slices > 10
 
 
 @pytest.mark.usefixtures("short_slices")
-def test_a_scan_ends_when_everybody_leaves() -> None:
-    """Nothing is left to look at; what was found before is told."""
+async def test_a_search_ends_when_everybody_leaves() -> None:
+    """Nothing is left to search; the names that were found before are told."""
     hub = new_hub()
     clients = [connect(hub, b"feed:%d" % number) for number in range(10 * SLICE)]
-    scan = Scan(hub.router, hub.spoke, prefix=PREFIX, count=10)
-    assert scan.step()
-    for client in clients:
-        leave(hub, client)
-    assert len(result(scan)) == 10
+
+    def everybody_leaves() -> None:
+        while clients:
+            leave(hub, clients.pop())
+
+    assert len((await between_slices(hub, everybody_leaves, count=10)).names) == 10

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.fleet.tally import LEASE_SECONDS, MAX_CHANNELS, SHORTEST_SECONDS, WINDOW_SECONDS, Tally
+from mux.inspect.tally import LEASE_SECONDS, MAX_CHANNELS, SHORTEST_SECONDS, WINDOW_SECONDS, Tally
 from mux.wire.resp import Push
 
 

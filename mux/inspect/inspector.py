@@ -1,0 +1,288 @@
+"""Ask all processes what an operator wants to know, and answer for this one.
+
+    Fleet.ask("stats") ──► the numbers of every process ──► their sum                    GET /stats
+    Fleet.ask("top")   ──► the first channels of every process ──► the first of all      GET /channels
+
+Rules:
+
+1. Numbers are answered at once. Channels are searched in slices, one question after the other, and an answer is given
+   to all who ask the same meanwhile or soon after. All searches together take a tenth of the time of the process:
+   while they have taken more, a question that needs one has no answer, and this process is missing for its asker.
+2. Equal inquiries of this process share their answer, and a bounded number goes on at the same time.
+3. Nothing here holds the event loop for more than a few milliseconds, whatever other processes answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import orjson
+
+from mux import reasons
+from mux.errors import Refused
+from mux.fleet.fleet import Fleet, Question
+from mux.fleet.messages import Identity, read_identity, read_object
+from mux.hub.hub import Hub
+from mux.inspect.listing import Listing, Row, Sort, Top, merged, names_to_ask_for, read_top
+from mux.inspect.report import Rates, Report, Total, read_report, report
+from mux.inspect.search import Found, search
+from mux.inspect.tally import Tally
+from mux.intake import BatchIntake
+from mux.machine import resident_bytes
+from mux.metrics.observer import Observer
+from mux.version import __version__
+
+ANSWER_SECONDS = 0.5
+"""Longest wait for the answers of other processes."""
+
+MAX_INQUIRIES = 16
+"""Most different inquiries at the same time."""
+
+MAX_SEARCHES = 4
+"""Most searches that are going on or wait for their turn; a question that needs one more has no answer."""
+
+CACHE_FACTOR = 9
+"""The names that a search found are answered again for this many times as long as it took, and it counts against other
+searches for as long."""
+
+MAX_DEBT_SECONDS = 1.0
+"""No search is begun while those before it still count for more than this many seconds (CACHE_FACTOR)."""
+
+STATS_SECONDS = 0.005
+"""The same numbers are answered for this time: questions that come together have one answer."""
+
+BYTES_PER_ROW = 40
+"""Most bytes of JSON for a channel beside its name."""
+
+TICK_SECONDS = 1.0
+"""Time between two samples of the counters."""
+
+T = TypeVar("T")
+
+
+class _Shared:
+    """Tasks by what they are for: all who want the same wait for one task, and each may go away."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[object, asyncio.Task[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._tasks
+
+    async def result(self, key: object, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the result of the task for key, begun now if there is none."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(begin(), name="mux-inspect")
+            task.add_done_callback(lambda _: self._tasks.pop(key))
+        found: T = await asyncio.shield(task)
+        return found
+
+    async def finish(self) -> None:
+        """Wait until all tasks have ended."""
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def cancel(self) -> None:
+        """End all tasks."""
+        for task in self._tasks.values():
+            task.cancel()
+        await self.finish()
+
+
+class Inspector:
+    """What one process knows of the numbers and channels of all.
+
+    Args:
+        fleet: all processes.
+        hub: the clients of this one.
+        observer: its numbers.
+        intake: shows its batches while messages are counted by channel.
+        prefix: what all channels begin with in Redis.
+        gives_names: whether other processes may know the names of its channels.
+    """
+
+    def __init__(
+        self, fleet: Fleet, hub: Hub, observer: Observer, intake: BatchIntake, *, prefix: bytes, gives_names: bool
+    ) -> None:
+        self._fleet = fleet
+        self._hub = hub
+        self._observer = observer
+        self._intake = intake
+        self._prefix = prefix
+        self._gives_names = gives_names
+        self._rates = Rates()
+        self._tally = Tally(hub.router.__contains__)
+        self._inquiries = _Shared()
+        self._searches = _Shared()
+        self._turn = asyncio.Lock()
+        self._found: dict[Top, tuple[float, bytes]] = {}
+        self._indebted_until = 0.0
+        self._stats: tuple[float, bytes] = (float("-inf"), b"")
+        self._since = 0.0
+        self._is_open = False
+        self._timer: asyncio.TimerHandle | None = None
+        fleet.handle("stats", self._answer_stats)
+        fleet.handle("top", self._answer_top)
+
+    def start(self) -> None:
+        """Begin to sample the counters; the fleet and the observer have been started."""
+        self._since = asyncio.get_running_loop().time()
+        self._is_open = True
+        self._tick()
+
+    async def aclose(self) -> None:
+        """Finish the inquiries, within half a second, and end; before the fleet is closed."""
+        self._is_open = False
+        await self._inquiries.finish()
+        await self._searches.cancel()
+        self._intake.after_batch = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def stats(self) -> Report:
+        """Return the numbers of every process, their sum, and the processes that did not answer in half a second.
+
+        Raises:
+            Refused: too many inquiries are going on, or this is after aclose().
+        """
+        return await self._inquire("stats", self._ask_stats)
+
+    async def channels(self, *, prefix: str, sort: Sort, limit: int) -> Report:
+        """Return the first channels of all processes, and the processes that did not answer in half a second.
+
+        Raises:
+            Refused: too many inquiries are going on, or this is after aclose().
+        """
+        top = Top(prefix, sort, names_to_ask_for(limit))
+        found = await self._inquire(top, lambda: self._ask_top(top))
+        missing = self._missing(found.present)
+        return {
+            "channels": [
+                {"name": name, "subscribers": subscribers, "messages_per_second": rate}
+                for name, subscribers, rate in found.rows[:limit]
+            ],
+            "complete": found.is_complete and len(found.rows) <= limit and not missing,
+            "missing": missing,
+        }
+
+    async def _inquire(self, key: object, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if key not in self._inquiries:
+            if not self._is_open:
+                raise Refused(reasons.LEAVING)
+            if len(self._inquiries) >= MAX_INQUIRIES:
+                raise Refused(reasons.INQUIRIES, "too much is being asked at the same time; try again")
+        return await self._inquiries.result(key, begin)
+
+    async def _ask_top(self, top: Top) -> Listing:
+        return await merged(await self._fleet.ask("top", asdict(top), seconds=ANSWER_SECONDS), top)
+
+    async def _ask_stats(self) -> Report:
+        answers = await self._fleet.ask("stats", {}, seconds=ANSWER_SECONDS)
+        total = Total()
+        reports: dict[Identity, Report] = {}
+        for id_, body in answers.items():
+            fields = read_object(body)
+            identity, numbers = read_identity(id_, fields), read_report(fields)
+            if identity is not None and numbers is not None:
+                reports[identity] = numbers
+                total.add(numbers)
+                self._fleet.meet(identity)
+            await asyncio.sleep(0)
+        return {
+            "processes": [{**asdict(identity), **reports[identity]} for identity in sorted(reports)],
+            "total": total.report(),
+            "missing": self._missing({identity.id for identity in reports}),
+        }
+
+    def _missing(self, present: frozenset[str] | set[str]) -> list[Report]:
+        silent = self._fleet.silent(present)
+        return [{**asdict(identity), "silent_seconds": round(seconds, 3)} for identity, seconds in silent]
+
+    # Answers for this process.
+
+    async def _answer_stats(self, question: Question) -> bytes:
+        now = asyncio.get_running_loop().time()
+        if now >= self._stats[0]:
+            myself, snapshot = self._fleet.myself, self._observer.own_snapshot()
+            numbers = report(
+                snapshot,
+                version=__version__,
+                uptime=now - self._since,
+                rates=self._rates.per_second(now, snapshot),
+                lag=self._observer.longest_lag_seconds,
+                memory=resident_bytes(),
+            )
+            self._stats = now + STATS_SECONDS, orjson.dumps({"host": myself.host, "pid": myself.pid, **numbers})
+        return self._stats[1]
+
+    async def _answer_top(self, question: Question) -> bytes | None:
+        top = read_top(question)
+        if top is None or not self._gives_names:
+            return None
+        now = asyncio.get_running_loop().time()
+        self._count_messages(now)
+        good_until, body = self._found.get(top, (0.0, b""))
+        if now < good_until:
+            return body
+        is_busy = len(self._searches) >= MAX_SEARCHES or self._indebted_until - now > MAX_DEBT_SECONDS
+        if is_busy and top not in self._searches:
+            return None
+        return await self._searches.result(top, lambda: self._search(top))
+
+    async def _search(self, top: Top) -> bytes:
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            await asyncio.sleep(self._tally.ready_in(loop.time()))
+            found = await search(
+                self._hub,
+                prefix=self._prefix + top.prefix.encode(),
+                count=top.count,
+                rates=self._tally.rates(loop.time()) if top.sort == "rate" else None,
+            )
+            body = self._listing(found)
+            now = loop.time()
+            counts_for = CACHE_FACTOR * found.seconds
+            self._found = {kept: answer for kept, answer in self._found.items() if answer[0] > now}
+            self._found[top] = (now + counts_for, body)
+            self._indebted_until = max(now, self._indebted_until) + counts_for
+            return body
+
+    def _listing(self, found: Found) -> bytes:
+        now = asyncio.get_running_loop().time()
+        self._count_messages(now)
+        rates = self._tally.rates(now)
+        is_complete = found.is_complete
+        bytes_left = self._fleet.max_answer_bytes
+        rows: list[Row] = []
+        for name in found.names:
+            # Asked again: a channel that everybody has left during the search has no subscribers.
+            subscribers = self._hub.router.count(name)
+            bytes_left -= len(name) + BYTES_PER_ROW
+            if bytes_left < 0:
+                is_complete = False
+                break
+            if subscribers:
+                text = name[len(self._prefix) :].decode("ascii", "replace")
+                rows.append((text, subscribers, round(rates.get(name, 0.0), 3)))
+        return orjson.dumps({"channels": rows, "complete": is_complete})
+
+    def _count_messages(self, now: float) -> None:
+        self._tally.extend(now)
+        self._intake.after_batch = self._tally.count
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._timer = loop.call_later(TICK_SECONDS, self._tick)
+        self._rates.sample(now, self._observer.own_snapshot())
+        if self._tally.is_wanted(now):
+            self._tally.tick(now)
+        else:
+            self._tally.clear()
+            self._intake.after_batch = None
