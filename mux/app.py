@@ -52,6 +52,7 @@ from mux.logs.lines import speak_like
 from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Place
 from mux.metrics.observer import Observer
+from mux.recovery.recovery import Recovery
 from mux.settings import Settings, unknown_variables
 from mux.wire.channel import RESERVED, Namespace, binary_variant, check_channel
 from mux.wire.http.host import is_loopback
@@ -160,6 +161,11 @@ class Mux:
             batch_sizes=self._intake.batch_sizes,
             fan_out_times=self._intake.fan_out_times,
         )
+        self._recovery = (
+            Recovery(self._intake, self._journal, self.hub.router, self._namespace, rank=lambda mark: 0)
+            if self._journal.is_on
+            else None
+        )
         self.broker = Broker(
             parse_location(redis_url),
             self._namespace.pattern,
@@ -169,6 +175,7 @@ class Mux:
             on_read=self._intake.take,
             on_writable=lambda: self.feed.resume(),
             on_gap=self._after_gap,
+            recovery=self._recovery,
         )
         fleet_channel = self._namespace.redis_channel(CHANNEL)
         self._fleet = Fleet(self.broker, fleet_channel)
@@ -262,6 +269,8 @@ class Mux:
             assert self.settings.redis_url is not None, "it was checked when this Mux was made"
             self._begin(self.settings, self.settings.redis_url)
         self._has_run = True
+        if self._recovery is not None:
+            self._recovery.start(self.broker)
         await self.broker.start()
         self._observer.start(self.broker)
         self._fleet.start()
@@ -284,6 +293,8 @@ class Mux:
             "probe_heard": self.broker.is_heard,
             "not_draining": not self.feed.is_draining,
         }
+        if self._recovery is not None:
+            conditions["journal_copied"] = self._recovery.is_warm
         if self._place is not None:
             conditions["no_worker_stalled"] = "stalled" not in self._place.states()
         return conditions
@@ -299,6 +310,8 @@ class Mux:
             self._timer = None
         await self._inspector.aclose()
         await self._fleet.aclose()
+        if self._recovery is not None:
+            await self._recovery.aclose()
         await self.broker.aclose()
         self._observer.close()
 

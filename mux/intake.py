@@ -38,6 +38,8 @@ class BatchIntake:
         """Is called with every batch that has been delivered; None when nobody wants to count messages."""
         self.withhold: Callable[[bytes, list[Push], bool], None] | None = None
         """Takes every read while it is set, and nothing is delivered; what it took comes back to deliver()."""
+        self.brings_copy = False
+        """Whether reads bring a copy of another journal, which is not to be kept in this one."""
 
     def take(self, read: bytes, messages: list[Push], is_whole: bool) -> None:
         """Have the hub deliver the batch of a read, unless reads are withheld.
@@ -58,10 +60,10 @@ class BatchIntake:
     def deliver(self, read: bytes, messages: list[Push], is_whole: bool, *, is_own_taken: bool = False) -> None:
         """Have the hub deliver the batch of a read; is_own_taken as for Router.dispatch()."""
         journal = self._journal
-        has_talk = False
+        has_talk = self.brings_copy
         began = perf_counter()
         if messages:
-            has_talk = self._hub.dispatch(messages, journal.last + 1, is_own_taken=is_own_taken)
+            has_talk |= self._hub.dispatch(messages, journal.last + 1, is_own_taken=is_own_taken)
             if self.after_batch is not None:
                 self.after_batch(messages)
             self.fan_out_times.observe(int((perf_counter() - began) * 1e6))

@@ -29,13 +29,13 @@ from redis.backoff import FullJitterBackoff
 
 from mux.broker.connection import Connection, OnRead
 from mux.broker.gap import Gap, Moment
-from mux.broker.holding import Holding
+from mux.broker.holding import Done, Holding
 from mux.broker.location import Location
 from mux.broker.loss import Loss
 from mux.broker.outbox import Outbox
 from mux.broker.standing import blame_buffer, good_before
 from mux.broker.watchdog import Watchdog
-from mux.errors import BrokerError, BrokerRefused
+from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import escape_name
 
 FIRST_RETRY_SECONDS = 0.05
@@ -256,6 +256,13 @@ class Broker:
         if self._recovery is not None:
             self._recovery.disconnected()
         logger.error("lost Redis at %s: %s; connecting again", self._location, self._loss.reason)
+
+    def ask(self, *words: bytes, done: Done) -> None:
+        """Send a command that is not a publish; done gets the reply, or a BrokerError."""
+        if self._connection is None:
+            done(BrokerUnavailable("there is no connection to Redis now"))
+        else:
+            self._connection.ask(*words, done=done)
 
     def tell_gap(self, gap: Gap, missed: int | None = None) -> None:
         """Count and tell a gap in which so many messages were missed, or, with None, nobody knows how many."""

@@ -65,7 +65,8 @@ class Gap:
         return self.until - self.since
 
     def __str__(self) -> str:
-        what = "messages may have been" if self.missed is None else f"{self.missed} messages were"
+        one = "1 message was" if self.missed == 1 else f"{self.missed} messages were"
+        what = "messages may have been" if self.missed is None else one
         return (
             f"gap {self.number}: {what} missed from {floor(self.since * 1000) / 1000:.3f} "
             f"to {ceil(self.until * 1000) / 1000:.3f} "

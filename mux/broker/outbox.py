@@ -108,10 +108,13 @@ class Outbox:
         else:
             self._add(redis_channel, payload, self._count_announcement, is_held=False)
 
-    def send_aside(self, redis_channel: bytes, payload: bytes) -> None:
-        """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up."""
+    def send_aside(self, redis_channel: bytes, payload: bytes, done: Done | None = None) -> None:
+        """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up.
+
+        done, when there is one, gets the reply, and is not called when the message is dropped.
+        """
         if self._connection is not None and self.is_writable:
-            self._add(redis_channel, payload, lambda reply: None, is_held=False)
+            self._add(redis_channel, payload, done or _ignore, is_held=False)
 
     async def publish(
         self, redis_channel: bytes, payload: bytes, *, timeout_seconds: float | None = None, is_patient: bool = False
@@ -262,3 +265,7 @@ class Outbox:
             self.refused["announcement"] += 1
         else:
             self.published += 1
+
+
+def _ignore(reply: Reply) -> None:
+    pass

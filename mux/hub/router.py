@@ -25,6 +25,9 @@ from mux.wire.channel import LAST_MARK
 from mux.wire.publication import BINARY, GUESS, Encoder, Publication
 from mux.wire.resp import Push
 
+FIELDS = 4
+"""A message is its type, the pattern, the Redis channel and the payload."""
+
 
 class Router:
     """Which subscriber listens to which channel, in both directions.
@@ -95,7 +98,13 @@ class Router:
         self._own[channel] = take
 
     def take_own(self, messages: Sequence[Push], first: int) -> None:
-        """Call those that listen() with what is theirs of a batch, and deliver nothing."""
+        """Call those that listen() with what is theirs of a batch, and deliver nothing.
+
+        Raises:
+            BrokerGarbled: a message has not four items.
+        """
+        if any(len(message) != FIELDS for message in messages):
+            raise BrokerGarbled("a message that cannot be")
         for number, (_, _, channel, payload) in enumerate(messages, first):
             if channel in self._own:
                 self._own[channel](payload, number)

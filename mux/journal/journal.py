@@ -147,8 +147,26 @@ class Journal:
     def skip(self, missed: int) -> None:
         """Take note that messages were missed, and how many; between cut() and the next keep()."""
         self.last += missed
-        self.complete_after = self.last
+        self.complete_after = max(self.complete_after, self.last)
         self._open.first = self.last + 1
+
+    def doubt(self, number: int) -> None:
+        """Take note that a message may have been missed before the message of a number."""
+        self.complete_after = max(self.complete_after, number)
+
+    def restore(self, segments: list[Segment], before: int) -> None:
+        """Keep what another process has heard before this one did.
+
+        Args:
+            segments: the oldest first; the last one ends just before the message of the number `before`.
+            before: the first number that is kept here; when that has been dropped meanwhile, nothing is restored.
+        """
+        if self.kept_after != before - 1 or not self.is_on:
+            return
+        self._segments.extendleft(reversed(segments))
+        self.size += sum(segment.size for segment in segments)
+        self.complete_after = segments[0].first - 1
+        self._trim()
 
     def tick(self, now: float) -> None:
         """Drop what is too old, and what was parsed and is not asked for; to be called every second or so."""

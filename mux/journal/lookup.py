@@ -36,7 +36,7 @@ class Lookup:
     __slots__ = ("_after", "_channel", "_journal", "_looked", "_most", "_since")
 
     def __init__(
-        self, journal: Journal, channel: bytes, *, after: int = 0, since: float = -inf, most: float = inf
+        self, journal: Journal, channel: bytes, *, after: float = -inf, since: float = -inf, most: float = inf
     ) -> None:
         self._journal = journal
         self._channel = channel

@@ -17,7 +17,7 @@ Pure: bytes in, values out.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from mux.wire.channel import LAST_MARK
@@ -44,6 +44,7 @@ class Segment:
     __slots__ = (
         "_counts",
         "_index",
+        "_limit",
         "_parsed",
         "_reader",
         "_reads",
@@ -57,6 +58,7 @@ class Segment:
 
     def __init__(self, first: int) -> None:
         self.first = first
+        self._limit: int | None = None
         self.count = 0
         """How many messages the segment has."""
         self.size = 0
@@ -72,7 +74,8 @@ class Segment:
     @property
     def last(self) -> int:
         """The number of the last message; first - 1 when there is none."""
-        return self.first + self.count - 1
+        last = self.first + self.count - 1
+        return last if self._limit is None else min(last, self._limit - 1)
 
     @property
     def began_at(self) -> float | None:
@@ -95,6 +98,14 @@ class Segment:
         self._times.append(now)
         self.count += count
         self.size += len(read)
+
+    def reads(self) -> Iterator[tuple[bytes, int, float]]:
+        """Return each read, how many messages it completed, and when it came."""
+        return zip(self._reads, self._counts, self._times, strict=True)
+
+    def cut_after(self, number: int) -> None:
+        """Take the messages after a number for not being here: another segment has them."""
+        self._limit = number + 1
 
     def strip(self, reads: int, is_empty: bytes) -> None:
         """Replace the last reads by one with the same messages, and no payload in those of some channels.
@@ -152,7 +163,8 @@ class Segment:
 
     def messages(self, channel: bytes) -> list[Numbered]:
         """Return the messages of a channel, in order, when parse() has said that there is no more to do; not a copy."""
-        return self._index.get(channel, [])
+        found = self._index.get(channel, [])
+        return found if self._limit is None else [message for message in found if message[0] < self._limit]
 
     def time_of(self, number: int) -> float:
         """Return when the message of a number came."""

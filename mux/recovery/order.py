@@ -105,7 +105,9 @@ class Order:
         """Whether numbering has stopped, because this server was seen not to keep one order."""
         self.voids = 0
         """How many epochs were declared void while this process used them."""
-        self._server = ""
+        self.server = ""
+        """The run_id of the Redis server; empty while there is no connection, or it does not say."""
+        self._last_server = ""
         self._has_connected = False
         self._marks: dict[str, int] = {}
         self._void: dict[str, None] = {}
@@ -135,9 +137,9 @@ class Order:
             now: the time.
         """
         self.disconnected()
-        if server != self._server:
+        if server != self._last_server:
             self._before = "", 0
-        self._server, is_first = server, not self._has_connected
+        self.server, is_first = server, not self._has_connected
         self._has_connected = True
         self._is_proven = is_first
         self.is_off = False
@@ -148,11 +150,22 @@ class Order:
         """Remember the position, which the next connection has to prove."""
         if self.epoch:
             self._before = self.epoch, self.base
-        self.epoch = self._asked = ""
+        if self.server:
+            self._last_server = self.server
+        self.server = self.epoch = self._asked = ""
         self._begin_at = self._ask_at = float("inf")
         self._is_alone = False
         self._marks.clear()
         self._claims.clear()
+
+    @property
+    def can_be_proven(self) -> bool:
+        """Whether this process had a position on this server, so that what was missed since can be known."""
+        return bool(self.server and self._before[0])
+
+    def forget(self) -> None:
+        """Give up the position from before this connection: what was missed since is not asked any more."""
+        self._before = "", 0
 
     def alone(self, mark: str, now: float) -> None:
         """Take note that nobody else heard a mark of this process: the reply to its PUBLISH was 1."""
@@ -172,7 +185,7 @@ class Order:
         Returns:
             Placed, when this process has got a position.
         """
-        if talk.server != self._server or self.is_off:
+        if talk.server != self.server or self.is_off:
             return None
         placed = None
         if talk.void:
@@ -199,7 +212,7 @@ class Order:
 
     def _claimed(self, claim: Claim, now: float) -> Placed | None:
         if claim.epoch in self._void:
-            self._say(claim.epoch, Talk(self._server, void=claim.epoch), now)
+            self._say(claim.epoch, Talk(self.server, void=claim.epoch), now)
             return None
         count = self._marks.get(claim.mark)
         if count is None:
@@ -207,7 +220,7 @@ class Order:
         number = self.base + count
         if claim.epoch == self.epoch:
             if claim.number != number:
-                self._say(claim.epoch, Talk(self._server, void=claim.epoch), now)
+                self._say(claim.epoch, Talk(self.server, void=claim.epoch), now)
             else:
                 self._claims.pop(claim.mark, None)
             return None
@@ -223,7 +236,7 @@ class Order:
         if claim.epoch == epoch:
             missed = claim.number - base - count
             if missed < 0:
-                self._say(claim.epoch, Talk(self._server, void=claim.epoch), now)
+                self._say(claim.epoch, Talk(self.server, void=claim.epoch), now)
                 return None
             # What was missed is counted from now on, and was missed before every mark of this connection.
             self._marks = {mark: heard + missed for mark, heard in self._marks.items()}
@@ -258,7 +271,7 @@ class Order:
 
     def _tell(self, mark: str, now: float) -> None:
         claim = Claim(mark, self.epoch, self.base + self._marks[mark])
-        self._say(mark, Talk(self._server, claim=claim), now)
+        self._say(mark, Talk(self.server, claim=claim), now)
 
     def _say(self, about: str, talk: Talk, now: float) -> None:
         """Say something soon, unless somebody else says the same before."""
@@ -271,7 +284,7 @@ class Order:
         talks = [self._claims.pop(about)[1] for about in said]
         if self._ask_at <= now:
             self._ask_at = now + BEGIN_SECONDS * 4  # the question itself may be lost
-            talks.append(Talk(self._server, mark=self._new_mark()))
+            talks.append(Talk(self.server, mark=self._new_mark()))
         if self._begin_at <= now:
             self._begin_at = now + BEGIN_SECONDS
             count = self._marks.get(self._asked)
@@ -279,18 +292,18 @@ class Order:
                 self._asked = ""
                 self._begin_at, self._ask_at = float("inf"), now
             else:
-                talks.append(Talk(self._server, claim=Claim(self._asked, self._new_epoch(), count)))
+                talks.append(Talk(self.server, claim=Claim(self._asked, self._new_epoch(), count)))
         return talks
 
     def beat(self) -> Talk | None:
         """Return what is to be said every few seconds; None while this process takes no part."""
-        if not self._server or self.is_off:
+        if not self.server or self.is_off:
             return None
         claim = None
         if self.is_placed and self._marks:
             mark, count = next(reversed(self._marks.items()))
             claim = Claim(mark, self.epoch, self.base + count)
-        return Talk(self._server, mark=self._new_mark(), claim=claim)
+        return Talk(self.server, mark=self._new_mark(), claim=claim)
 
     def _new_mark(self) -> str:
         return f"{self._dice.getrandbits(64):016x}"

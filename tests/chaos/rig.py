@@ -32,6 +32,9 @@ SUBSCRIBERS = 3
 """For each channel: at a, at a through the door, at b."""
 
 
+HEALED, INTACT = "another process had them", "nothing was missed while"
+"""What a server says when a lost connection has cost nothing."""
+
 LOG_SECONDS = 0.2
 """The gaps are read from the logs, which servers write in a thread: its lines may come after the messages."""
 
@@ -45,12 +48,15 @@ class Scenario:
         fault: breaks something and lasts as long as the fault does; what it forgets to mend is mended.
         must_gap: servers that have to tell of a gap.
         may_gap: servers that may as well; all others must not.
+        heals: servers that lose their connection and have to get what they missed from others, or prove that it is
+            nothing.
     """
 
     name: str
     fault: Callable[[Rig, Random, float], Awaitable[None]]
     must_gap: frozenset[str]
     may_gap: frozenset[str]
+    heals: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -162,6 +168,8 @@ class Rig:
             if not gaps and server.name in scenario.must_gap:
                 problems.append(Problem("no gap", f"{server.name} tells of none"))
             said = server.log[logs[server.name] :]
+            if server.name in scenario.heals and HEALED not in said and INTACT not in said:
+                problems.append(Problem("not healed", f"{server.name} does not say that it got back what it missed"))
             if "Traceback" in said:
                 problems.append(Problem("traceback", f"{server.name} logged {said[said.index('Traceback') :][:2000]}"))
         verdict = check(ledger)

@@ -29,12 +29,16 @@ NOBODY, A, B, BOTH = frozenset(""), frozenset("a"), frozenset("b"), frozenset("a
 
 
 def scenario(
-    name: str, *, must_gap: frozenset[str] = NOBODY, may_gap: frozenset[str] = NOBODY
+    name: str,
+    *,
+    must_gap: frozenset[str] = NOBODY,
+    may_gap: frozenset[str] = NOBODY,
+    heals: frozenset[str] = NOBODY,
 ) -> Callable[[Fault], Fault]:
-    """Give a fault its name, and say who has to tell of a gap and who may."""
+    """Give a fault its name, and say who has to tell of a gap, who may, and who gets from others what it missed."""
 
     def register(fault: Fault) -> Fault:
-        SCENARIOS[name] = Scenario(name, fault, must_gap, may_gap)
+        SCENARIOS[name] = Scenario(name, fault, must_gap, may_gap, heals)
         return fault
 
     return register
@@ -90,39 +94,39 @@ async def link_stall_up(rig: Rig, random: Random, hold: float) -> None:
     await asyncio.sleep(hold)
 
 
-@scenario("link-black-hole", must_gap=A)
+@scenario("link-black-hole", heals=A)
 async def link_black_hole(rig: Rig, random: Random, hold: float) -> None:
     """The connection is there and nothing passes, for ever; a new one works later."""
     await _black_hole(rig.link, random, hold)
 
 
-@scenario("link-reset", must_gap=A)
+@scenario("link-reset", heals=A)
 async def link_reset(rig: Rig, random: Random, hold: float) -> None:
     """The connection is reset, some times in a row."""
     await _reset(rig.link, random, hold)
 
 
-@scenario("link-corrupt", must_gap=A)
+@scenario("link-corrupt", heals=A)
 async def link_corrupt(rig: Rig, random: Random, hold: float) -> None:
     """Something that is not RESP comes from Redis."""
     rig.link.down.corrupt_chunks = 1
     await until(lambda: not rig.link.down.corrupt_chunks)
 
 
-@scenario("link-drop-new", must_gap=A)
+@scenario("link-drop-new", heals=A)
 async def link_drop_new(rig: Rig, random: Random, hold: float) -> None:
     """The connection is lost, and new ones are for a while."""
     await _drop_new(rig.link, random, hold)
 
 
-@scenario("link-unsubscribed", must_gap=A)
+@scenario("link-unsubscribed", heals=A)
 async def link_unsubscribed(rig: Rig, random: Random, hold: float) -> None:
     """Something on the way ends the subscription, and the connection lives on: it answers, and hears nothing."""
     await until(lambda: rig.link.slip_in(b"*1\r\n$12\r\nPUNSUBSCRIBE\r\n", UNSUBSCRIBED))
     await asyncio.sleep(hold)
 
 
-@scenario("link-led-elsewhere", must_gap=A)
+@scenario("link-led-elsewhere", may_gap=A)
 async def link_led_elsewhere(rig: Rig, random: Random, hold: float) -> None:
     """A proxy leads the connection to another server, which knows nothing of it; a new connection is led back."""
     await until(lambda: rig.link.lead_to(("127.0.0.1", rig.spare.port)))
@@ -158,7 +162,7 @@ async def client_kill(rig: Rig, random: Random, hold: float) -> None:
     await rig.command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
-@scenario("output-buffer", must_gap=A, may_gap=B)
+@scenario("output-buffer", may_gap=BOTH)
 async def output_buffer(rig: Rig, random: Random, hold: float) -> None:
     """A slow link and a burst: Redis closes who does not keep up."""
     await rig.command("CONFIG", "SET", "client-output-buffer-limit", "pubsub 262144 0 0")

@@ -63,7 +63,7 @@ async def test_healthz_and_readyz_of_a_server_in_order(redis_url: str, prefix: s
         assert orjson.loads(body) == {
             "ready": True,
             "failing": [],
-            "conditions": {"subscribed": True, "probe_heard": True, "not_draining": True},
+            "conditions": {"subscribed": True, "probe_heard": True, "not_draining": True, "journal_copied": True},
         }
 
 
@@ -89,7 +89,7 @@ async def test_metrics_count_what_happened(redis_url: str, prefix: str, publishe
 
     A batch more is there: the fleet's own, which is no message of the feed.
     """
-    async with serving(redis_url=redis_url, prefix=prefix, ops=True, probe_seconds=3600) as feed:
+    async with serving(journal_bytes=0, redis_url=redis_url, prefix=prefix, ops=True, probe_seconds=3600) as feed:
         async with feed.connect() as one, feed.connect() as other, feed.connect("aside"):
             await one.send("hi")
             await receive(one, 1)

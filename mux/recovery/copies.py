@@ -1,0 +1,405 @@
+"""Copies of the journal from one process to another, by way of keys in Redis.
+
+    asker                                  holder
+      ├── want: after number n ──────────────►│     to all, on the reserved channel
+      │◄────────────── offer: I have that ────┤
+      ├── take ──────────────────────────────►│     to one
+      │                              SET key chunk EX 10, a few at a time
+      │◄───────────────────── sent: k chunks ─┤
+    GETDEL key, a few at a time
+
+Through the reserved channel every process would hear every copy, and one of 32 MiB would soon fill the output buffers
+of Redis. A key is read by the one process that wants it. Both commands go over the connection that each process has.
+
+A user of Redis without the right to these two commands, or to these keys, has no copies. It is said once.
+
+Rules:
+
+1. A chunk is some reads in a row, with when each came and how many messages it completed. It says whether it begins
+   where a message does. The last one may end inside a message; what is there of it is of no use, and does no harm.
+2. A process writes one copy at a time, and answers a bounded number of questions a second.
+3. What came is not trusted: it is parsed before it is used, in slices that do not hold the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from random import Random
+from time import perf_counter
+from typing import Protocol
+
+import orjson
+
+from mux.errors import BrokerError, BrokerGarbled
+from mux.journal.journal import Journal
+from mux.journal.segment import SLICE_BYTES, Segment
+from mux.recovery.order import Order
+from mux.recovery.talk import MAX_NUMBER, CopyTalk
+from mux.wire.resp import Push, Reply, RespReader
+
+KEY_SECONDS = 10
+"""Redis forgets a chunk that nobody has taken after so long."""
+
+CHUNK_BYTES = 256 * 1024
+"""A chunk is closed when it has as many bytes; a single larger read is a chunk of its own."""
+
+AT_ONCE = 4
+"""Chunks that are on their way at once: a megabyte is far below the 8 MB that Redis lets wait for a subscriber."""
+
+OFFER_SECONDS = 0.5
+"""How long a process waits for somebody to offer."""
+
+QUESTIONS_PER_SECOND = 50
+"""Most questions about copies that are answered."""
+
+MAX_CHUNKS = 100_000
+"""Most chunks of a copy that are believed in."""
+
+logger = logging.getLogger("mux.recovery")
+
+
+class Commands(Protocol):
+    """Sends a command to Redis on the connection that is there; the done function gets the reply, or a BrokerError."""
+
+    def __call__(self, *words: bytes, done: Callable[[Reply], None]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One read of the holder."""
+
+    data: bytes
+    count: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some reads in a row.
+
+    Attributes:
+        first: the number of the first message that they complete, in the common order.
+        begins: whether they begin where a message does.
+        reads: the reads.
+    """
+
+    first: int
+    begins: bool
+    reads: list[Read]
+
+    def pack(self, now: float) -> bytes:
+        """Return the bytes of the chunk; times become ages in seconds."""
+        head = {
+            "first": self.first,
+            "begins": self.begins,
+            "counts": [read.count for read in self.reads],
+            "sizes": [len(read.data) for read in self.reads],
+            "ages": [round(now - read.at, 3) for read in self.reads],
+        }
+        return b"\n".join((orjson.dumps(head), b"".join([read.data for read in self.reads])))
+
+    @classmethod
+    def unpack(cls, data: bytes, now: float) -> Chunk | None:
+        """Return a chunk; None when the bytes are none."""
+        head, _, body = data.partition(b"\n")
+        try:
+            said = orjson.loads(head)
+            first, begins = said["first"], said["begins"]
+            columns = list(zip(said["counts"], said["sizes"], said["ages"], strict=True))
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return None
+        reads: list[Read] = []
+        start = 0
+        for count, size, age in columns:
+            if not (_is_count(count) and _is_count(size) and isinstance(age, (int, float))):
+                return None
+            reads.append(Read(body[start : start + size], count, now - max(0.0, float(age))))
+            start += size
+        if start != len(body) or not _is_count(first) or not isinstance(begins, bool):
+            return None
+        return cls(first, begins, reads)
+
+
+class Copies:
+    """Gives copies of the journal to other processes, and gets one from them.
+
+    Args:
+        journal: what is copied.
+        order: says which numbers messages have.
+        say: publishes to all of them.
+        command: sends a command to Redis.
+        prefix: what the keys start with.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        order: Order,
+        *,
+        say: Callable[[CopyTalk], None],
+        command: Commands,
+        prefix: bytes,
+    ) -> None:
+        self._journal = journal
+        self._order = order
+        self.process = ""
+        """How other processes address this one."""
+        self._say = say
+        self._command = command
+        self._prefix = prefix
+        self._dice = Random()  # noqa: S311 - nothing is kept secret by it
+        self._waiting: dict[tuple[str, str], asyncio.Future[CopyTalk]] = {}
+        self._writing: asyncio.Task[None] | None = None
+        self._second, self._questions = 0.0, 0
+        self.given = 0
+        """How many copies were given to other processes."""
+        self.is_forbidden = False
+        """Whether Redis has refused the commands to this user."""
+
+    def heard(self, talk: CopyTalk) -> None:
+        """Take in what a process said about a copy."""
+        if talk.server != self._order.server:
+            return
+        if talk.kind in ("offer", "sent"):
+            waiting = self._waiting.get((talk.kind, talk.copy))
+            if waiting is not None and not waiting.done():
+                waiting.set_result(talk)
+        elif self._may_answer():
+            if talk.kind == "want":
+                if talk.process != self.process:
+                    self._offer(talk)
+            elif talk.process == self.process and self._writing is None:
+                self._writing = asyncio.create_task(self._write(talk), name="mux-copy")
+                self._writing.add_done_callback(self._has_written)
+
+    async def aclose(self) -> None:
+        """End what is being written."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def fetch(self, after: int | None) -> list[Chunk] | None:
+        """Return a copy of what another process has; None when nobody has it.
+
+        Args:
+            after: the number after which all messages are wanted; with None, as many as there are.
+        """
+        epoch, server = self._order.epoch, self._order.server
+        name = f"{self._dice.getrandbits(64):016x}"
+        wanted = -1 if after is None else after
+        offer = await self._ask("offer", CopyTalk("want", name, server, epoch, wanted, self.process), OFFER_SECONDS)
+        if offer is None:
+            return None
+        sent = await self._ask("sent", CopyTalk("take", name, server, epoch, wanted, offer.process), KEY_SECONDS / 2)
+        if sent is None or not 0 <= sent.number <= MAX_CHUNKS:
+            return None
+        keys = [self._key(name, number) for number in range(sent.number)]
+        chunks: list[Chunk] = []
+        now = perf_counter()
+        async for reply in self._pipelined((b"GETDEL", key) for key in keys):
+            chunk = Chunk.unpack(reply, now) if isinstance(reply, bytes) else None
+            if chunk is None:
+                self._note_refusal(reply)
+                return None
+            chunks.append(chunk)
+        return chunks
+
+    async def _ask(self, answer: str, question: CopyTalk, seconds: float) -> CopyTalk | None:
+        key = (answer, question.copy)
+        waiting: asyncio.Future[CopyTalk] = asyncio.get_running_loop().create_future()
+        self._waiting[key] = waiting
+        self._say(question)
+        try:
+            async with asyncio.timeout(seconds):
+                return await waiting
+        except TimeoutError:
+            return None
+        finally:
+            del self._waiting[key]
+
+    def _may_answer(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if now - self._second >= 1:
+            self._second, self._questions = now, 0
+        self._questions += 1
+        return self._questions <= QUESTIONS_PER_SECOND
+
+    def _offer(self, talk: CopyTalk) -> None:
+        order, journal = self._order, self._journal
+        if not order.is_placed or talk.epoch != order.epoch or self.is_forbidden or self._writing is not None:
+            return
+        kept_after = journal.kept_after + order.base
+        if talk.number in range(kept_after, journal.last + order.base) or (talk.number < 0 and journal.size):
+            offer = CopyTalk("offer", talk.copy, talk.server, talk.epoch, max(0, kept_after), self.process)
+            self._say(offer)
+
+    async def _write(self, talk: CopyTalk) -> None:
+        """Write a copy to Redis, and say how much of it there is."""
+        order, base = self._order, self._order.base
+        written = -1
+        if order.epoch == talk.epoch:
+            count = 0
+            now = perf_counter()
+            chunks = _chunks(self._journal, base, talk.number)
+            commands = (
+                (b"SET", self._key(talk.copy, number), chunk.pack(now), b"EX", b"%d" % KEY_SECONDS)
+                for number, chunk in enumerate(chunks)
+            )
+            async for reply in self._pipelined(commands):
+                if reply != b"OK":
+                    self._note_refusal(reply)
+                    break
+                count += 1
+            else:
+                written = count
+        self.given += written >= 0
+        self._say(CopyTalk("sent", talk.copy, talk.server, talk.epoch, written, self.process))
+
+    def _has_written(self, task: asyncio.Task[None]) -> None:
+        self._writing = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a copy of the journal could not be written", exc_info=error)
+
+    async def _pipelined(self, commands: Iterable[tuple[bytes, ...]]) -> AsyncIterator[Reply]:
+        """Send commands, a few at a time, and return their replies in order; one command in a turn of the loop."""
+        loop = asyncio.get_running_loop()
+        replies: list[asyncio.Future[Reply]] = []
+        for words in commands:
+            reply: asyncio.Future[Reply] = loop.create_future()
+            self._command(*words, done=_into(reply))
+            replies.append(reply)
+            await asyncio.sleep(0)
+            if len(replies) == AT_ONCE:
+                yield await replies.pop(0)
+        for reply in replies:
+            yield await reply
+
+    def _note_refusal(self, reply: Reply) -> None:
+        if isinstance(reply, BrokerError) and not self.is_forbidden and str(reply).startswith("NOPERM"):
+            self.is_forbidden = True
+            logger.warning(
+                "Redis does not let this user copy the journal to other processes: %s; grant it +set +getdel and ~%s*",
+                reply,
+                self._prefix.decode(),
+            )
+
+    def _key(self, copy: str, number: int) -> bytes:
+        return b"%b%b:%d" % (self._prefix, copy.encode(), number)
+
+
+def _chunks(journal: Journal, base: int, after: int) -> list[Chunk]:
+    """Return what the journal has after a number, from the segment on in which the next one is."""
+    chunks: list[Chunk] = []
+    for segment in reversed(journal.segments()):
+        if segment.last + base <= after or not segment.size:
+            continue
+        chunks += _pieces(segment, base)
+    return chunks
+
+
+def _pieces(segment: Segment, base: int) -> list[Chunk]:
+    chunks: list[Chunk] = []
+    reads: list[Read] = []
+    first, count, size, begins = segment.first, 0, 0, True
+    for data, completed, at in segment.reads():
+        reads.append(Read(data, completed, at))
+        count += completed
+        size += len(data)
+        if size >= CHUNK_BYTES:
+            chunks.append(Chunk(first + base, begins, reads))
+            first, count, size, begins, reads = first + count, 0, 0, False, []
+    if reads:
+        chunks.append(Chunk(first + base, begins, reads))
+    return chunks
+
+
+async def messages_of(chunks: list[Chunk], after: int, upto: int) -> list[Push] | None:
+    """Return the messages of a copy from one number to another, in order; None when it does not have them all.
+
+    Args:
+        chunks: a copy.
+        after: the messages after this number,
+        upto: and up to this one.
+    """
+    found: list[Push] = []
+    async for number, messages in _parsed(chunks):
+        if number is None:
+            return None
+        if number > after + 1 + len(found) and number <= upto:
+            return None
+        start = max(0, after + 1 + len(found) - number)
+        found += messages[start : max(0, upto + 1 - number)]
+    return found if len(found) == upto - after else None
+
+
+async def segments_of(chunks: list[Chunk], base: int, before: int) -> list[Segment]:
+    """Return the segments of a copy, without a hole between them or after them; none when it is not whole.
+
+    Args:
+        chunks: a copy.
+        base: what is to be taken from numbers of the common order to get those of the journal that is added to.
+        before: the first number, of the journal, that is not wanted; the copy must reach it.
+    """
+    if not chunks or not chunks[0].begins or not _is_continuous(chunks):
+        return []
+    async for number, _ in _parsed(chunks):
+        if number is None:
+            return []
+    segments: list[Segment] = []
+    for chunk in chunks:
+        if chunk.begins:
+            segments.append(Segment(chunk.first - base))
+        for read in chunk.reads:
+            segments[-1].append(read.data, read.count, read.at)
+    while segments and segments[-1].first >= before:
+        segments.pop()
+    if not segments or segments[-1].last < before - 1:
+        return []
+    segments[-1].cut_after(before - 1)
+    return segments
+
+
+def _is_continuous(chunks: list[Chunk]) -> bool:
+    return all(
+        chunk.first + sum(read.count for read in chunk.reads) == following.first
+        for chunk, following in pairwise(chunks)
+    )
+
+
+async def _parsed(chunks: list[Chunk]) -> AsyncIterator[tuple[int | None, list[Push]]]:
+    """Parse a copy in slices; with each, return the number of its first message, or None when the copy is garbled."""
+    reader = RespReader()
+    for chunk in chunks:
+        if chunk.begins:
+            reader = RespReader()
+        number = chunk.first
+        for read in chunk.reads:
+            count = 0
+            for start in range(0, len(read.data), SLICE_BYTES):
+                try:
+                    messages, _ = reader.feed(read.data[start : start + SLICE_BYTES])
+                except BrokerGarbled:
+                    yield None, []
+                    return
+                count += len(messages)
+                if any(len(message) != 4 for message in messages):
+                    yield None, []
+                    return
+                yield number, messages
+                number += len(messages)
+            if count != read.count:
+                yield None, []
+                return
+        await asyncio.sleep(0)
+
+
+def _into(reply: asyncio.Future[Reply]) -> Callable[[Reply], None]:
+    return lambda value: None if reply.done() else reply.set_result(value)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
