@@ -54,7 +54,7 @@ def parse_access(headers: Iterable[str] = (), *, ca: str | None = None, token: s
         if lower in map(str.lower, given):
             raise InvalidSetting("a --header is given twice; join its values with a comma")
         given[name] = value.rstrip(" \t")
-    return Access(bearer(token) | given if not _authorizes(given) else given, None if ca is None else _trust(ca))
+    return Access(bearer(token) | given if not authorizes(given) else given, None if ca is None else _trust(ca))
 
 
 def bearer(token: str | None) -> dict[str, str]:
@@ -70,7 +70,8 @@ def bearer(token: str | None) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def _authorizes(headers: Iterable[str]) -> bool:
+def authorizes(headers: Iterable[str]) -> bool:
+    """Tell whether one of these headers is an Authorization."""
     return "authorization" in map(str.lower, headers)
 
 

@@ -23,8 +23,8 @@ from mux.command.access import Access, parse_access
 from mux.command.main import cli
 from mux.command.publish import publish
 from mux.command.server_url import parse_server_url
-from mux.command.tail.feeds import EventFeed, WebSocketFeed
-from mux.command.top.stats import Inspector
+from mux.command.tail.followers import EventStreamFollower, WebSocketFollower
+from mux.command.top.stats import FleetReader
 from mux.errors import InvalidSetting, ServerUnreachable
 from tests.support.servers import Serving, serving
 
@@ -147,19 +147,19 @@ async def test_every_client_shows_what_it_was_given(closed: Serving, tmp_path: P
     url = f"https://127.0.0.1:{closed.port}"
     access = parse_access(["X-Team: blue"], ca=str(tmp_path / "ca.pem"), token=SECRET)
 
-    def first(kind: type[EventFeed | WebSocketFeed], shown: Access) -> object:
-        feed = kind(parse_server_url(url, shown), "lobby")
-        messages = feed.messages()
+    def first(kind: type[EventStreamFollower | WebSocketFollower], shown: Access) -> object:
+        follower = kind(parse_server_url(url, shown), "lobby")
+        messages = follower.messages()
         try:
             return next(messages)
         finally:
             messages.close()  # type: ignore[attr-defined]  # it is a generator
 
     def count(shown: Access) -> int:
-        with closing(Inspector(parse_server_url(url, shown))) as inspector:
+        with closing(FleetReader(parse_server_url(url, shown))) as inspector:
             return len(inspector.look().processes)
 
-    for kind in (EventFeed, WebSocketFeed):
+    for kind in (EventStreamFollower, WebSocketFollower):
         # Its own arrival, or the end of the one before.
         assert re.search("has (joined|left)", str(await asyncio.to_thread(first, kind, access)))
     assert await asyncio.to_thread(publish, url, "lobby", [b"one", b"two"], access) == 2
@@ -169,8 +169,8 @@ async def test_every_client_shows_what_it_was_given(closed: Serving, tmp_path: P
         (Access({}, access.trusted), r"who are you\?"),
     ):
         for ask in (
-            lambda shown=shown: first(EventFeed, shown),
-            lambda shown=shown: first(WebSocketFeed, shown),
+            lambda shown=shown: first(EventStreamFollower, shown),
+            lambda shown=shown: first(WebSocketFollower, shown),
             lambda shown=shown: publish(url, "lobby", [b"one"], shown),
             lambda shown=shown: count(shown),
         ):

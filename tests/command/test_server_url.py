@@ -7,7 +7,7 @@ import pytest
 import mux
 from mux.command.publish import publish
 from mux.command.server_url import parse_server_url
-from mux.command.tail.feeds import EventFeed, WebSocketFeed
+from mux.command.tail.followers import EventStreamFollower, WebSocketFollower
 from mux.errors import InvalidSetting, ServerUnreachable
 
 
@@ -25,8 +25,8 @@ def test_paths_of_channels() -> None:
     assert address.websocket_url("a") == "wss://box:8443/mux/feed/a"
 
 
-@pytest.mark.parametrize("kind", [EventFeed, WebSocketFeed])
-def test_nobody_there_is_one_sentence(free_port: int, kind: type[EventFeed | WebSocketFeed]) -> None:
+@pytest.mark.parametrize("kind", [EventStreamFollower, WebSocketFollower])
+def test_nobody_there_is_one_sentence(free_port: int, kind: type[EventStreamFollower | WebSocketFollower]) -> None:
     """The same for every client."""
     url = f"http://127.0.0.1:{free_port}"
     with pytest.raises(ServerUnreachable, match=r"no mux answers at .*: connection refused; start one with `mux`"):

@@ -1,8 +1,8 @@
-"""`mux tail`: a thread a channel reads, the main thread prints.
+"""`mux tail`: a thread reads each channel, the main thread prints.
 
 1. Lines are printed by one thread only, so they never interleave.
-2. What is read and not printed yet is bounded: a terminal that stands still stops the reading, and the server
-   sees a slow consumer.
+2. A bounded number of messages is read and not printed yet: a terminal that stands still stops the reading, and the
+   server sees a slow client.
 3. The first channel that ends, ends all: a script that reads several must not wait for ever on the rest.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from queue import Queue
 from threading import Thread
@@ -18,23 +17,13 @@ from threading import Thread
 from mux.command.access import NONE, Access
 from mux.command.lines import channel_labels, colour_wanted, format_message, print_line
 from mux.command.server_url import escape_controls, parse_server_url
-from mux.command.tail.feeds import EventFeed, Feed, WebSocketFeed
+from mux.command.tail.followers import EventStreamFollower, Follower, WebSocketFollower
 from mux.errors import ServerUnreachable
 
 _QUEUED_MESSAGES = 1000
 
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    channel: str
-    at: datetime
-    message: str | bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    channel: str
-    error: Exception
+Report = tuple[str, datetime, str | bytes | Exception]
+"""A channel, the time, and its message or the reason for its end."""
 
 
 def tail(
@@ -51,27 +40,30 @@ def tail(
     address = parse_server_url(url, access)
     channels = list(dict.fromkeys(channels))
     labels = channel_labels(channels, colour=colour_wanted() if colour is None else colour)
-    kind = EventFeed if sse else WebSocketFeed
-    feeds: dict[str, Feed] = {channel: kind(address, channel) for channel in channels}
-    queue: Queue[_Heard | _Ended] = Queue(_QUEUED_MESSAGES)
-    for channel, feed in feeds.items():
+    kind = EventStreamFollower if sse else WebSocketFollower
+    followers: dict[str, Follower] = {channel: kind(address, channel) for channel in channels}
+    reports: Queue[Report] = Queue(_QUEUED_MESSAGES)
+    for channel, follower in followers.items():
         # Daemons: one that is still connecting cannot be interrupted, and must not keep the program.
-        Thread(target=_read, args=(channel, feed, queue), name=f"tail {channel}", daemon=True).start()
+        Thread(target=_read, args=(channel, follower, reports), name=f"tail {channel}", daemon=True).start()
     try:
-        while isinstance(heard := queue.get(), _Heard):
-            print_line(format_message(heard.at, heard.message, labels[heard.channel]))
+        while True:
+            channel, at, message = reports.get()
+            if isinstance(message, Exception):
+                break
+            print_line(format_message(at, message, labels[channel]))
     finally:
-        with ThreadPoolExecutor(len(feeds)) as pool:
-            for feed in feeds.values():
-                pool.submit(feed.close)
-    if isinstance(heard.error, ServerUnreachable) and len(feeds) > 1:
-        raise ServerUnreachable(f"{escape_controls(heard.channel)}: {heard.error}") from heard.error
-    raise heard.error
+        with ThreadPoolExecutor(len(followers)) as pool:
+            for follower in followers.values():
+                pool.submit(follower.close)
+    if isinstance(message, ServerUnreachable) and len(followers) > 1:
+        raise ServerUnreachable(f"{escape_controls(channel)}: {message}") from message
+    raise message
 
 
-def _read(channel: str, feed: Feed, queue: Queue[_Heard | _Ended]) -> None:
+def _read(channel: str, follower: Follower, reports: Queue[Report]) -> None:
     try:
-        for message in feed.messages():
-            queue.put(_Heard(channel, datetime.now(), message))
+        for message in follower.messages():
+            reports.put((channel, datetime.now(), message))
     except Exception as error:  # noqa: BLE001 - raised again by the thread that waits for it
-        queue.put(_Ended(channel, error))
+        reports.put((channel, datetime.now(), error))

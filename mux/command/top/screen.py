@@ -1,10 +1,10 @@
-"""The picture of `mux top`, in rich's tables: a function of what is known, the size of the terminal and the time.
+"""Draw the picture of `mux top` in rich's tables: a function of what is known, the size of the terminal and the time.
 
 1. One accent colour for what moves, grey for what explains, red only for trouble; and trouble is a word or a
    sign too, to be seen without colours.
 2. Nothing wraps. A column is there from the width on that it needs; processes that do not fit are counted
    ("… and 12 more").
-3. A place stays a place: processes stand by their names while all fit, and the busiest first when not.
+3. Processes stand in the order of their names while all fit, and the busiest first when not.
 4. Whatever a server says is a Text: rich reads no markup in one.
 
 Pure but for rich: no clock, no terminal.
@@ -12,7 +12,7 @@ Pure but for rich: no clock, no terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, OverflowMethod, RenderableType, RenderResult
@@ -32,7 +32,10 @@ QUIET = "dim"
 TROUBLE = "bold red"
 
 MAX_WIDTH = 120
-"""On a wider terminal the eye would lose the line between a name and its numbers."""
+"""Most columns that are used; on a wider terminal the eye would lose the line between a name and its numbers."""
+
+CURVES_FROM = 18
+"""Fewest lines of a terminal that shows curves; a smaller one shows their last points."""
 
 _CURVES = {
     "connections": "connections",
@@ -41,52 +44,43 @@ _CURVES = {
     "published/s": "published_per_second",
 }
 
+Columns = Sequence[tuple[str, int, int]]
+"""Title, width, and how wide a terminal has to be to show it; the first column takes the width that is left."""
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column, shown on a terminal of at least from_width characters; the first one takes the width that is left."""
-
-    title: str
-    width: int = 0
-    from_width: int = 0
-
-
-_PROCESS_COLUMNS = (
-    Column("PROCESS"),
-    Column("UP", 8, 106),
-    Column("CLIENTS", 7, 23),
-    Column("CHANNELS", 8, 96),
-    Column("IN/S", 6, 56),
-    Column("OUT/S", 6, 31),
-    Column("PENDING", 8, 66),
-    Column("MEMORY", 8, 76),
-    Column("LAG", 7, 86),
-    Column("EVICTED", 7, 40),
-    Column("GAPS", 6, 48),
+_PROCESS_COLUMNS: Columns = (
+    ("PROCESS", 0, 0),
+    ("UP", 8, 106),
+    ("CLIENTS", 7, 23),
+    ("CHANNELS", 8, 96),
+    ("IN/S", 6, 56),
+    ("OUT/S", 6, 31),
+    ("PENDING", 8, 66),
+    ("MEMORY", 8, 76),
+    ("LAG", 7, 86),
+    ("EVICTED", 7, 40),
+    ("GAPS", 6, 48),
 )
 _BAR_WIDTH = 20
-_CHANNEL_COLUMNS = (
-    Column("CHANNEL"),
-    Column("", _BAR_WIDTH, 61),
-    Column("MESSAGES/S", 10, 26),
-    Column("SUBSCRIBERS", 11, 39),
+_CHANNEL_COLUMNS: Columns = (
+    ("CHANNEL", 0, 0),
+    ("", _BAR_WIDTH, 61),
+    ("MESSAGES/S", 10, 26),
+    ("SUBSCRIBERS", 11, 39),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """The server does not answer: for how long, and why."""
-
-    seconds: float
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """Everything a picture shows.
 
-    clock is the time of day of the look; now is the clock of the trend. everything draws all processes and
-    channels whatever the height, and neither curves nor keys: for a file or a pipe.
+    Args:
+        url: the server.
+        look: what it answered.
+        trend: the looks before.
+        now: the time on the clock of the trend.
+        clock: the time of day of the look.
+        trouble: why there is no newer look; empty when there is none to be had yet.
+        everything: draws all processes and channels whatever the height, and neither curves nor keys: for a pipe.
     """
 
     url: str
@@ -94,7 +88,7 @@ class View:
     trend: Trend
     now: float
     clock: str
-    silence: Silence | None = None
+    trouble: str = ""
     everything: bool = False
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -107,7 +101,7 @@ class View:
             height = options.height or options.size.height
             above = Group(*picture.above(height))
             used = len(console.render_lines(above, options.update(width=width, height=None), pad=False))
-            below = 2 if height >= 18 else 1 if height >= 8 else 0
+            below = 2 if height >= CURVES_FROM else 1 if height >= 8 else 0
             drawn = Layout()
             drawn.split_column(
                 Layout(Group(above, picture.tables(max(0, height - used - below)))),
@@ -127,17 +121,25 @@ class _Picture:
         self._overflow: OverflowMethod = "crop" if plain else "ellipsis"
 
     def above(self, height: int | None) -> Iterator[RenderableType]:
-        """Yield what stands above the tables; a height of None has no curves, and room for all else."""
+        """Yield the parts above the tables; a height of None has no curves, and room for all else."""
         yield self._header()
-        silence = self._view.silence
-        yield self._line(f"no answer for {silence.seconds:.0f} s: {silence.reason}" if silence else "", TROUBLE)
-        tall = height is not None and height >= 18
-        if tall:
+        yield self._line(self._view.trouble, TROUBLE)
+        has_curves = height is not None and height >= CURVES_FROM
+        if has_curves:
             yield from (self._curves(), Text())
         if height is None or height >= 10:
-            yield from (*_paragraph(self._facts(totals=not tall), self._width), Text())
+            yield from (*_paragraph(self._facts(totals=not has_curves), self._width), Text())
 
-    def processes(self, lines: int) -> Iterator[RenderableType]:
+    def tables(self, lines: int | None) -> RenderableType:
+        """Return both tables, in so many lines; None is as many as they need."""
+        processes, channels = len(self._look.processes) + len(self._look.missing), len(self._look.channels)
+        lines = processes + channels + 3 if lines is None else lines
+        for_processes, for_channels = share(lines - 3, processes, channels)
+        if for_channels < 1:
+            return Group(*self._processes(lines - 1))
+        return Group(*self._processes(for_processes), Text(), self._channels(for_channels))
+
+    def _processes(self, lines: int) -> Iterator[RenderableType]:
         """Yield the processes, the busiest and a count of the others when there are fewer lines."""
         shown, missing = sorted(self._look.processes, key=lambda one: (one.host, one.pid)), self._look.missing
         more = 0
@@ -154,21 +156,11 @@ class _Picture:
         if more:
             yield self._line(f"{'...' if self._plain else '…'} and {more} more", QUIET)
 
-    def channels(self, lines: int) -> Iterator[RenderableType]:
-        """Yield the busiest channels."""
+    def _channels(self, lines: int) -> RenderableType:
+        """Return the busiest channels."""
         channels = self._look.channels[:lines]
-        top = max((channel.messages_per_second for channel in channels), default=0)
-        yield Text()
-        yield self._table(_CHANNEL_COLUMNS, [_channel_cells(channel, top or 1) for channel in channels], titles=True)
-
-    def tables(self, room: int | None) -> RenderableType:
-        """Return both tables, in so many lines; None is as many as they need."""
-        processes, channels = len(self._look.processes) + len(self._look.missing), len(self._look.channels)
-        room = processes + channels + 3 if room is None else room
-        for_processes, for_channels = share(room - 3, processes, channels)
-        if for_channels < 1:
-            return Group(*self.processes(room - 1))
-        return Group(*self.processes(for_processes), *self.channels(for_channels))
+        most = max((channel.messages_per_second for channel in channels), default=0) or 1
+        return self._table(_CHANNEL_COLUMNS, [_channel_cells(channel, most) for channel in channels], titles=True)
 
     def _header(self) -> RenderableType:
         number = len(self._look.processes)
@@ -188,21 +180,21 @@ class _Picture:
         return header
 
     def _curves(self) -> RenderableType:
-        with_peak = self._width >= 58
-        width = self._width - (35 if with_peak else 21)
+        has_peak = self._width >= 58
+        width = self._width - (35 if has_peak else 21)
+        blocks = ASCII_BLOCKS if self._plain else BLOCKS
         curves = Table.grid(padding=(0, 2, 0, 0))
-        columns = ((False, 12), (True, 5), (False, width), (True, 12))
-        for right, fixed in columns if with_peak else columns[:3]:
-            curves.add_column(width=fixed, justify="right" if right else "left", no_wrap=True)
+        for justify, fixed in (("left", 12), ("right", 5), ("left", width), ("right", 12))[: 4 if has_peak else 3]:
+            curves.add_column(width=fixed, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # a Literal
         for title, name in _CURVES.items():
-            values = self._view.trend.curves[name]
+            values = list(self._view.trend.curves[name])
             cells = [
                 Text(title, QUIET),
                 Text(amount(getattr(self._look.total, name)), "bold"),
-                Text(spark(values, width, ASCII_BLOCKS if self._plain else BLOCKS), ACCENT),
-                Text(f"peak {amount(max(list(values)[-max(width, 1) :], default=0))}", QUIET),
+                Text(spark(values, width, blocks), ACCENT),
+                Text(f"peak {amount(max(values[-max(width, 1) :], default=0))}", QUIET),
             ]
-            curves.add_row(*(cells if with_peak else cells[:3]))
+            curves.add_row(*cells[: 4 if has_peak else 3])
         return curves
 
     def _facts(self, *, totals: bool) -> Iterator[Text]:
@@ -217,8 +209,10 @@ class _Picture:
         yield _fact("memory", amount(total.memory_bytes, BYTES))
         yield _fact("loop lag", amount(total.loop_lag_seconds, SECONDS))
         yield _fact("refused", amount(sum(total.refused.values())))
+        most = sorted(total.evicted.items(), key=lambda item: (-item[1], item[0]))
+        reasons = ", ".join(f"{name} {amount(number)}" for name, number in most if number)
         evicted = _fact("evicted", amount(sum(total.evicted.values())), growth.evicted)
-        yield evicted.append(_by_reason(total.evicted), QUIET)
+        yield evicted.append(f" ({reasons})" if reasons else "", QUIET)
         yield _fact("gaps", amount(total.gaps), growth.gaps)
 
     def _process_cells(self, process: Process) -> list[RenderableType]:
@@ -238,14 +232,20 @@ class _Picture:
             _counter(numbers.gaps, growth.gaps, 6),
         ]
 
-    def _table(self, columns: Sequence[Column], rows: Sequence[Sequence[RenderableType]], *, titles: bool) -> Table:
-        shown = [at for at, column in enumerate(columns) if self._width + 2 >= column.from_width]
+    def _table(self, columns: Columns, rows: Sequence[Sequence[RenderableType]], *, titles: bool) -> Table:
         table = Table(box=None, expand=True, padding=(0, 0, 0, 2), pad_edge=False, header_style=QUIET)
         table.show_header = titles
-        table.add_column(columns[0].title, ratio=1, no_wrap=True, overflow=self._overflow)
-        for at in shown[1:]:
-            width = columns[at].width
-            table.add_column(columns[at].title, width=width, justify="right", no_wrap=True, overflow=self._overflow)
+        shown = [at for at, (_, _, from_width) in enumerate(columns) if self._width + 2 >= from_width]
+        for at in shown:
+            title, width, _ = columns[at]
+            table.add_column(
+                title,
+                width=width or None,
+                ratio=None if width else 1,
+                justify="right" if width else "left",
+                no_wrap=True,
+                overflow=self._overflow,
+            )
         for row in rows:
             table.add_row(*(row[at] for at in shown))
         return table
@@ -267,11 +267,11 @@ def share(lines: int, processes: int, channels: int) -> tuple[int, int]:
     return lines - for_channels, for_channels
 
 
-def _channel_cells(channel: Channel, top: float) -> list[RenderableType]:
+def _channel_cells(channel: Channel, most: float) -> list[RenderableType]:
     rate = channel.messages_per_second
     return [
         Text(channel.name),
-        ProgressBar(top, rate, _BAR_WIDTH, complete_style=ACCENT, finished_style=ACCENT),
+        ProgressBar(most, rate, _BAR_WIDTH, complete_style=ACCENT, finished_style=ACCENT),
         Text(amount(rate), ACCENT),
         Text(amount(channel.subscribers)),
     ]
@@ -299,9 +299,3 @@ def _counter(value: float, growth: float, width: int) -> Text:
         return Text(amount(value), "" if value else QUIET)
     both = f"{amount(value)} +{amount(growth)}"
     return Text(both if len(both) <= width else f"+{amount(growth)}", TROUBLE)
-
-
-def _by_reason(counts: Mapping[str, float]) -> str:
-    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    told = ", ".join(f"{name} {amount(number)}" for name, number in most if number)
-    return f" ({told})" if told else ""

@@ -1,9 +1,9 @@
-"""What a fleet says about itself: GET /stats and GET /channels, asked once and read strictly.
+"""Ask one server for GET /stats and GET /channels, and read the answers strictly.
 
-A number that is missing or no number means that somebody else answers, or another version: one sentence says
-so, instead of a screen full of zeros. What is there beside the known keys is left alone.
+A number that is missing or no number means that something else answers, or another version: one sentence says so,
+instead of a screen full of zeros. Unknown keys are left alone.
 
-Two requests go over one connection, which is kept. One request at a time; close() may come from any thread.
+Both requests go over one connection, which is kept. One request at a time; close() may come from any thread.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from urllib.parse import urlencode
 
 import orjson
 
-from mux.command.access import bearer
+from mux.command.access import authorizes, bearer
 from mux.command.server_url import ServerUrl, cause, escape_controls, reason, unreachable
 from mux.errors import ServerUnreachable
 from mux.serve.token_file import find_token
 
 CHANNELS_SHOWN = 50
-"""How many of the busiest channels are asked for: more than a screen has lines."""
+"""Most channels that are asked for: more than a screen has lines."""
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""A thousand processes take about a megabyte."""
+"""Longest answer that is read; a thousand processes take about a megabyte."""
 
 MAX_NUMBER = 2**64
-"""No sum of mux gets there, and what is drawn of such numbers needs no care."""
+"""All numbers are below it; no sum of mux gets there, and such numbers can be drawn without care."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +82,31 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at a fleet; raw is what the server said, for programs."""
+    """Everything one look at a fleet shows; raw has both answers as they came, for programs."""
 
     raw: dict[str, Any]
-    processes: tuple[Process, ...]
+    processes: list[Process]
     total: Numbers
-    missing: tuple[Missing, ...]
-    channels: tuple[Channel, ...]
-    took_seconds: float
+    missing: list[Missing]
+    channels: list[Channel]
 
 
-class Inspector:
+class FleetReader:
     """Asks one server about its fleet.
 
     An Authorization among the headers of the address takes the place of the token.
 
     Args:
-        address: where it is.
-        token: what it wants to see; None looks for the one that a server on this machine has drawn for itself.
+        address: where the server is.
+        token: the token it wants; None takes the one that a server on this machine has drawn for itself, if any.
     """
 
     def __init__(self, address: ServerUrl, token: str | None = None) -> None:
-        bearer(token)  # whether it can be used is said at once
+        bearer(token)  # a token that cannot be used is told at once
         self._address = address
         self._connection = address.connection()
-        self._is_found = token is None and "authorization" not in map(str.lower, address.headers)
-        self._token = _found(address) if self._is_found else token
+        self._finds_token = token is None and not authorizes(address.headers)
+        self._token = self._find_token() if self._finds_token else token
 
     def look(self) -> Look:
         """Ask, and return what was answered.
@@ -132,12 +131,7 @@ class Inspector:
 
     def _get(self, path: str) -> Any:
         try:
-            try:
-                return self._ask(path)
-            except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                # The server may close a connection that it has kept, at any time; asking twice does no harm.
-                self._connection.close()
-                return self._ask(path)
+            return self._parsed(path.partition("?")[0], *self._ask(path))
         except ServerUnreachable:
             self._connection.close()
             raise
@@ -145,21 +139,27 @@ class Inspector:
             self._connection.close()
             raise ServerUnreachable(unreachable(self._address.url, error)) from error
 
-    def _response(self, path: str) -> http.client.HTTPResponse:
+    def _ask(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
+        try:
+            response, answer = self._ask_once(path)
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            # The server may close a connection that it has kept, at any time; asking twice does no harm.
+            self._connection.close()
+            response, answer = self._ask_once(path)
+        if response.status == 403 and self._finds_token:
+            # Another server may be there by now, with a token of its own.
+            before, self._token = self._token, self._find_token()
+            if self._token != before:
+                return self._ask_once(path)
+        return response, answer
+
+    def _ask_once(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
         headers = {**bearer(self._token), **self._address.headers, "Accept": "application/json"}
         self._connection.request("GET", self._address.path + path, headers=headers)
-        return self._connection.getresponse()
+        response = self._connection.getresponse()
+        return response, response.read(MAX_ANSWER_BYTES + 1)
 
-    def _ask(self, path: str) -> Any:
-        response = self._response(path)
-        if response.status == 403 and self._is_found:
-            # Another server may be there by now, with a token of its own.
-            before, self._token = self._token, _found(self._address)
-            if self._token != before:
-                response.read(MAX_ANSWER_BYTES)
-                response = self._response(path)
-        answer = response.read(MAX_ANSWER_BYTES + 1)
-        name = path.partition("?")[0]
+    def _parsed(self, name: str, response: http.client.HTTPResponse, answer: bytes) -> Any:
         if response.status == 404:
             raise ServerUnreachable(f"this server has no {name}: it was started with --no-inspect, or is not mux")
         if response.status in (401, 403):
@@ -171,14 +171,12 @@ class Inspector:
         try:
             return orjson.loads(answer)
         except orjson.JSONDecodeError as error:
-            raise ServerUnreachable(
-                f"what answers at {self._address.url} is not mux: its {name} is not JSON"
-            ) from error
+            said = f"what answers at {self._address.url} is not mux: its {name} is not JSON"
+            raise ServerUnreachable(said) from error
 
-
-def _found(address: ServerUrl) -> str | None:
-    """Return the token of a server on this machine that has drawn one, by its address."""
-    return None if address.tls else find_token(address.host, address.port or http.client.HTTP_PORT)
+    def _find_token(self) -> str | None:
+        address = self._address
+        return None if address.tls else find_token(address.host, address.port or http.client.HTTP_PORT)
 
 
 def short_reason(error: ServerUnreachable) -> str:
@@ -194,30 +192,27 @@ def parse_look(stats: Any, channels: Any) -> Look:
     """
     return Look(
         raw={"stats": stats, "channels": channels},
-        processes=tuple(
+        processes=[
             Process(_text(one["id"]), _text(one["host"]), int(_number(one["pid"])), _numbers(one))
             for one in stats["processes"]
-        ),
+        ],
         total=_numbers(stats["total"]),
-        missing=tuple(
+        missing=[
             Missing(_text(one["host"]), int(_number(one["pid"])), _number(one["silent_seconds"]))
             for one in stats["missing"]
-        ),
-        channels=tuple(
+        ],
+        channels=[
             Channel(_text(one["name"]), _number(one["subscribers"]), _number(one["messages_per_second"]))
             for one in channels["channels"]
-        ),
-        took_seconds=_number(stats["took_seconds"]),
+        ],
     )
 
 
 def _numbers(one: Any) -> Numbers:
-    plain = [spec.name for spec in fields(Numbers) if spec.name not in ("evicted", "refused")]
-    return Numbers(
-        **{name: _number(one[name]) for name in plain},
-        evicted={_text(name): _number(count) for name, count in one["evicted"].items()},
-        refused={_text(name): _number(count) for name, count in one["refused"].items()},
-    )
+    counts = ("evicted", "refused")
+    plain = {spec.name: _number(one[spec.name]) for spec in fields(Numbers) if spec.name not in counts}
+    by_reason = {name: {_text(key): _number(value) for key, value in one[name].items()} for name in counts}
+    return Numbers(**plain, evicted=by_reason["evicted"], refused=by_reason["refused"])
 
 
 def _number(value: Any) -> float:

@@ -1,4 +1,4 @@
-"""Numbers for people, and curves: what rich has no widget for.
+"""Write numbers for people, and draw curves: what rich has no widget for.
 
 A number has at most three digits, one of them after the point only below 100, and the largest unit of which there is
 one: 999k, 12.3M, 1023 MiB, 59.9 min.
@@ -22,7 +22,7 @@ ASCII_BLOCKS = " ._-=+*#@"
 
 def amount(value: float, units: Units = COUNT) -> str:
     """Return a number with its unit: 0.25, 12, 98.1k, 512 B, 1.2 KiB, 3.2 d, 0.4 ms."""
-    # What rounds up to a whole unit has that unit: 999.5 is 1k.
+    # A number that rounds up to a whole unit has that unit: 999.5 is 1k.
     size, unit = next((one for one in units if value >= one[0] * 0.9995), units[-1])
     number = value / size
     digits = 0 if number >= 99.95 else 1 if number >= 0.995 else 2
@@ -33,8 +33,8 @@ def amount(value: float, units: Units = COUNT) -> str:
 def spark(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
     """Return the last values as a curve of so many characters, newest at the right.
 
-    Its height is the range of what is shown, at least a tenth of the peak: what hardly moves is a low, flat line,
-    and not a wall. A value that is not 0 is never drawn as nothing.
+    Its height is the range of what is shown, at least a tenth of the peak: values that hardly move are a low, flat
+    line. A value that is not 0 is never drawn as nothing.
     """
     shown = list(values)[-width:] if width > 0 else []
     top, lowest = max(shown, default=0), min(shown, default=0)
@@ -42,7 +42,5 @@ def spark(values: Sequence[float], width: int, blocks: str = BLOCKS) -> str:
     floor = max(0.0, lowest - span / 4)
     height = max(top - floor, span) or 1
     steps = len(blocks) - 1
-    drawn = "".join(
-        blocks[max(1, round((value - floor) / height * steps))] if value > 0 else blocks[0] for value in shown
-    )
-    return drawn.rjust(width)
+    drawn = [blocks[max(1, round((value - floor) / height * steps))] if value > 0 else blocks[0] for value in shown]
+    return "".join(drawn).rjust(width)

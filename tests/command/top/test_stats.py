@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mux.command.server_url import parse_server_url
-from mux.command.top.stats import Inspector, short_reason
+from mux.command.top.stats import FleetReader, short_reason
 from mux.errors import InvalidSetting, ServerUnreachable
 from tests.command.scripted_server import Answer, ScriptedServer
 from tests.command.top import made_up
@@ -21,7 +21,7 @@ from tests.command.top import made_up
 
 def look_at(url: str) -> str:
     """Return why there was no look."""
-    with closing(Inspector(parse_server_url(url))) as inspector, pytest.raises(ServerUnreachable) as refusal:
+    with closing(FleetReader(parse_server_url(url))) as inspector, pytest.raises(ServerUnreachable) as refusal:
         inspector.look()
     return str(refusal.value)
 
@@ -30,7 +30,7 @@ def test_a_look_is_two_requests_on_one_connection(server: ScriptedServer) -> Non
     """With the token in a header, never in the URL; under the path the server has in its proxy."""
     server.missing = [made_up.missing()]
     server.answers = {f"/mux{path}": lambda path=path: server.answer(path) for path in ("/stats", "/channels")}  # type: ignore[misc]
-    with closing(Inspector(parse_server_url(f"{server.url}/mux/"), "secret-token")) as inspector:
+    with closing(FleetReader(parse_server_url(f"{server.url}/mux/"), "secret-token")) as inspector:
         look = inspector.look()
     assert [process.pid for process in look.processes] == [4700, 4701]
     assert look.total.connections == 9800 + 12250
@@ -42,7 +42,7 @@ def test_a_look_is_two_requests_on_one_connection(server: ScriptedServer) -> Non
 
 def test_a_server_may_end_connections(server: ScriptedServer) -> None:
     """It closes one it had kept, without a word: asking again does no harm."""
-    with closing(Inspector(parse_server_url(server.url))) as inspector:
+    with closing(FleetReader(parse_server_url(server.url))) as inspector:
         inspector.look()
         server.keeps = False
         for _ in range(3):
@@ -105,7 +105,7 @@ def test_numbers_are_numbers(server: ScriptedServer, change: Callable[[Any], obj
 def test_names_cannot_steer_the_terminal(server: ScriptedServer) -> None:
     """A host is called what it likes; the terminal sees printable characters."""
     server.processes = [made_up.process(host="box\x1b[2J", evicted={"a\nb": 1})]
-    with closing(Inspector(parse_server_url(server.url))) as inspector:
+    with closing(FleetReader(parse_server_url(server.url))) as inspector:
         process = inspector.look().processes[0]
     assert process.host == "box\\x1b[2J"
     assert process.numbers.evicted == {"a\\x0ab": 1}
@@ -113,7 +113,7 @@ def test_names_cannot_steer_the_terminal(server: ScriptedServer) -> None:
 
 def test_nobody_there_is_one_sentence(free_port: int) -> None:
     """And a few words where there is no room."""
-    with closing(Inspector(parse_server_url(f"http://127.0.0.1:{free_port}"))) as inspector:
+    with closing(FleetReader(parse_server_url(f"http://127.0.0.1:{free_port}"))) as inspector:
         with pytest.raises(ServerUnreachable, match=r"no mux answers at .*: connection refused; start") as refusal:
             inspector.look()
         assert short_reason(refusal.value) == "connection refused"
@@ -144,7 +144,7 @@ def test_a_server_that_speaks_no_http_is_one_sentence() -> None:
 def test_a_token_is_printable_ascii(token: str) -> None:
     """It becomes a header."""
     with pytest.raises(InvalidSetting, match="printable ASCII"):
-        Inspector(parse_server_url("http://127.0.0.1:1"), token)
+        FleetReader(parse_server_url("http://127.0.0.1:1"), token)
 
 
 def test_a_look_under_way_can_be_ended(server: ScriptedServer) -> None:
@@ -158,6 +158,6 @@ def test_a_look_under_way_can_be_ended(server: ScriptedServer) -> None:
         return Answer()
 
     server.answers["/stats"] = never
-    with closing(Inspector(parse_server_url(server.url))) as inspector, pytest.raises(ServerUnreachable):
+    with closing(FleetReader(parse_server_url(server.url))) as inspector, pytest.raises(ServerUnreachable):
         inspector.look()
     assert next(asked) <= 2

@@ -9,15 +9,15 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
 from typing import cast
 
 import pytest
 
-from mux.command.top.stats import Inspector, Look
-from mux.command.top.top import _Looking
+from mux.command.top.stats import FleetReader, Look
+from mux.command.top.top import looking
 from mux.command.top.top import top as top_command
 from mux.errors import InvalidSetting
 from tests.command.pseudo_terminal import PseudoTerminal, mux, terminal
@@ -221,7 +221,7 @@ def test_a_look_that_fails_in_any_way_is_shown() -> None:
             pass
 
     found: SimpleQueue[object] = SimpleQueue()
-    with closing(_Looking(cast("Inspector", Broken()), found.put)):
+    with looking(cast("FleetReader", Broken()), found.put):
         assert str(found.get(timeout=PATIENCE_SECONDS)) == "the answer cannot be used: too deep"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mux.command.top.stats import Look, parse_look
-from mux.command.top.trend import NEWS_SECONDS, REMEMBERED_LOOKS, Growth, Trend
+from mux.command.top.trend import NEWS_SECONDS, REMEMBERED_LOOKS, Counters, Trend
 from tests.command.top import made_up
 
 
@@ -21,13 +21,13 @@ def test_a_counter_that_grew_is_news_for_a_while() -> None:
     """Growth adds up while it is news, then it is the past."""
     trend = Trend()
     trend.take(look(made_up.process(0, gaps=3, evicted={"overflow": 5})), 0)
-    assert trend.growth(ID, 0) == Growth()
+    assert trend.growth(ID, 0) == Counters()
     trend.take(look(made_up.process(0, gaps=4, evicted={"overflow": 5})), 1)
     trend.take(look(made_up.process(0, gaps=4, evicted={"overflow": 6, "unwritable": 1})), 2)
-    assert trend.growth(ID, 2) == trend.total_growth(2) == Growth(gaps=1, evicted=2)
-    assert trend.growth(ID, 1 + NEWS_SECONDS) == Growth(evicted=2)
+    assert trend.growth(ID, 2) == trend.total_growth(2) == Counters(gaps=1, evicted=2)
+    assert trend.growth(ID, 1 + NEWS_SECONDS) == Counters(evicted=2)
     trend.take(look(made_up.process(0, gaps=4, evicted={"overflow": 7})), 2 + NEWS_SECONDS)
-    assert trend.growth(ID, 2 + NEWS_SECONDS) == Growth()
+    assert trend.growth(ID, 2 + NEWS_SECONDS) == Counters()
 
 
 def test_a_process_that_comes_or_goes_is_no_growth() -> None:
@@ -36,8 +36,8 @@ def test_a_process_that_comes_or_goes_is_no_growth() -> None:
     trend.take(look(made_up.process(0, gaps=3)), 0)
     trend.take(look(made_up.process(0, gaps=3), made_up.process(1, gaps=8)), 1)
     trend.take(look(made_up.process(1, gaps=9)), 2)
-    assert trend.total_growth(2) == Growth(gaps=1)
-    assert trend.growth(ID, 2) == Growth()
+    assert trend.total_growth(2) == Counters(gaps=1)
+    assert trend.growth(ID, 2) == Counters()
 
 
 def test_what_happened_while_a_process_was_missing_is_news() -> None:
@@ -46,7 +46,7 @@ def test_what_happened_while_a_process_was_missing_is_news() -> None:
     trend.take(look(made_up.process(0)), 0)
     trend.take(look(missing=True), 1)
     trend.take(look(made_up.process(0, gaps=1)), 2)
-    assert trend.growth(ID, 2) == Growth(gaps=1)
+    assert trend.growth(ID, 2) == Counters(gaps=1)
 
 
 def test_curves_are_bounded() -> None:

@@ -11,8 +11,8 @@ from websockets.sync.server import ServerConnection, serve
 
 from mux.command.access import parse_access
 from mux.command.server_url import parse_server_url
-from mux.command.tail import feeds
-from mux.command.tail.feeds import EventFeed, WebSocketFeed
+from mux.command.tail import followers
+from mux.command.tail.followers import EventStreamFollower, WebSocketFollower
 from mux.errors import ServerUnreachable
 from tests.command.scripted_server import Answer, ScriptedServer
 
@@ -23,7 +23,7 @@ def hear(server: ScriptedServer) -> tuple[list[str | bytes], str]:
     """Return the messages of a channel until its end, and what is said of that."""
     messages: list[str | bytes] = []
     with pytest.raises(ServerUnreachable) as end:
-        for message in EventFeed(parse_server_url(server.url), "a/b").messages():
+        for message in EventStreamFollower(parse_server_url(server.url), "a/b").messages():
             messages.append(message)  # noqa: PERF402 - what came before the end counts
     return messages, str(end.value)
 
@@ -37,6 +37,28 @@ def test_events_become_messages(server: ScriptedServer) -> None:
     assert messages == ["one\ntwo", b"\x00\xff", "no base64!"]
     assert end == "the server closed the connection: 1001 going\\x1b away"
     assert server.asked[0][1]["Accept"] == STREAM
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b"data: YHOO\ndata: +2\ndata: 10\n\n", ["YHOO\n+2\n10"]),
+        (b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
+         ["first event", "second event", " third event"]),
+        (b"data\n\ndata\ndata\n\ndata:", ["", "\n"]),
+        (b"event: binary\n\ndata: AP8=\n\n", ["AP8="]),
+        (b"data: a\xe2\x80\xa8b\x0bc\x85\r\n\r\n", ["a\u2028b\x0bc\ufffd"]),
+        (b"retry: 3000\nunknown: x\ndata: a: b\n\n", ["a: b"]),
+        (b"data: cut off\n", []),
+    ],
+    ids=["lines", "comment and ids", "empty data", "types", "no line ends", "fields", "unfinished"],
+)  # fmt: skip
+def test_events_are_those_of_the_standard(server: ScriptedServer, stream: bytes, expected: list[str]) -> None:
+    """Its own examples, and its small print; a network may cut the bytes anywhere."""
+    for size in (1, 7, len(stream)):
+        pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+        server.answers["/feed/a%2Fb"] = Answer(body=iter(pieces), kind=STREAM)
+        assert hear(server)[0] == expected
 
 
 def test_a_crash_is_no_goodbye(server: ScriptedServer) -> None:
@@ -66,16 +88,16 @@ def test_an_answer_that_is_no_stream_is_one_sentence(server: ScriptedServer, ans
     assert hear(server)[1].endswith(sentence)
 
 
-@pytest.mark.parametrize("kind", [EventFeed, WebSocketFeed])
+@pytest.mark.parametrize("kind", [EventStreamFollower, WebSocketFollower])
 @pytest.mark.parametrize("to", ["", "http://other.example", "//other.example", "http://127.0.0.1:1"])
 def test_a_redirect_is_told_and_not_followed(
-    server: ScriptedServer, kind: type[EventFeed | WebSocketFeed], to: str
+    server: ScriptedServer, kind: type[EventStreamFollower | WebSocketFollower], to: str
 ) -> None:
     """A WebSocket went on to another server, and took along the secret headers that were for this one."""
     server.answers["/feed/a"] = Answer(302, b"<html>", "text/html", location=f"{to}/feed/b")
-    feed = kind(parse_server_url(server.url, parse_access(["X-Api-Key: secret"])), "a")
+    follower = kind(parse_server_url(server.url, parse_access(["X-Api-Key: secret"])), "a")
     with pytest.raises(ServerUnreachable) as end:
-        list(feed.messages())
+        list(follower.messages())
     assert str(end.value) == f"the server refused: 302 Found to {to}/feed/b"
     assert [path for path, _ in server.asked] == ["/feed/a"]
 
@@ -85,7 +107,7 @@ def test_no_feed_goes_by_a_proxy(server: ScriptedServer, monkeypatch: pytest.Mon
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
     server.answers["/feed/a"] = Answer(403, b"not you\n", "text/plain")
-    for kind in (EventFeed, WebSocketFeed):
+    for kind in (EventStreamFollower, WebSocketFollower):
         with pytest.raises(ServerUnreachable, match="the server refused: not you"):
             list(kind(parse_server_url(server.url), "a").messages())
 
@@ -106,7 +128,7 @@ def test_what_a_server_says_is_not_obeyed_by_a_terminal(server: ScriptedServer) 
         address = parse_server_url(f"http://127.0.0.1:{rogue.socket.getsockname()[1]}")
         while codes:
             with pytest.raises(ServerUnreachable, match=r"\\x1b\[2J") as end:
-                list(WebSocketFeed(address, "a").messages())
+                list(WebSocketFollower(address, "a").messages())
             assert "\x1b" not in str(end.value)
         rogue.shutdown()
         thread.join()
@@ -114,9 +136,10 @@ def test_what_a_server_says_is_not_obeyed_by_a_terminal(server: ScriptedServer) 
 
 def test_an_event_that_never_ends_is_given_up(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory stays bounded, whoever answers."""
-    monkeypatch.setattr(feeds, "MAX_MESSAGE_LENGTH", 1000)
-    server.answers["/feed/a%2Fb"] = Answer(body=iter([b"data: ", b"x" * 2000]), kind=STREAM)
-    assert hear(server) == ([], "the server sent an event of over 1000 characters")
+    monkeypatch.setattr(followers, "MAX_MESSAGE_LENGTH", 1000)
+    for pieces in ([b"data: ", b"x" * 2000], [b"data:\n" * 100] * 3, [b": x\n" * 100] * 3):
+        server.answers["/feed/a%2Fb"] = Answer(body=iter([b"data: one\n\n", *pieces]), kind=STREAM)
+        assert hear(server) == (["one"], "the server sent an event of over 1000 characters")
 
 
 def test_a_feed_is_ended_by_another_thread(server: ScriptedServer) -> None:
@@ -127,19 +150,19 @@ def test_a_feed_is_ended_by_another_thread(server: ScriptedServer) -> None:
         server.stopped.wait(20)
 
     server.answers["/feed/a%2Fb"] = Answer(body=quiet(), kind=STREAM)
-    feed = EventFeed(parse_server_url(server.url), "a/b")
-    feed.close()
+    follower = EventStreamFollower(parse_server_url(server.url), "a/b")
+    follower.close()
     heard: Queue[str | bytes] = Queue()
 
     def read() -> None:
         with pytest.raises(ServerUnreachable):
-            for message in feed.messages():
+            for message in follower.messages():
                 heard.put(message)
 
     thread = Thread(target=read)
     thread.start()
     assert heard.get(timeout=20) == "one"
-    feed.close()
+    follower.close()
     thread.join(20)
     assert not thread.is_alive()
-    feed.close()
+    follower.close()

@@ -1,7 +1,7 @@
-"""The two ways to hear a channel: a WebSocket, or an event stream (Server-Sent Events).
+"""Follow a channel over a WebSocket, or over an event stream (Server-Sent Events).
 
-A feed is read by one thread and ended by another. messages() ends only by an exception that says why: whoever
-listens wants to know that the feed is over.
+A follower is read by one thread and may be ended by another. messages() connects and yields what passes, and ends only
+by a ServerUnreachable that says why: nobody answers, the answer was no, or the connection has ended.
 """
 
 from __future__ import annotations
@@ -9,42 +9,29 @@ from __future__ import annotations
 import base64
 import binascii
 import http.client
+import io
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from mux.command.server_url import TIMEOUT_SECONDS, ServerUrl, cause, escape_controls, reason, refusal, unreachable
-from mux.command.tail.event_stream import Event, EventStream
 from mux.errors import ServerUnreachable
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 MAX_MESSAGE_LENGTH = 64 * 1024 * 1024
-"""Bytes, or characters of an event: what is longer is no message of mux, for it is twice what Redis' largest output
-buffer lets pass."""
+"""Most bytes of a message or an event. A longer one is none of mux, for it is twice what Redis' largest output buffer
+lets pass."""
 
 _CLOSE_SECONDS = 1.0
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""A server that vanished is noticed within a minute: an event stream has nobody who pings from this side."""
-
-
-class Feed(Protocol):
-    """What passes on one channel."""
-
-    def messages(self) -> Iterator[str | bytes]:
-        """Connect, and yield what passes.
-
-        Raises:
-            ServerUnreachable: nobody answers, the answer was no, or the connection has ended.
-        """
-        ...
-
-    def close(self) -> None:
-        """End it, from any thread; blocks for a second at most."""
-        ...
+"""A server that vanished is noticed within a minute: on an event stream nothing is sent from this side."""
 
 
 class _Connection(ClientConnection):
@@ -59,7 +46,7 @@ class _Connection(ClientConnection):
             raise ServerUnreachable(f"the server refused: {why}") from error
 
 
-class WebSocketFeed:
+class WebSocketFollower:
     """A channel over its WebSocket."""
 
     def __init__(self, address: ServerUrl, channel: str) -> None:
@@ -68,6 +55,7 @@ class WebSocketFeed:
         self._websocket: ClientConnection | None = None
 
     def messages(self) -> Iterator[str | bytes]:
+        """Connect, and yield what passes."""
         try:
             with connect(
                 self._address.websocket_url(self._channel),
@@ -91,11 +79,12 @@ class WebSocketFeed:
             raise ServerUnreachable(unreachable(self._address.url, error)) from error
 
     def close(self) -> None:
+        """End it, from any thread; blocks for a second at most."""
         if self._websocket is not None:
             self._websocket.close()
 
 
-class EventFeed:
+class EventStreamFollower:
     """A channel over Server-Sent Events."""
 
     def __init__(self, address: ServerUrl, channel: str) -> None:
@@ -104,17 +93,19 @@ class EventFeed:
         self._socket: socket.socket | None = None
 
     def messages(self) -> Iterator[str | bytes]:
+        """Connect, and yield what passes."""
         connection = self._address.connection()
         try:
             response = self._open(connection)
             try:
-                yield from self._read(response)
+                yield from _messages(response)
             except (OSError, ValueError, http.client.HTTPException) as error:
                 raise ServerUnreachable(f"the connection was closed: {cause(error)}") from error
         finally:
             connection.close()
 
     def close(self) -> None:
+        """End it, from any thread."""
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -129,9 +120,7 @@ class EventFeed:
                 raise ServerUnreachable(f"the server refused: {reason(response.read(65536), response)}")
             kind = escape_controls(response.getheader("Content-Type", "nothing"))
             if kind.partition(";")[0].strip().lower() != "text/event-stream":
-                raise ServerUnreachable(
-                    f"what answers at {self._address.url} sent no event stream but {escape_controls(kind)}"
-                )
+                raise ServerUnreachable(f"what answers at {self._address.url} sent no event stream but {kind}")
         except (OSError, UnicodeError, http.client.HTTPException) as error:
             raise ServerUnreachable(unreachable(self._address.url, error)) from error
         self._socket.settimeout(None)
@@ -141,20 +130,58 @@ class EventFeed:
                 self._socket.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         return response
 
-    def _read(self, response: http.client.HTTPResponse) -> Iterator[str | bytes]:
-        stream = EventStream()
-        while piece := response.read1(65536):
-            for event in stream.feed(piece):
-                yield _message(event)
-            if stream.pending_chars > MAX_MESSAGE_LENGTH:
-                raise ServerUnreachable(f"the server sent an event of over {MAX_MESSAGE_LENGTH} characters")
-        # The body has come to its end as HTTP has it, so this is a goodbye and not a crash.
-        why = f": {escape_controls(stream.comment)}" if stream.comment else ""
-        raise ServerUnreachable(f"the server closed the connection{why}")
+
+Follower = WebSocketFollower | EventStreamFollower
 
 
-def _message(event: Event) -> str | bytes:
-    if event.type == "binary":
+class _Body(io.RawIOBase):
+    """A body that is read as it comes; HTTPResponse.readline() takes a connection that breaks for its end."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        room = memoryview(buffer)
+        piece = self._response.read1(len(room))
+        room[: len(piece)] = piece
+        return len(piece)
+
+
+def _messages(response: http.client.HTTPResponse) -> Iterator[str | bytes]:
+    """Yield the messages of an event stream as mux writes it: lines end with LF, and the last comment is its goodbye.
+
+    An event without data is none, and an event that a stream breaks off in is none either.
+    """
+    kind, comment, length = "", "", 0
+    data: list[str] = []
+    body = io.BufferedReader(_Body(response))
+    while line := body.readline(MAX_MESSAGE_LENGTH - length + 1):
+        length += len(line)
+        if length > MAX_MESSAGE_LENGTH:
+            raise ServerUnreachable(f"the server sent an event of over {MAX_MESSAGE_LENGTH} characters")
+        text = line.decode(errors="replace").removesuffix("\n").removesuffix("\r")
+        field, _, value = text.partition(":")
+        if field == "data":
+            data.append(value.removeprefix(" "))
+        elif field == "event":
+            kind = value.removeprefix(" ")
+        elif text and not field:
+            comment = value.removeprefix(" ")
+        elif not text:
+            if data:
+                yield _message(kind, "\n".join(data))
+            kind, length = "", 0
+            data.clear()
+    # The body has come to its end as HTTP has it, so this is a goodbye and not a crash.
+    why = f": {escape_controls(comment)}" if comment else ""
+    raise ServerUnreachable(f"the server closed the connection{why}")
+
+
+def _message(kind: str, data: str) -> str | bytes:
+    if kind == "binary":
         with suppress(binascii.Error):
-            return base64.b64decode(event.data, validate=True)
-    return event.data
+            return base64.b64decode(data, validate=True)
+    return data
