@@ -18,7 +18,7 @@ import pytest
 import uvloop
 
 from bench.scores import Benchmark, Score
-from mux.app import create_app
+from mux.serve.application import create_app
 from mux.settings import Settings
 from mux.wire.websocket.handshake import Handshake, accept_usual
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mux.app import Mux, create_app, http_protocol
+    from mux.app import Mux, http_protocol
     from mux.broker.gap import Gap
     from mux.errors import (
         BrokerError,
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         MessageTooLarge,
         MuxError,
     )
+    from mux.serve.application import create_app
     from mux.settings import Settings
     from mux.version import __version__
 
@@ -43,7 +44,7 @@ _HOMES = {
     "Mux": "mux.app",
     "Settings": "mux.settings",
     "__version__": "mux.version",
-    "create_app": "mux.app",
+    "create_app": "mux.serve.application",
     "http_protocol": "mux.app",
 }
 

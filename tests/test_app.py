@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sanic import Request, Sanic
 from sanic.response import empty, json
@@ -16,7 +17,7 @@ import mux
 from mux import BrokerUnavailable, InvalidChannel, InvalidSetting, MessageTooLarge, Mux, Settings
 from mux.serve.run import listening_socket
 from tests.broker.redis_processes import redis_process
-from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, receive, running, serving, until
+from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, TOKEN, Serving, receive, running, serving, until
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,64 @@ async def test_an_app_may_be_served_by_the_protocol_that_faces_the_public(redis_
             assert await receive(client, 1) == ["hi"]
 
 
+async def test_two_feeds_of_one_app_know_nothing_of_each_other(redis_url: str, prefix: str) -> None:
+    """Each has a path, Redis channels, clients and callbacks of its own; a guard asks the one it guards."""
+    app: Sanic[Any, Any] = Sanic(f"two-{prefix[:-1]}", configure_logging=False)
+    options: Any = {"redis_url": redis_url, "announce": False, "drain_seconds": 0, "inspect_token": TOKEN}
+    one = Mux(app, prefix=prefix, ops=True, page=True, path="/one/feed", **options)
+    two = Mux(app, Settings(prefix=f"2{prefix}", **options), path="/two")
+    guarded: list[tuple[str | None, str | None, str]] = []
+
+    @app.on_request
+    async def guard(request: Request) -> None:
+        guarded.append((one.channel_of(request), two.channel_of(request), request.match_info.get("channel", "")))
+
+    with listening_socket("127.0.0.1", 0) as sock:
+        port = sock.getsockname()[1]
+        async with running(app, sock=sock), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            async with (
+                connect(f"ws://127.0.0.1:{port}/one/feed/lob%62y") as first,
+                connect(f"ws://127.0.0.1:{port}/two/lobby") as second,
+            ):
+                assert guarded == [("lobby", None, "lobby"), (None, "lobby", "lobby")]
+                await first.send("one")
+                assert (await http.post("/two/lobby", content=b"two")).status_code == 204
+                await one.publish("lobby", "1")
+                await two.publish("lobby", "2")
+                assert await receive(first, 2) == ["one", "1"]
+                assert await receive(second, 2) == ["two", "2"]
+                assert (await http.get("/feed/lobby")).status_code == 404
+                assert 'name="mux-path" content="one/feed"' in (await http.get("/")).text
+                numbers = (await http.get("/stats", headers={"Authorization": f"Bearer {TOKEN}"})).json()
+                assert numbers["total"]["connections"] == 1
+                closed = [asyncio.create_task(client.wait_closed()) for client in (first, second)]
+                await asyncio.gather(one.drain(), two.drain(), *closed)
+            assert {first.close_code, second.close_code} == {1001}
+
+
+@pytest.mark.parametrize("path", ["", "/", "feed", "/feed/", "/<feed>", "//feed", "/a b"])
+def test_a_path_that_cannot_be_one_is_refused_in_a_sentence(path: str) -> None:
+    """A slash at its end would be doubled, and angle brackets mean something to Sanic."""
+    app: Sanic[Any, Any] = Sanic("path", configure_logging=False)
+    try:
+        with pytest.raises(InvalidSetting, match=r"it must be like '/feed'"):
+            Mux(app, redis_url="redis://h", path=path)
+    finally:
+        Sanic.unregister_app(app)
+
+
+@pytest.mark.parametrize("other", [{"path": "/feed", "prefix": "b:"}, {"path": "/b", "prefix": "a:"}])
+def test_two_feeds_that_would_be_one_are_refused_in_a_sentence(other: dict[str, Any]) -> None:
+    """Two on one path cannot both be asked, and two on the same Redis channels are one feed with two connections."""
+    app: Sanic[Any, Any] = Sanic("same", configure_logging=False)
+    try:
+        Mux(app, redis_url="redis://h", prefix="a:")
+        with pytest.raises(InvalidSetting, match=r"has a Mux already .* of its own"):
+            Mux(app, redis_url="redis://h", **other)
+    finally:
+        Sanic.unregister_app(app)
+
+
 @BOTH_LOOPS
 async def test_app_starts_without_redis_and_publishes_when_it_is_there(free_port: int, tmp_path: Path) -> None:
     """A Redis that is late, or away, does not keep an app from starting, nor from publishing later."""
@@ -120,7 +179,7 @@ async def test_app_starts_without_redis_and_publishes_when_it_is_there(free_port
         with pytest.raises(BrokerUnavailable, match="was not sent"):
             await feed.mux.publish("orders", "now or not at all", timeout=0)
         with redis_process(tmp_path, free_port):
-            await until(lambda: feed.mux.broker.is_connected)
+            await until(lambda: feed.mux._core.broker.is_connected)
             await feed.mux.publish("orders", "hi")
             assert await receive(client, 1) == ["hi"]
 
@@ -132,7 +191,7 @@ async def test_settings_come_from_one_place() -> None:
         with pytest.raises(InvalidSetting, match="redis_url"):
             Mux(app)
         with pytest.raises(InvalidSetting, match="not both"):
-            Mux(app, settings=Settings(redis_url="redis://h"), port=1)
+            Mux(app, Settings(redis_url="redis://h"), port=1)
         with pytest.raises(InvalidSetting, match="unknown setting 'colour'"):
             Mux(app, redis_url="redis://h", colour="red")
     finally:
@@ -146,5 +205,5 @@ async def test_nothing_is_left_running_after_the_app_has_stopped(redis_url: str,
     async with serving(redis_url=redis_url, prefix=prefix) as feed, feed.connect():
         pass
     assert asyncio.all_tasks() == before
-    assert feed.mux._timer is None
-    await feed.mux.aclose()
+    assert feed.mux._core._timer is None
+    await feed.mux._core.aclose()

@@ -35,9 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "endpoints": {"broker", "errors", "hub", "inspect", "metrics", "reasons", "settings", "version", "wire"},
     # It knows the take-over and what a request is, and none of the rules of the feed: those are handed to it.
     "doorstep": {"endpoints", "errors", "hub", "reasons", "wire"},
-    "app": {
+    "core": {
         "broker",
-        "doorstep",
         "endpoints",
         "errors",
         "fleet",
@@ -49,21 +48,34 @@ MAY_IMPORT: dict[str, set[str]] = {
         "logs",
         "machine",
         "metrics",
-        "reasons",
         "recovery",
         "settings",
         "wire",
     },
-    "serve": {"app", "broker", "doorstep", "errors", "logs", "machine", "metrics", "settings", "version", "wire"},
+    "app": {"core", "doorstep", "errors", "reasons", "settings", "wire"},
+    "serve": {
+        "core",
+        "broker",
+        "doorstep",
+        "endpoints",
+        "errors",
+        "logs",
+        "machine",
+        "metrics",
+        "settings",
+        "version",
+        "wire",
+    },
     "command": {"errors", "logs", "serve", "settings", "version"},
-    "__init__": {"app", "broker", "errors", "settings", "version"},
+    "__init__": {"app", "broker", "errors", "serve", "settings", "version"},
     "__main__": {"command"},
 }
 
 AT_THE_TOP = {
     "__init__": "the names that an app imports",
     "__main__": "python -m mux",
-    "app": "puts a mux into a Sanic app: it knows every package below it and belongs to none",
+    "app": "what an app imports: Mux",
+    "core": "puts a feed into a Sanic app: it knows every package below it and belongs to none",
     "errors": "every part raises them",
     "intake": "every batch passes it between the broker and the hub, which do not know each other",
     "machine": "the app, the fleet and the server ask the machine what they may have",
@@ -76,7 +88,7 @@ AT_THE_TOP = {
 IMPURE = {"asyncio", "os", "redis", "sanic", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"}
 """I/O, clocks and event loops."""
 
-MAY_IMPORT_SANIC = {"app", "doorstep", "endpoints", "serve"}
+MAY_IMPORT_SANIC = {"app", "core", "doorstep", "endpoints", "serve"}
 
 MAY_BE_PRIVATE = {"endpoints.takeover", "doorstep.doorstep", "doorstep.handover"}
 

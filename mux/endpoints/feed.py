@@ -12,7 +12,9 @@ so that every client on every process sees the same order, the sender included.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 from urllib.parse import unquote
@@ -30,7 +32,7 @@ from mux.endpoints.event_stream import EventStreamEndpoint
 from mux.endpoints.membership import Membership
 from mux.endpoints.takeover import detach, has_socket, may_take_over
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
-from mux.errors import BrokerError, BrokerRefused, MessageTooLarge, Refused
+from mux.errors import BrokerError, BrokerRefused, InvalidSetting, MessageTooLarge, Refused
 from mux.hub.admission import Admission
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
@@ -44,13 +46,38 @@ from mux.wire.sse.encoder import CODINGS, STREAM, TYPE
 from mux.wire.websocket.handshake import accept_usual
 
 FEED_ROUTE = "mux_feed"
-"""The name of the feed's route in Sanic's router; an app has one. The names of its POST and OPTIONS begin so."""
+"""The name of a feed's route in Sanic's router begins so."""
 
-PATH = "/feed/"
-"""What the path of every feed begins with; the rest is the channel's name."""
+_PATH = re.compile(r"(?:/[\w.~-]+)+", re.ASCII)
 
 FIRST = 1_000_000
 """The priority of a middleware that comes before any of the app's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRoute:
+    """Where a feed is in an app.
+
+    Raises:
+        InvalidSetting: the path cannot be one.
+    """
+
+    path: str = "/feed"
+    """What the path of every channel begins with; after a slash comes its name."""
+    name: str = FEED_ROUTE
+    """What the names of the feed's routes begin with; no two feeds of an app have the same."""
+
+    def __post_init__(self) -> None:
+        if not _PATH.fullmatch(self.path):
+            raise InvalidSetting(f"path is {self.path!r}; it must be like '/feed', without a slash at its end")
+
+    def is_asked(self, request: Request) -> bool:
+        """Tell whether a request is for a channel of this feed."""
+        return own_route(request) in (self.name, f"{self.name}_post", f"{self.name}_options")
+
+    def channel_name(self, request: Request) -> str:
+        """Return the name that a request for a channel gives, percent-decoded; it may be one that no channel has."""
+        return unquote(request.path.removeprefix(f"{self.path}/"))
 
 
 class Feed:
@@ -239,18 +266,25 @@ class Feed:
             self._websockets.close(client, reply.reason)
 
 
-def mount_feed(app: Sanic[Any, Any], current: Callable[[], Feed]) -> None:
+def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed]) -> None:
     """Add the routes to an app.
 
     Args:
         app: what clients ask.
+        at: the path and the name of the routes.
         current: returns the feed of this run of the app.
     """
     # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
-    route = f"{PATH}<channel:path>"
-    app.register_middleware(_decode, "request", priority=FIRST)
+    route = f"{at.path}/<channel:path>"
 
-    @app.route(route, methods=["GET", "HEAD"], name=FEED_ROUTE, strict_slashes=True, ignore_body=True)
+    def decode(request: Request) -> None:
+        """Let the app's middleware find in match_info the very name that is used: Sanic does not decode a path."""
+        if at.is_asked(request):
+            request.match_info["channel"] = at.channel_name(request)
+
+    app.register_middleware(decode, "request", priority=FIRST)
+
+    @app.route(route, methods=["GET", "HEAD"], name=at.name, strict_slashes=True, ignore_body=True)
     @may_take_over
     async def connect(request: Request, channel: str) -> HTTPResponse | None:
         feed = current()
@@ -260,12 +294,12 @@ def mount_feed(app: Sanic[Any, Any], current: Callable[[], Feed]) -> None:
         return None if response is None else feed.shared(request, response)
 
     # As a stream, so that a body over the limit is refused before it is in memory.
-    @app.post(route, name=f"{FEED_ROUTE}_post", strict_slashes=True, stream=True)
+    @app.post(route, name=f"{at.name}_post", strict_slashes=True, stream=True)
     async def publish(request: Request, channel: str) -> HTTPResponse:
         feed = current()
         return feed.shared(request, await feed.post(request, channel))
 
-    @app.options(route, name=f"{FEED_ROUTE}_options", strict_slashes=True)
+    @app.options(route, name=f"{at.name}_options", strict_slashes=True)
     async def preflight(request: Request, channel: str) -> HTTPResponse:
         feed = current()
         return feed.shared(request, feed.preflight(request))
@@ -275,22 +309,6 @@ def own_route(request: Request) -> str:
     """Return the name of mux' route that a request is for; nothing when it is for another."""
     name = "" if request.route is None else request.route.name.rpartition(".")[2]
     return name if name.startswith("mux_") else ""
-
-
-def is_for_feed(request: Request) -> bool:
-    """Tell whether a request is for a feed."""
-    return own_route(request).startswith(FEED_ROUTE)
-
-
-def channel_name(request: Request) -> str:
-    """Return the name that a request for a feed gives, percent-decoded; whether a channel may have it is not asked."""
-    return unquote(request.path.removeprefix(PATH))
-
-
-def _decode(request: Request) -> None:
-    """Let every middleware of the app find in match_info the very name that is used: Sanic does not decode a path."""
-    if is_for_feed(request):
-        request.match_info["channel"] = channel_name(request)
 
 
 def _has_body(request: Request) -> bool:

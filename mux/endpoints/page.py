@@ -34,14 +34,16 @@ class Page:
 
     Args:
         settings: the page names the prefix, and what may be sent, if anything.
+        path: where the feed is.
         inspect: whether /stats and /channels are there to be asked.
     """
 
-    def __init__(self, settings: Settings, *, inspect: bool) -> None:
+    def __init__(self, settings: Settings, *, path: str, inspect: bool) -> None:
         page = _FILE.read_text(encoding="utf-8")
         for name, value in {
             "{version}": __version__,
             "{prefix}": settings.prefix,
+            "{path}": path.removeprefix("/"),
             "{max_message_bytes}": str(settings.max_message_bytes),
             "{inspect}": "yes" if inspect else "no",
             "{client_publish}": "yes" if settings.client_publish else "no",

@@ -22,7 +22,6 @@ from typing import Any
 
 import uvloop
 
-from mux.app import create_app, is_of_this_machine
 from mux.broker.location import parse_location
 from mux.broker.probe import probe
 from mux.doorstep.reading import Intake
@@ -31,6 +30,7 @@ from mux.logs.lines import STDOUT, configure_logging, json_line
 from mux.logs.writer import write_at_once
 from mux.machine import raise_descriptor_limit
 from mux.metrics.board import Board, Place
+from mux.serve.application import create_app, is_of_this_machine
 from mux.serve.collector import Collector
 from mux.serve.embedded import embedded_server
 from mux.serve.ops_listener import serving, unix_socket

@@ -97,7 +97,7 @@ async def test_posts_over_the_bound_are_answered_503_while_redis_does_not_keep_u
             posts = [asyncio.create_task(post(feed.port, "lobby", LARGE)) for _ in range(150)]
             taken = (CONNECTED_BYTES + MAX_UNANSWERED_BYTES) // len(LARGE) + 2
             await until(lambda: sum(one.done() for one in posts) >= 150 - taken)
-            assert feed.mux.broker.outbox._holding.bytes <= CONNECTED_BYTES
+            assert feed.mux._core.broker.outbox._holding.bytes <= CONNECTED_BYTES
             os.kill(pid, signal.SIGCONT)
             statuses = await asyncio.gather(*posts)
             assert set(statuses) == {204, 503}

@@ -139,7 +139,7 @@ async def test_no_mistyping_tells_the_password_where_it_is_used(
             app: Sanic[Any, Any] = Sanic(f"secrets{place}", configure_logging=False)
             with pytest.raises((MuxError, TimeoutError)) as failed:
                 mux = Mux(app, **cast("Any", options))
-                assert not is_told(password, f"{mux.settings!r} {mux.broker!r}")
+                assert not is_told(password, f"{mux.settings!r} {mux._core.broker!r}")
                 async with asyncio.timeout(0.5):
                     await probe(parse_location(url), b"feed:*", b"feed:$probe")
             Sanic.unregister_app(app)

@@ -115,7 +115,7 @@ async def test_server_sent_events_where_a_websocket_does_not_pass(site: Serving,
         await page.evaluate("dispatchEvent(new Event('online'))")
         await expect(state).to_have_text("WebSocket")
         await expect(panel(page).locator(".row.mark").last).to_contain_text("may come again")
-        await until(lambda: len(site.mux.hub) == 1)
+        await until(lambda: len(site.mux._core.hub) == 1)
         await say(page, "by WebSocket")
         await expect(bodies(page)).to_contain_text(["by POST", "00 ff", "by WebSocket"])
         await page.close()

@@ -132,7 +132,7 @@ async def test_tail_ends_quietly_when_nobody_reads_its_output(feed: Serving, url
     """`mux tail lobby | head -1` is no error."""
     command = f"{sys.executable} -m mux tail lobby --url {url} | head -1"
     shell = await asyncio.create_subprocess_shell(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    await until(lambda: len(feed.mux.hub) == 1)
+    await until(lambda: len(feed.mux._core.hub) == 1)
     while shell.returncode is None:
         await feed.mux.publish("lobby", "ü\u2028\U0001f600")
         await asyncio.sleep(0.01)
@@ -151,7 +151,7 @@ async def test_publish_that_is_refused_says_why(url: str) -> None:
 async def test_tail_prints_what_passes(feed: Serving, url: str) -> None:
     """A line each, with the time; Ctrl-C ends it."""
     tail = await _tail("lobby", url)
-    await until(lambda: len(feed.mux.hub) == 1)
+    await until(lambda: len(feed.mux._core.hub) == 1)
     await feed.mux.publish("lobby", "hello")
     await feed.mux.publish("lobby", b"\x00\xff")
     assert tail.stdout is not None
@@ -165,7 +165,7 @@ async def test_tail_prints_what_passes(feed: Serving, url: str) -> None:
 async def test_tail_says_when_the_server_ends(feed: Serving, url: str) -> None:
     """A script that pipes a feed learns that it is over."""
     tail = await _tail("lobby", url)
-    await until(lambda: len(feed.mux.hub) == 1)
+    await until(lambda: len(feed.mux._core.hub) == 1)
     await feed.mux.drain()
     _, said = await asyncio.wait_for(tail.communicate(), PATIENCE_SECONDS)
     assert tail.returncode == 1

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mux import Settings
-from mux.app import create_app
 from mux.doorstep.reading import Intake
+from mux.serve.application import create_app
 from tests.support.servers import PATIENCE_SECONDS, TOKEN, running
 
 

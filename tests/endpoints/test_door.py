@@ -72,8 +72,8 @@ async def test_a_page_whose_name_was_made_to_point_here_gets_nothing(site: Servi
         for origin in ([], [f"Origin: http://{EVIL.format(port=site.port)}"]):
             status, _, sentence = await ask(site.port, request, host, *headers, *origin)
             assert (status, sentence.count("--allowed-host")) == (421, 1), request
-    assert site.mux.hub.refused["host"] == 2 * len(BY_ANY_WAY)
-    assert len(site.mux.hub) == 0
+    assert site.mux._core.hub.refused["host"] == 2 * len(BY_ANY_WAY)
+    assert len(site.mux._core.hub) == 0
 
 
 async def test_mux_serve_holds_every_request_to_its_hosts(redis_url: str, prefix: str) -> None:
@@ -192,7 +192,7 @@ async def test_a_body_that_would_arrive_as_something_else_is_refused(feed: Servi
             assert (status, "send it" in sentence) == (415, True)
         assert (await http(feed, "POST", "/feed/lobby", b"hi", ["Content-Type: text/plain; charset=UTF-8"]))[0] == 204
         assert await receive(client, 1) == ["hi"]
-    assert feed.mux.hub.refused["content"] == 2
+    assert feed.mux._core.hub.refused["content"] == 2
 
 
 @pytest.mark.parametrize("offered", [["chat"], ["graphql-ws", "chat"], []])
@@ -240,13 +240,13 @@ async def test_where_only_the_backend_publishes_clients_are_told(redis_url: str,
             assert closed.value.rcvd is not None
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "this feed is read-only")
         assert await http(feed, "POST", "/feed/lobby", b"hi") == (403, "this feed is read-only\n")
-        assert feed.mux.hub.refused["read_only"] == 5
+        assert feed.mux._core.hub.refused["read_only"] == 5
         _, headers, _ = await ask(feed.port, "OPTIONS /feed/lobby HTTP/1.1", f"Host: 127.0.0.1:{feed.port}")
         assert "POST" not in headers["allow"] + headers["access-control-allow-methods"]
         await feed.mux.publish("lobby", "from the backend")
         assert await receive(listener, 1) == ["from the backend"]
         assert [event.data for event in await stream.events(1)] == ["from the backend"]
-    await until(lambda: len(feed.mux.hub) == 0)
+    await until(lambda: len(feed.mux._core.hub) == 0)
 
 
 @pytest.fixture
@@ -297,8 +297,8 @@ async def test_a_guard_sees_the_very_name_that_is_used(guarded: Serving, name: s
 async def test_a_name_that_passes_a_guard_is_another_channel(guarded: Serving, name: str) -> None:
     """Decoded once and never again: nothing of a guarded channel is heard there."""
     async with guarded.connect(name) as spy:
-        (client,) = guarded.mux.hub.open_connections()
-        (channel,) = guarded.mux.hub.router.channels(client)
+        (client,) = guarded.mux._core.hub.open_connections()
+        (channel,) = guarded.mux._core.hub.router.channels(client)
         assert not channel.partition(b":")[2].startswith(b"user:")
         await guarded.mux.publish("user:2", "private")
         await spy.send("end")

@@ -139,7 +139,7 @@ async def test_what_is_only_asked_about_is_not_joined(feed: Serving, method: str
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
     writer.transport.abort()
     assert "Content-Type: text/event-stream" in head if method == "HEAD" else "GET, HEAD, OPTIONS, POST" in head
-    assert len(feed.mux.hub) == 0
+    assert len(feed.mux._core.hub) == 0
 
 
 async def test_head_of_a_feed_is_that_of_its_get(feed: Serving) -> None:
@@ -158,7 +158,7 @@ async def test_request_with_a_body_or_a_bad_name_is_refused(feed: Serving) -> No
     """As for a WebSocket."""
     assert (await http(feed, "GET", "/feed/lobby", b"", [STREAM, "Content-Length: 5"]))[0] == 400
     assert (await http(feed, "GET", "/feed/%20", b"", [STREAM]))[0] == 400
-    assert len(feed.mux.hub) == 0
+    assert len(feed.mux._core.hub) == 0
 
 
 @BOTH_LOOPS
@@ -185,7 +185,7 @@ async def test_what_a_client_sends_later_is_dropped(
         talking.cancel()
         await feed.mux.publish("lobby", "still heard")
         assert await stream.events(1) == [Event("message", "still heard")]
-        assert not feed.mux.hub.evicted
+        assert not feed.mux._core.hub.evicted
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -199,7 +199,7 @@ async def test_heartbeat_is_a_comment_that_needs_no_answer(redis_url: str, prefi
         await stream.until(lambda: len(parse(stream.heard).comments) >= 4)
         assert set(parse(stream.heard).comments) == {"still here"}
         assert parse(stream.heard).events == []
-        assert not feed.mux.hub.evicted
+        assert not feed.mux._core.hub.evicted
 
 
 @BOTH_LOOPS
@@ -217,7 +217,7 @@ async def test_kernel_ends_what_nobody_acknowledges(
 ) -> None:
     """In milliseconds; later than the hub evicts who does not read, so that it is known why a client went."""
     async with serving(redis_url=redis_url, prefix=prefix, **times) as feed, open_stream(feed.port):
-        (subscriber,) = feed.mux.hub.open_connections()
+        (subscriber,) = feed.mux._core.hub.open_connections()
         transport: Any = subscriber.transport
         sock = transport.get_extra_info("socket")
         assert takeover._USER_TIMEOUT is not None
@@ -248,10 +248,10 @@ async def test_slow_consumer_is_dropped_and_the_others_hear_everything(
             await asyncio.to_thread(publisher.publish, f"{prefix}lobby", f"{number} {payload}")
             assert (await witness.events(1))[0].data == f"{number} {payload}"
             witness.heard = b""
-            if feed.mux.hub.evicted["overflow"]:
+            if feed.mux._core.hub.evicted["overflow"]:
                 break
-        assert feed.mux.hub.evicted == {"overflow": 1}
-        await until(lambda: len(feed.mux.hub) == 1)
+        assert feed.mux._core.hub.evicted == {"overflow": 1}
+        await until(lambda: len(feed.mux._core.hub) == 1)
 
 
 @BOTH_LOOPS
@@ -274,7 +274,7 @@ async def test_a_reader_of_line_ends_is_no_slow_consumer(
         await pause
         line_ends = (text * (65536 // len(text))).replace("\r\n", "\n").replace("\r", "\n")
         assert parse(reader.heard).events == [Event("message", line_ends)] * count + [Event("message", "end")]
-        assert not feed.mux.hub.evicted
+        assert not feed.mux._core.hub.evicted
 
 
 @BOTH_LOOPS
@@ -283,10 +283,10 @@ async def test_client_that_stays_unwritable_is_dropped(redis_url: str, publisher
     limits: dict[str, Any] = {"max_pending_bytes": 2**30, "max_unwritable_seconds": 0.1}
     async with serving(redis_url=redis_url, prefix=prefix, **limits) as feed, open_stream(feed.port) as slow:
         slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        while not feed.mux.hub.evicted:
+        while not feed.mux._core.hub.evicted:
             await asyncio.to_thread(publisher.publish, f"{prefix}lobby", "x" * 60000)
-        assert feed.mux.hub.evicted == {"unwritable": 1}
-        await until(lambda: len(feed.mux.hub) == 0)
+        assert feed.mux._core.hub.evicted == {"unwritable": 1}
+        await until(lambda: len(feed.mux._core.hub) == 0)
 
 
 async def test_line_ends_that_grow_do_not_evict_who_reads(redis_url: str, prefix: str) -> None:
@@ -311,8 +311,8 @@ async def test_who_sends_no_more_has_left(redis_url: str, prefix: str, goodbye: 
                 await stream.reader.read()
         assert isinstance(joined, str)
         assert await receive(witness, 1) == [joined.replace("joined", "left")]
-        await until(lambda: len(feed.mux.hub) == 1)
-        assert len(feed.mux.hub.router) == 1
+        await until(lambda: len(feed.mux._core.hub) == 1)
+        assert len(feed.mux._core.hub.router) == 1
 
 
 @VERSIONS
@@ -351,7 +351,7 @@ async def test_announcements_are_heard_by_whoever_hears_the_prefix(
             async with feed.connect() as client:
                 await client.send("hi")
                 await receive(client, 2)
-            await until(lambda: len(feed.mux.hub) == 0)
+            await until(lambda: len(feed.mux._core.hub) == 0)
         heard = [pubsub.get_message(timeout=PATIENCE_SECONDS) for _ in range(3)]
     assert [message and message["channel"] for message in heard] == [
         f"{prefix}lobby{mark}".encode() for mark in ("\x01", "", "\x02")
@@ -373,12 +373,12 @@ async def test_drain_ends_streams_and_says_when_to_come_back(redis_url: str, pre
         assert heard.comments == ["1001 the server is going away"]
         assert len(heard.retries) == 2
         assert len(heard.events) == 1
-        assert len(feed.mux.hub) == 0
+        assert len(feed.mux._core.hub) == 0
         status, said = await http(feed, "GET", "/feed/lobby", b"", [STREAM])
         assert status == 200
         assert parse(said.encode()).comments == ["the server is going away"]
         assert len(parse(said.encode()).retries) == 1
-        assert feed.mux.hub.refused == {"draining": 1}
+        assert feed.mux._core.hub.refused == {"draining": 1}
 
 
 @BOTH_LOOPS
@@ -388,13 +388,13 @@ async def test_gap_ends_streams_if_clients_are_to_come_back(redis_url: str, pref
         serving(redis_url=redis_url, prefix=prefix, on_gap="close", drain_seconds=0) as feed,
         open_stream(feed.port) as stream,
     ):
-        (client,) = feed.mux.hub.open_connections()
-        feed.mux._after_gap(Gap(1, 0.0, 1.0, "closed", "a test"))
-        await until(feed.mux.hub.closing_connections)
+        (client,) = feed.mux._core.hub.open_connections()
+        feed.mux._core._after_gap(Gap(1, 0.0, 1.0, "closed", "a test"))
+        await until(feed.mux._core.hub.closing_connections)
         client.endpoint.close(client, reasons.LEAVING)
         heard = await stream.read_to_end()
         assert heard.comments == ["1012 messages may have been missed: read anew"]
-        await until(lambda: len(feed.mux.hub) == 0)
+        await until(lambda: len(feed.mux._core.hub) == 0)
 
 
 @BOTH_LOOPS
@@ -407,9 +407,9 @@ async def test_what_waits_for_a_client_is_sent_before_the_end(redis_url: str, pr
         stream.writer.transport.pause_reading()  # type: ignore[attr-defined]
         for _ in range(100):
             await feed.mux.publish("lobby", "x" * 60_000)
-        await until(lambda: feed.mux.hub.pending_bytes > 1_000_000)
+        await until(lambda: feed.mux._core.hub.pending_bytes > 1_000_000)
         draining = asyncio.create_task(feed.mux.drain())
-        await until(feed.mux.hub.closing_connections)
+        await until(feed.mux._core.hub.closing_connections)
         stream.writer.transport.resume_reading()  # type: ignore[attr-defined]
         heard = await stream.read_to_end()
         assert [len(event.data) for event in heard.events] == [60_000] * 100
@@ -424,10 +424,10 @@ async def test_who_does_not_leave_is_cut_off(redis_url: str, prefix: str, monkey
         _, writer = await asyncio.open_connection("127.0.0.1", feed.port)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(request(feed.port))
-        await until(feed.mux.hub.open_connections)
-        (client,) = feed.mux.hub.open_connections()
+        await until(feed.mux._core.hub.open_connections)
+        (client,) = feed.mux._core.hub.open_connections()
         client.endpoint.close(client, reasons.LEAVING)
-        await until(lambda: len(feed.mux.hub) == 0)
+        await until(lambda: len(feed.mux._core.hub) == 0)
         client.endpoint.close(client, reasons.LEAVING)
         writer.transport.abort()
 
@@ -440,14 +440,14 @@ async def test_limits_on_connections_hold_for_streams(redis_url: str, prefix: st
         feed.connect(),
     ):
         assert (await http(feed, "GET", "/feed/lobby", b"", [STREAM]))[0] == 503
-        assert feed.mux.hub.refused == {"connections": 1}
+        assert feed.mux._core.hub.refused == {"connections": 1}
     app: Sanic[Any, Any] = Sanic(f"proxied-{prefix[:-1]}", configure_logging=False)
     app.config.REAL_IP_HEADER = "X-Real-IP"
     address = "X-Real-IP: 192.0.2.1"
     async with serving(app=app, redis_url=redis_url, prefix=prefix, max_connections_per_address=1) as feed:
         async with open_stream(feed.port, "lobby", address), open_stream(feed.port, "lobby", "X-Real-IP: 192.0.2.2"):
             assert (await http(feed, "GET", "/feed/lobby", b"", [STREAM, address]))[0] == 429
-        await until(lambda: len(feed.mux.hub) == 0)
+        await until(lambda: len(feed.mux._core.hub) == 0)
         async with open_stream(feed.port, "lobby", address):
             pass
 
@@ -538,7 +538,7 @@ async def test_tls(redis_url: str, prefix: str, version: str) -> None:
     async with serving(redis_url=redis_url, prefix=prefix, ssl=context) as feed:
         reader, writer = await asyncio.open_connection("127.0.0.1", feed.port, ssl=trusting)
         writer.write(request(feed.port, version=version))
-        await until(feed.mux.hub.open_connections)
+        await until(feed.mux._core.hub.open_connections)
         await feed.mux.publish("lobby", "hi")
         draining = asyncio.create_task(feed.mux.drain())
         async with asyncio.timeout(PATIENCE_SECONDS):

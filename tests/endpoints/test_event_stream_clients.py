@@ -79,7 +79,7 @@ async def take(events: AsyncIterator[ServerSentEvent], count: int) -> list[Event
 
 async def opened(feed: Serving, count: int = 1) -> None:
     """Wait until the server has so many clients."""
-    await until(lambda: len(feed.mux.hub) >= count)
+    await until(lambda: len(feed.mux._core.hub) >= count)
 
 
 async def test_every_byte_value_survives(feed: Serving) -> None:
@@ -89,7 +89,7 @@ async def test_every_byte_value_survives(feed: Serving) -> None:
     async with open_stream(feed.port) as stream:
         for payload in payloads:
             # As raw publishes: text where it can be.
-            await feed.mux.broker.outbox.publish(feed.mux._namespace.redis_channel(b"lobby"), payload)
+            await feed.mux._core.broker.outbox.publish(feed.mux._core.namespace.redis_channel(b"lobby"), payload)
         heard = await stream.events(len(payloads))
     for payload, (name, data) in zip(payloads, heard, strict=True):
         if name == "binary":
@@ -133,7 +133,7 @@ async def test_three_hundred_streams_and_websockets_hear_everything(redis_url: s
             opening = [stack.enter_async_context(open_stream(feed.port)) for _ in range(50)]
             streams += await asyncio.gather(*opening)
         sockets = [await stack.enter_async_context(feed.connect()) for _ in range(10)]
-        await until(lambda: len(feed.mux.hub) == count + 10)
+        await until(lambda: len(feed.mux._core.hub) == count + 10)
         for number in range(messages):
             await feed.mux.publish("lobby", f"{number}\n{number}")
         expected = [f"{number}\n{number}" for number in range(messages)]
@@ -141,10 +141,10 @@ async def test_three_hundred_streams_and_websockets_hear_everything(redis_url: s
             assert [event.data for event in await stream.events(messages)] == expected
         for socket in sockets:
             assert await receive(socket, messages) == expected
-        assert not feed.mux.hub.evicted
+        assert not feed.mux._core.hub.evicted
         for stream in streams:
             stream.writer.transport.abort()
-        await until(lambda: len(feed.mux.hub) == 10)
+        await until(lambda: len(feed.mux._core.hub) == 10)
 
 
 async def test_a_restart_ends_streams_well_and_they_come_back(redis_url: str, prefix: str, free_port: int) -> None:
@@ -190,8 +190,8 @@ async def test_through_nginx_with_the_documented_block(
                 assert await receive(websocket, 1) == [expected.data]
                 await stream.until(lambda: "still here" in parse(stream.heard).comments)
                 stream.writer.transport.abort()
-                await until(lambda: len(feed.mux.hub) == 2)
-            await until(lambda: len(feed.mux.hub) == 0)
+                await until(lambda: len(feed.mux._core.hub) == 2)
+            await until(lambda: len(feed.mux._core.hub) == 0)
             async with open_stream(free_port, "lobby", "Connection: close") as stream:
                 draining = asyncio.create_task(feed.mux.drain())
                 assert (await stream.read_to_end()).comments == ["1001 the server is going away"]

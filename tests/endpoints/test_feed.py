@@ -221,7 +221,7 @@ async def test_upgrade_with_a_body_is_refused(
     """Sanic would look for the body on a connection that is not its own any more, and log a traceback for it."""
     assert (await http(feed, "GET", "/feed/lobby", b"", [*UPGRADE, *headers]))[0] == 400
     assert (await http(feed, "POST", "/feed/lobby", b"hi", UPGRADE))[0] == 400
-    assert feed.mux.hub.refused == {"body": 1, "handshake": 1}
+    assert feed.mux._core.hub.refused == {"body": 1, "handshake": 1}
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
@@ -233,7 +233,7 @@ async def test_publisher_that_waits_for_redis_can_say_goodbye(prefix: str) -> No
             pid = int(redis.Redis.from_url(url).info("server")["process_id"])
             os.kill(pid, signal.SIGSTOP)
             try:
-                while feed.mux.broker.outbox.is_writable:
+                while feed.mux._core.broker.outbox.is_writable:
                     await talker.send("x" * 60_000)
                 async with asyncio.timeout(CLOSING_SECONDS / 2):
                     await feed.mux.drain()
@@ -256,10 +256,10 @@ async def test_newcomer_always_hears_while_the_last_one_leaves(feed: Serving) ->
 async def test_nothing_is_left_of_clients_that_have_gone(feed: Serving) -> None:
     """The router and the hub are empty when all have left, however they left."""
     async with feed.connect("a"), feed.connect("b"), raw_client(feed.port, "c"):
-        await until(lambda: len(feed.mux.hub) == 3)
-        assert len(feed.mux.hub.router) == 3
-    await until(lambda: len(feed.mux.hub) == 0)
-    assert len(feed.mux.hub.router) == 0
+        await until(lambda: len(feed.mux._core.hub) == 3)
+        assert len(feed.mux._core.hub.router) == 3
+    await until(lambda: len(feed.mux._core.hub) == 0)
+    assert len(feed.mux._core.hub.router) == 0
 
 
 @BOTH_LOOPS
@@ -276,7 +276,7 @@ async def test_closed_socket_in_the_middle_of_a_fan_out_harms_nobody(
             for client in doomed[1::2]:
                 client.transport.abort()
         assert await receive(witness, 20) == [f"round {n}" for n in range(20)]
-    await until(lambda: len(feed.mux.hub) == 0)
+    await until(lambda: len(feed.mux._core.hub) == 0)
 
 
 @BOTH_LOOPS
@@ -294,10 +294,10 @@ async def test_slow_consumer_is_dropped_and_the_others_hear_everything(
         for n in range(400):
             await asyncio.to_thread(publisher.publish, f"{prefix}lobby", f"{n} {payload}")
             assert (await receive(witness, 1))[0] == f"{n} {payload}"
-            if feed.mux.hub.evicted["overflow"]:
+            if feed.mux._core.hub.evicted["overflow"]:
                 break
-        assert feed.mux.hub.evicted["overflow"] == 1
-        await until(lambda: len(feed.mux.hub) == 1)
+        assert feed.mux._core.hub.evicted["overflow"] == 1
+        await until(lambda: len(feed.mux._core.hub) == 1)
 
 
 @BOTH_LOOPS
@@ -308,10 +308,10 @@ async def test_client_that_stays_unwritable_is_dropped(redis_url: str, publisher
     )
     async with serving(settings=limits) as feed, raw_client(feed.port) as slow:
         slow.stop_reading()
-        while not feed.mux.hub.evicted:
+        while not feed.mux._core.hub.evicted:
             await asyncio.to_thread(publisher.publish, f"{prefix}lobby", "x" * 60000)
-        assert feed.mux.hub.evicted == {"unwritable": 1}
-        await until(lambda: len(feed.mux.hub) == 0)
+        assert feed.mux._core.hub.evicted == {"unwritable": 1}
+        await until(lambda: len(feed.mux._core.hub) == 0)
 
 
 @BOTH_LOOPS
@@ -322,7 +322,7 @@ async def test_client_that_reads_slowly_stays(redis_url: str, publisher: redis.R
     )
     async with serving(settings=limits) as feed, raw_client(feed.port) as slow:
         slow.stop_reading()
-        (subscriber,) = feed.mux.hub.open_connections()
+        (subscriber,) = feed.mux._core.hub.open_connections()
 
         async def publish(count: int) -> None:
             with publisher.pipeline(transaction=False) as batch:
@@ -334,9 +334,9 @@ async def test_client_that_reads_slowly_stays(redis_url: str, publisher: redis.R
             slow.read_on()
             await slow.read(60000)
             slow.stop_reading()
-            assert not feed.mux.hub.evicted
+            assert not feed.mux._core.hub.evicted
 
-        while feed.mux.hub.pending_bytes < 4_000_000:
+        while feed.mux._core.hub.pending_bytes < 4_000_000:
             await publish(20)
             await read_a_little()
         loop = asyncio.get_running_loop()
@@ -346,7 +346,7 @@ async def test_client_that_reads_slowly_stays(redis_url: str, publisher: redis.R
             await publish(1)
             await asyncio.sleep(0.02)
             assert subscriber.is_blocked
-        assert not feed.mux.hub.evicted
+        assert not feed.mux._core.hub.evicted
 
 
 @BOTH_LOOPS
@@ -362,7 +362,7 @@ async def test_silent_client_is_dropped_and_one_that_answers_is_not(redis_url: s
             await dead.read(1000)
         await alive.send("still here")
         assert await receive(alive, 1) == ["still here"]
-        assert feed.mux.hub.evicted == {"silent": 1}
+        assert feed.mux._core.hub.evicted == {"silent": 1}
 
 
 @BOTH_LOOPS
@@ -375,7 +375,7 @@ async def test_flood_of_pings_by_a_client_that_does_not_read_is_bounded(redis_ur
             while True:
                 flooder.send(pings * 1000)
                 await flooder.writer.drain()
-        assert feed.mux.hub.evicted["overflow"] == 1
+        assert feed.mux._core.hub.evicted["overflow"] == 1
 
 
 @BOTH_LOOPS
@@ -389,7 +389,7 @@ async def test_client_that_ignores_the_goodbye_is_cut_off(
         raw_client(feed.port) as rude,
     ):
         rude.send(b"\x83\x80\x00\x00\x00\x00")
-        await until(lambda: len(feed.mux.hub) == 0)
+        await until(lambda: len(feed.mux._core.hub) == 0)
 
 
 async def test_publisher_is_told_when_redis_refuses(redis_url: str, prefix: str, publisher: redis.Redis) -> None:
@@ -437,7 +437,7 @@ async def test_clients_are_told_when_the_server_goes(redis_url: str, prefix: str
         await feed.mux.drain()
         status, _ = await http(feed, "GET", "/feed/lobby", b"", UPGRADE)
         assert status == 503
-        assert len(feed.mux.hub) == 0
+        assert len(feed.mux._core.hub) == 0
 
 
 UPGRADE = [

@@ -12,9 +12,9 @@ import orjson
 import pytest
 from sanic import Sanic
 
-from mux.app import create_app
 from mux.inspect.report import RATED
 from mux.serve import ops_listener
+from mux.serve.application import create_app
 from mux.serve.run import listening_socket
 from mux.settings import Settings
 from tests.support.nginx import NGINX, nginx, reachable
@@ -98,7 +98,7 @@ async def test_a_parameter_that_cannot_be_is_one_sentence(
     async with serving(redis_url=redis_url, prefix=prefix, ops=True) as feed:
         status, _, body = await ask(feed.port, f"/channels?{query}")
         assert (status, body.decode()) == (400, f"{sentence}\n")
-        assert feed.mux.hub.refused["query"] == 1
+        assert feed.mux._core.hub.refused["query"] == 1
 
 
 async def test_too_many_inquiries_are_told_when_to_ask_again(
@@ -110,7 +110,7 @@ async def test_too_many_inquiries_are_told_when_to_ask_again(
         status, head, body = await ask(feed.port, "/stats")
         assert (status, body) == (503, b"too much is being asked at the same time; try again\n")
         assert "retry-after: 2" in head
-        assert feed.mux.hub.refused["inquiries"] == 1
+        assert feed.mux._core.hub.refused["inquiries"] == 1
 
 
 NUMBERS = ("/stats", "/channels", "/metrics")
@@ -126,7 +126,7 @@ async def test_the_numbers_want_the_token(redis_url: str, prefix: str) -> None:
                 assert "cache-control: no-store" in head
             assert (await ask(feed.port, f"{path}?token={TOKEN}", token=None))[0] == 403
             assert (await ask(feed.port, path, "X-Forwarded-For: 10.0.0.1", host="mux.example.com"))[0] == 200
-        assert feed.mux.hub.refused["inspection"] == 12
+        assert feed.mux._core.hub.refused["inspection"] == 12
         assert (await ask(feed.port, "/healthz", token=None))[0] == 200
         assert (await ask(feed.port, "/readyz", token=None))[0] == 200
 

@@ -15,9 +15,9 @@ import pytest
 import redis
 from sanic import Sanic
 
-from mux.app import create_app
 from mux.endpoints import takeover
 from mux.hub.admission import HEADROOM_DESCRIPTORS, LAST_DESCRIPTORS
+from mux.serve.application import create_app
 from mux.settings import Settings
 from tests.support.servers import PATIENCE_SECONDS, RawClient, Serving, handshake, raw_client, running, serving, until
 
@@ -55,8 +55,8 @@ async def test_over_max_connections_is_refused_before_the_handshake(redis_url: s
             status, answer = await ask(feed.port, handshake(feed.port))
             assert status == 503
             assert "retry-after: 2" in answer.lower()
-            assert feed.mux.hub.refused == {"connections": 1}
-        await until(lambda: len(feed.mux.hub) == 0)
+            assert feed.mux._core.hub.refused == {"connections": 1}
+        await until(lambda: len(feed.mux._core.hub) == 0)
         async with raw_client(feed.port):
             pass
 
@@ -74,8 +74,8 @@ async def test_over_max_connections_per_address_is_refused(redis_url: str, prefi
             assert "retry-after: 2" in answer.lower()
             assert (await ask(feed.port, first))[0] == 101
             assert (await ask(feed.port, other))[0] == 101
-            assert feed.mux.hub.refused == {"address": 1}
-        await until(lambda: len(feed.mux.hub) == 0)
+            assert feed.mux._core.hub.refused == {"address": 1}
+        await until(lambda: len(feed.mux._core.hub) == 0)
         assert (await ask(feed.port, handshake(feed.port)))[0] == 101
 
 
@@ -89,7 +89,7 @@ async def test_without_descriptors_to_spare_nobody_is_let_in(
         status, answer = await ask(feed.port, handshake(feed.port))
         assert status == 503
         assert "retry-after: 2" in answer.lower()
-        assert feed.mux.hub.refused == {"descriptors": 1}
+        assert feed.mux._core.hub.refused == {"descriptors": 1}
         for _, writer in idle:
             writer.transport.abort()
 
@@ -99,9 +99,9 @@ async def test_refusals_are_counted_by_reason(feed: Serving) -> None:
     await ask(feed.port, handshake(feed.port, "%20"))
     await ask(feed.port, handshake(feed.port, "lobby", "Origin: https://evil.example"))
     await ask(feed.port, handshake(feed.port).replace(b"Version: 13", b"Version: 12"))
-    feed.mux.feed.is_draining = True
+    feed.mux._core.feed.is_draining = True
     await ask(feed.port, handshake(feed.port))
-    assert feed.mux.hub.refused == {"channel": 1, "origin": 1, "handshake": 1, "draining": 1}
+    assert feed.mux._core.hub.refused == {"channel": 1, "origin": 1, "handshake": 1, "draining": 1}
 
 
 @pytest.mark.parametrize("segments", [1, 20], ids=["one segment", "a segment each"])
@@ -122,7 +122,7 @@ async def test_too_many_messages_close_the_client(redis_url: str, prefix: str, s
             assert [await listener.recv() for _ in range(10)] == ["hi"] * 10
         await listener.send("mine")
         assert await asyncio.wait_for(listener.recv(), PATIENCE_SECONDS) == "mine"
-        assert feed.mux.hub.refused == {"messages": 1}
+        assert feed.mux._core.hub.refused == {"messages": 1}
 
 
 async def test_too_many_control_frames_close_the_client(redis_url: str, prefix: str) -> None:
@@ -135,7 +135,7 @@ async def test_too_many_control_frames_close_the_client(redis_url: str, prefix: 
         client.send(PING)
         _, code, reason = await closing(client)
         assert (code, reason) == (1008, "too many control frames")
-        assert feed.mux.hub.refused == {"control_frames": 1}
+        assert feed.mux._core.hub.refused == {"control_frames": 1}
 
 
 async def test_a_goodbye_is_no_flood(redis_url: str, prefix: str) -> None:
@@ -144,7 +144,7 @@ async def test_a_goodbye_is_no_flood(redis_url: str, prefix: str) -> None:
     async with serving(redis_url=redis_url, prefix=prefix, **limits) as feed, raw_client(feed.port) as client:
         client.send(PING + GOODBYE)
         assert await client.read_to_end() == b"\x8a\x00\x88\x02\x03\xe8"
-        assert not feed.mux.hub.refused
+        assert not feed.mux._core.hub.refused
 
 
 async def test_what_is_cut_off_by_a_goodbye_is_counted(redis_url: str, prefix: str) -> None:
@@ -153,7 +153,7 @@ async def test_what_is_cut_off_by_a_goodbye_is_counted(redis_url: str, prefix: s
     async with serving(redis_url=redis_url, prefix=prefix, **limits) as feed, raw_client(feed.port) as client:
         client.send(HI * 2 + GOODBYE)
         assert await client.read_to_end() == b"\x88\x02\x03\xe8"
-        assert feed.mux.hub.refused == {"messages": 1}
+        assert feed.mux._core.hub.refused == {"messages": 1}
 
 
 async def test_a_body_that_never_ends_is_given_up(redis_url: str, prefix: str) -> None:
@@ -162,7 +162,7 @@ async def test_a_body_that_never_ends_is_given_up(redis_url: str, prefix: str) -
         head = f"POST /feed/lobby HTTP/1.1\r\nHost: 127.0.0.1:{feed.port}\r\nContent-Length: 100\r\n\r\n"
         status, _ = await ask(feed.port, head.encode() + b"x")
         assert status == 408
-        assert feed.mux.hub.refused == {"too_slow": 1}
+        assert feed.mux._core.hub.refused == {"too_slow": 1}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much a socket has not sent (SIOCOUTQNSD)")
@@ -175,15 +175,15 @@ async def test_the_kernel_holds_little_of_what_is_not_read(
         monkeypatch.setattr(takeover, "_bound_unsent", lambda transport: None)
     async with serving(redis_url=redis_url, prefix=prefix) as feed, raw_client(feed.port) as client:
         client.stop_reading()
-        (subscriber,) = feed.mux.hub.open_connections()
+        (subscriber,) = feed.mux._core.hub.open_connections()
         transport: Any = subscriber.transport
         descriptor = transport.get_extra_info("socket").fileno()
         unsent = 0
-        while not feed.mux.hub.evicted:
+        while not feed.mux._core.hub.evicted:
             (unsent,) = struct.unpack("i", fcntl.ioctl(descriptor, 0x894B, b"\0" * 4))
             await asyncio.to_thread(publisher.publish, f"{prefix}lobby", "x" * 60000)
             await asyncio.sleep(0)
-        assert feed.mux.hub.evicted == {"overflow": 1}
+        assert feed.mux._core.hub.evicted == {"overflow": 1}
         assert (unsent < 4 * takeover.UNSENT_BYTES) == bounded
 
 
@@ -197,7 +197,7 @@ async def test_a_socket_is_bounded_as_the_system_allows(
     elif takeover._NOTSENT_LOWAT is None:
         pytest.skip("not on this system")
     async with raw_client(feed.port):
-        (subscriber,) = feed.mux.hub.open_connections()
+        (subscriber,) = feed.mux._core.hub.open_connections()
         transport: Any = subscriber.transport
         sock = transport.get_extra_info("socket")
         if has_option:

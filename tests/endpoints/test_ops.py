@@ -95,8 +95,8 @@ async def test_metrics_count_what_happened(redis_url: str, prefix: str, publishe
             await receive(one, 1)
             await receive(other, 1)
             publisher.publish(f"{prefix}nobody", "hi")
-            await until(lambda: feed.mux.hub.router.unheard == 2)
-            await until(lambda: feed.mux.broker.outbox.published)
+            await until(lambda: feed.mux._core.hub.router.unheard == 2)
+            await until(lambda: feed.mux._core.broker.outbox.published)
             numbers = await scrape(feed.port)
             expected = {
                 "mux_connections": 3,
@@ -114,8 +114,8 @@ async def test_metrics_count_what_happened(redis_url: str, prefix: str, publishe
             }
             assert numbers | expected == numbers
             assert numbers["mux_fan_out_seconds_sum"] < PATIENCE_SECONDS
-            await until(lambda: sum(feed.mux._observer._loop_lag.lags.counts))
-        await until(lambda: not len(feed.mux.hub))
+            await until(lambda: sum(feed.mux._core._observer._loop_lag.lags.counts))
+        await until(lambda: not len(feed.mux._core.hub))
         await _until_scraped(feed.port, mux_connections=0)  # what was scraped just now is remembered for a moment
 
 
@@ -142,7 +142,7 @@ async def test_every_refusal_is_counted_by_its_reason(redis_url: str, prefix: st
         # One that says goodbye, and one that breaks the protocol after its failure, are no more refusals.
         async with feed.connect():
             pass
-        refused = dict(feed.mux.hub.refused)
+        refused = dict(feed.mux._core.hub.refused)
         assert refused == {
             "channel": 1,
             "origin": 1,
@@ -163,9 +163,9 @@ async def test_a_stall_of_the_loop_is_logged_once_and_counted(
     """A handler that blocks for 1.3 s is found out."""
     app: Sanic[Any, Any] = Sanic(f"stall-{prefix[:-1]}", configure_logging=False)
     async with serving(app=app, redis_url=redis_url, prefix=prefix, ops=True) as feed:
-        await until(lambda: feed.mux._observer._ticks > 1)
+        await until(lambda: feed.mux._core._observer._ticks > 1)
         time.sleep(1.3)  # noqa: ASYNC251 - it is what is tested
-        await until(lambda: feed.mux._observer._loop_lag.stalls)
+        await until(lambda: feed.mux._core._observer._loop_lag.stalls)
         assert (await scrape(feed.port))["mux_loop_stalls_total"] == 1
     assert sum("the event loop stood still for 1." in line for line in caplog.messages) == 1
 
@@ -174,7 +174,7 @@ async def test_an_observer_that_never_started_is_closed_without_ado(redis_url: s
     """An app may fail before it serves."""
     app: Sanic[Any, Any] = Sanic("never", configure_logging=False)
     try:
-        await Mux(app, redis_url=redis_url).aclose()
+        await Mux(app, redis_url=redis_url)._core.aclose()
     finally:
         Sanic.unregister_app(app)
 

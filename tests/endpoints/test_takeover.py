@@ -53,7 +53,7 @@ async def test_nothing_of_sanic_stays_with_an_open_connection(feed: Serving) -> 
     """No task, request or protocol object outlives the handshake."""
     before = _alive()
     async with raw_client(feed.port):
-        await until(lambda: len(feed.mux.hub) == 1)
+        await until(lambda: len(feed.mux._core.hub) == 1)
         await until(lambda: _alive() <= before)
         names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]  # type: ignore[union-attr]
         assert not [name for name in names if "connection_task" in name]
@@ -73,7 +73,7 @@ async def test_nothing_of_a_client_waits_for_the_collector(feed: Serving) -> Non
     """
     async with raw_client(feed.port):
         pass  # what is made once, is made
-    await until(lambda: not len(feed.mux.hub))
+    await until(lambda: not len(feed.mux._core.hub))
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -83,7 +83,7 @@ async def test_nothing_of_a_client_waits_for_the_collector(feed: Serving) -> Non
                 client.send(b"\x81\x82\x00\x00\x00\x00hi")
                 assert await client.read(4) == b"\x81\x02hi"
                 client.send(goodbye)
-            await until(lambda: not len(feed.mux.hub))
+            await until(lambda: not len(feed.mux._core.hub))
         gc.collect()
         left = [type(thing) for thing in gc.garbage]
     finally:
@@ -108,7 +108,7 @@ async def test_client_that_is_gone_before_the_answer_leaves_nothing(
     with suppress(ConnectionError):
         assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
     writer.close()
-    assert len(feed.mux.hub) == 0
+    assert len(feed.mux._core.hub) == 0
 
 
 @OPENINGS
@@ -126,9 +126,9 @@ async def test_socket_that_was_full_before_is_a_slow_consumers(
         _, writer = await asyncio.open_connection("127.0.0.1", feed.port)
         writer.transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(opening(feed.port))
-        await until(lambda: feed.mux.hub.evicted)
+        await until(lambda: feed.mux._core.hub.evicted)
         writer.transport.abort()
-        assert feed.mux.hub.evicted.total() == 1
+        assert feed.mux._core.hub.evicted.total() == 1
 
 
 async def test_tls(redis_url: str, prefix: str) -> None:
@@ -144,7 +144,7 @@ async def test_tls(redis_url: str, prefix: str) -> None:
             assert await receive(client, 1) == ["x" * 60000]
             await client.close(4000, "bye")
             assert client.close_code == 4000
-        await until(lambda: len(feed.mux.hub) == 0)
+        await until(lambda: len(feed.mux._core.hub) == 0)
 
 
 async def test_unix_socket(redis_url: str, prefix: str) -> None:

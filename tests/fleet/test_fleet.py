@@ -33,7 +33,7 @@ async def fleets(redis_url: str, prefix: str) -> AsyncIterator[list[Fleet]]:
     async with AsyncExitStack() as stack:
         options: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "drain_seconds": 0}
         feeds = [await stack.enter_async_context(serving(**options)) for _ in range(3)]
-        fleets = [feed.mux._fleet for feed in feeds]
+        fleets = [feed.mux._core._fleet for feed in feeds]
         await until(lambda: all(len(fleet._census) == 2 for fleet in fleets))
         yield fleets
 
@@ -93,8 +93,8 @@ async def test_a_process_that_leaves_is_forgotten(redis_url: str, prefix: str) -
     """It says goodbye."""
     async with serving(redis_url=redis_url, prefix=prefix) as stays:
         async with serving(redis_url=redis_url, prefix=prefix):
-            await until(lambda: len(stays.mux._fleet._census) == 1)
-        await until(lambda: not len(stays.mux._fleet._census))
+            await until(lambda: len(stays.mux._core._fleet._census) == 1)
+        await until(lambda: not len(stays.mux._core._fleet._census))
 
 
 def take(fleet: Fleet, *payloads: bytes) -> None:
@@ -108,7 +108,7 @@ async def fleet(redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch) ->
     """Return a fleet of one process, whose budgets are for an hour."""
     monkeypatch.setattr(fleet_module, "TICK_SECONDS", 3600.0)
     async with serving(redis_url=redis_url, prefix=prefix, ops=True) as feed:
-        yield feed.mux._fleet
+        yield feed.mux._core._fleet
 
 
 @pytest.fixture

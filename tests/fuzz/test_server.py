@@ -106,7 +106,7 @@ async def test_nonsense_harms_nobody_else(victim: tuple[Serving, Errors], kind: 
             await asyncio.gather(*(send_nonsense(server.port, data) for data in nonsense[number : number + 10]))
             await good.send(f"{number}")
             assert await receive(good, 1) == [f"{number}"]
-        await until(lambda: len(server.mux.hub) == 1)
+        await until(lambda: len(server.mux._core.hub) == 1)
     assert errors.lines == []
 
 

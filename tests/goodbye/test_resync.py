@@ -48,10 +48,10 @@ async def test_a_round_that_fails_is_logged(
 ) -> None:
     """Nobody looked at how its task ended, so that clients who were not told could not be known of."""
     async with serving(redis_url=redis_url, prefix=prefix, drain_seconds=0) as feed, feed.connect():
-        (client,) = feed.mux.hub.open_connections()
+        (client,) = feed.mux._core.hub.open_connections()
         with monkeypatch.context() as broken:
             broken.setattr(client.endpoint, "close", None)
-            feed.mux._goodbyes.resync()
+            feed.mux._core._goodbyes.resync()
             await until(lambda: caplog.records)
     assert "not every client was told" in caplog.records[0].message
 
@@ -62,7 +62,7 @@ async def test_clients_are_closed_to_read_anew(redis_url: str, prefix: str, publ
         clients = [await feed.connect() for _ in range(20)]
         for number in (1, 2):
             publisher.client_kill_filter(skipme=True, _type="pubsub")
-            await until(lambda number=number: feed.mux.broker.gaps == number)  # type: ignore[misc]
+            await until(lambda number=number: feed.mux._core.broker.gaps == number)  # type: ignore[misc]
         for client in clients:
             with pytest.raises(ConnectionClosed) as closed:
                 await asyncio.wait_for(client.recv(), PATIENCE_SECONDS)

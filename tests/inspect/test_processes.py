@@ -67,7 +67,7 @@ async def three(redis_url: str, prefix: str) -> AsyncIterator[list[Serving]]:
     options: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "ops": True, "drain_seconds": 0}
     async with AsyncExitStack() as stack:
         feeds = [await stack.enter_async_context(serving(**options)) for _ in range(3)]
-        await until(lambda: all(len(feed.mux._fleet._census) == 2 for feed in feeds))
+        await until(lambda: all(len(feed.mux._core._fleet._census) == 2 for feed in feeds))
         yield feeds
 
 
@@ -76,9 +76,9 @@ def fill(feed: Serving, prefix: str, channels: dict[str, int]) -> None:
     clients = [FakeClient().subscriber for _ in range(max(channels.values()))]
     for name, subscribers in channels.items():
         for client in clients[:subscribers]:
-            feed.mux.hub.router.join(client, f"{prefix}{name}".encode())
+            feed.mux._core.hub.router.join(client, f"{prefix}{name}".encode())
     for client in clients:
-        feed.mux.hub._heartbeat.add(client)
+        feed.mux._core.hub._heartbeat.add(client)
 
 
 async def test_any_process_tells_the_channels_of_all(three: list[Serving], prefix: str) -> None:
@@ -111,8 +111,8 @@ async def test_rates_are_the_highest_of_any_process(three: list[Serving], prefix
     """Each hears all messages of a channel; what is asked once is counted from then on, and then no more."""
     fill(three[0], prefix, {"busy": 1, "idle": 1})
     fill(three[1], prefix, {"busy": 1})
-    router = three[2].mux.hub.router
-    assert not any(feed.mux._intake.after_batch for feed in three)
+    router = three[2].mux._core.hub.router
+    assert not any(feed.mux._core._intake.after_batch for feed in three)
     await answer(three[2].port, "/channels?sort=rate", processes=3)
     for _ in range(10):
         publisher.publish(f"{prefix}busy", "hi")
@@ -123,8 +123,8 @@ async def test_rates_are_the_highest_of_any_process(three: list[Serving], prefix
     assert (busy["name"], busy["subscribers"], idle["messages_per_second"]) == ("busy", 2, 0)
     assert busy["messages_per_second"] > 20 / PATIENCE_SECONDS
     for feed in three:
-        feed.mux._inspector._tally.clear()
-    await until(lambda: not any(feed.mux._intake.after_batch for feed in three))
+        feed.mux._core._inspector._tally.clear()
+    await until(lambda: not any(feed.mux._core._intake.after_batch for feed in three))
 
 
 async def test_without_inspect_a_process_keeps_its_names(redis_url: str, prefix: str) -> None:
@@ -135,7 +135,7 @@ async def test_without_inspect_a_process_keeps_its_names(redis_url: str, prefix:
     ):
         fill(closed, prefix, {"secret": 1})
         fill(open_, prefix, {"known": 1})
-        await until(lambda: len(open_.mux._fleet._census) == 1)
+        await until(lambda: len(open_.mux._core._fleet._census) == 1)
         found = await get(open_.port, "/channels")
         assert rows(found) == [("known", 1)]
         assert [one["pid"] for one in found["missing"]] == [os.getpid()]
@@ -148,7 +148,7 @@ async def test_without_redis_a_process_tells_what_it_knows(
 ) -> None:
     """At once: the others are missing."""
     fill(three[0], prefix, {"a": 1})
-    monkeypatch.setattr(type(three[0].mux.broker), "is_connected", False)
+    monkeypatch.setattr(type(three[0].mux._core.broker), "is_connected", False)
     found = await get(three[0].port, "/stats")
     assert (len(found["processes"]), len(found["missing"])) == (1, 2)
     channels = await get(three[0].port, "/channels")
@@ -165,11 +165,11 @@ async def test_small_messages_do_not_silence_the_fleet(redis_url: str, prefix: s
 
 async def test_what_the_fleet_says_is_not_the_feeds(three: list[Serving], publisher: redis.Redis, prefix: str) -> None:
     """Looking at the numbers does not change them, however small messages have to be."""
-    before = [(feed.mux.hub.router.received, feed.mux.hub.router.delivered) for feed in three]
-    published = [feed.mux.broker.outbox.published for feed in three]
+    before = [(feed.mux._core.hub.router.received, feed.mux._core.hub.router.delivered) for feed in three]
+    published = [feed.mux._core.broker.outbox.published for feed in three]
     await answer(three[0].port, "/stats", processes=3)
-    assert [(feed.mux.hub.router.received, feed.mux.hub.router.delivered) for feed in three] == before
-    assert [feed.mux.broker.outbox.published for feed in three] == published
+    assert [(feed.mux._core.hub.router.received, feed.mux._core.hub.router.delivered) for feed in three] == before
+    assert [feed.mux._core.broker.outbox.published for feed in three] == published
 
 
 async def test_hostile_publishes_do_no_harm(three: list[Serving], prefix: str, publisher: redis.Redis) -> None:
@@ -184,14 +184,14 @@ async def test_hostile_publishes_do_no_harm(three: list[Serving], prefix: str, p
             pipe.publish(channel, question("stats"))
             pipe.publish(channel, question("top", prefix=f"{number % 9}", sort="rate", count=1000))
         for feed in three:
-            me = feed.mux._fleet.myself.id
+            me = feed.mux._core._fleet.myself.id
             for number in range(5):
                 pipe.publish(channel, write("answer", STRANGER, b'{"channels":"x"}', to=me, round_=f"{number:016x}"))
                 pipe.publish(channel, write("answer", me, b"{}", to=me, round_=f"{number:016x}"))
         for number in range(2000):
             pipe.publish(channel, beat(number))
         pipe.execute()
-    await until(lambda: all(len(feed.mux._fleet._census) > 900 for feed in three))
+    await until(lambda: all(len(feed.mux._core._fleet._census) > 900 for feed in three))
     found = await get(three[0].port, "/stats")
     assert len(found["processes"]) + len(found["missing"]) <= census_module.MAX_PROCESSES + 1
     assert {one["pid"] for one in found["processes"]} == {os.getpid()}
@@ -200,7 +200,7 @@ async def test_hostile_publishes_do_no_harm(three: list[Serving], prefix: str, p
 
 async def test_equal_questions_share_an_inquiry_and_too_many_are_refused(three: list[Serving]) -> None:
     """A hundred terminals that look at the same are one question."""
-    inspector = three[0].mux._inspector
+    inspector = three[0].mux._core._inspector
     same = await asyncio.gather(*(inspector.stats() for _ in range(100)))
     assert all(found is same[0] for found in same)
     different = [inspector.channels(prefix=str(number), sort="rate", limit=1) for number in range(30)]
@@ -213,7 +213,7 @@ async def test_equal_questions_share_an_inquiry_and_too_many_are_refused(three: 
 async def test_a_process_that_ends_finishes_what_it_was_asked(redis_url: str, prefix: str) -> None:
     """Whoever asked has an answer, nothing is left running, and closing twice is once."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed:
-        inspector = feed.mux._inspector
+        inspector = feed.mux._core._inspector
         asked = asyncio.ensure_future(inspector.channels(prefix="", sort="rate", limit=1))
         await until(lambda: inspector._inquiries)
         await inspector.aclose()
@@ -227,7 +227,7 @@ async def test_a_process_that_ends_finishes_what_it_was_asked(redis_url: str, pr
 async def test_who_asks_and_goes_away_takes_nothing_from_others(redis_url: str, prefix: str) -> None:
     """They wait for the same."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed:
-        inspector = feed.mux._inspector
+        inspector = feed.mux._core._inspector
         gone, stays = (asyncio.ensure_future(inspector.channels(prefix="", sort="rate", limit=1)) for _ in range(2))
         await until(lambda: inspector._inquiries)
         gone.cancel()
@@ -299,7 +299,7 @@ async def test_four_processes(
         found = await get(here.port, "/stats")
         assert [one["pid"] for one in found["missing"]] == [four[3].pid]
         monkeypatch.setattr(census_module, "FORGET_SECONDS", 0.5)
-        await until(lambda: not len(here.mux._fleet._census))
+        await until(lambda: not len(here.mux._core._fleet._census))
         await answer(here.port, "/stats", processes=4)
 
 
@@ -312,8 +312,8 @@ async def test_a_forged_answer_is_no_answer(three: list[Serving], prefix: str) -
         return forged
 
     for name in ("stats", "top"):
-        three[1].mux._fleet.handle(name, forge)
-    silent = three[1].mux._fleet.myself.id
+        three[1].mux._core._fleet.handle(name, forge)
+    silent = three[1].mux._core._fleet.myself.id
     found = await get(three[0].port, "/channels?limit=1")
     assert ([one["id"] for one in found["missing"]], rows(found), found["complete"]) == ([silent], [("a", 1)], False)
     stats = await get(three[0].port, "/stats")

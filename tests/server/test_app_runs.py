@@ -72,7 +72,7 @@ def test_every_run_of_an_app_is_a_new_beginning(shop: App) -> None:
         assert "mux_connections 0.0" in numbers.text
         _, stats = client.get("/channels", headers={"Authorization": f"Bearer {TOKEN}"})
         assert stats is not None
-        hubs.add(mux.hub)
+        hubs.add(mux._core.hub)
     assert len(hubs) == 2
 
 
@@ -84,7 +84,7 @@ def test_callbacks_stay_over_runs(shop: App) -> None:
 
     async def cut(request: Request) -> HTTPResponse:
         before = len(gaps)
-        connection = mux.broker._connection
+        connection = mux._core.broker._connection
         assert connection is not None
         connection.abort()
         async with asyncio.timeout(10):
@@ -140,7 +140,7 @@ async def test_an_asgi_server_is_refused_in_a_sentence(redis_url: str, prefix: s
     answer = await heard.get()
     assert answer["type"] == "lifespan.startup.failed"
     assert "an ASGI server keeps its sockets" in answer["message"]
-    assert not mux.broker.is_connected
+    assert not mux._core.broker.is_connected
     said.put_nowait({"type": "lifespan.shutdown"})
     await server
     Sanic.unregister_app(app)

@@ -12,7 +12,7 @@ import socket
 from collections import Counter
 from contextlib import suppress
 
-from mux.app import create_app
+from mux.serve.application import create_app
 from mux.settings import Settings
 from tests.support.servers import handshake, running, until
 

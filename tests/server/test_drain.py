@@ -59,13 +59,13 @@ async def test_clients_are_told_in_batches_and_served_until_then(redis_url: str,
         clients = await connected(stack, feed.url(), 60)
         began = time.monotonic()
         draining = asyncio.create_task(feed.mux.drain())
-        await until(lambda: len(feed.mux.hub) < 60)
-        assert len(feed.mux.hub) > 30
+        await until(lambda: len(feed.mux._core.hub) < 60)
+        assert len(feed.mux._core.hub) > 30
         await feed.mux.publish("lobby", "still here")
         heard = sum([await _rest(client) == ["still here"] for client in clients])
         assert 1 <= heard < 60
         await draining
-        assert not len(feed.mux.hub)
+        assert not len(feed.mux._core.hub)
         ends = await goodbyes(clients)
         assert {code for _, code in ends} == {1001}
         assert time.monotonic() - began > 0.9
@@ -85,7 +85,7 @@ async def test_zero_seconds_are_at_once(redis_url: str, prefix: str) -> None:
     async with serving(redis_url=redis_url, prefix=prefix, drain_seconds=0) as feed, AsyncExitStack() as stack:
         clients = await connected(stack, feed.url(), 40)
         draining = asyncio.create_task(feed.mux.drain())
-        await until(lambda: not feed.mux.hub.open_connections())
+        await until(lambda: not feed.mux._core.hub.open_connections())
         await draining
         assert {code for _, code in await goodbyes(clients)} == {1001}
 
@@ -100,7 +100,7 @@ async def test_drain_may_be_asked_for_twice_at_the_same_time(feed: Serving) -> N
         assert not second.done()
         client.send(MASKED_CLOSE)
         await second
-        assert not len(feed.mux.hub)
+        assert not len(feed.mux._core.hub)
         await feed.mux.drain()
 
 
@@ -114,9 +114,9 @@ async def test_what_waits_for_a_client_is_sent_before_goodbye(redis_url: str, pr
         client.stop_reading()
         for _ in range(200):
             await feed.mux.publish("lobby", b"x" * 60_000)
-        await until(lambda: feed.mux.hub.pending_bytes > 1_000_000)
+        await until(lambda: feed.mux._core.hub.pending_bytes > 1_000_000)
         draining = asyncio.create_task(feed.mux.drain())
-        await until(feed.mux.hub.closing_connections)
+        await until(feed.mux._core.hub.closing_connections)
         client.reader._transport.resume_reading()  # type: ignore[attr-defined]  # of StreamReader, since 3.4
         data = bytearray()
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -137,7 +137,7 @@ async def test_who_does_not_say_goodbye_is_cut_off(
     async with serving(redis_url=redis_url, prefix=prefix) as feed, raw_client(feed.port), raw_client(feed.port):
         with caplog.at_level("INFO", "mux.goodbye"):
             await feed.mux.drain()
-        assert not len(feed.mux.hub)
+        assert not len(feed.mux._core.hub)
         assert "cut off 2 clients" in caplog.text
         assert "drained: 2 clients" in caplog.text
 
@@ -147,7 +147,7 @@ async def test_closing_ends_a_drain_wherever_it_is(redis_url: str, prefix: str) 
     async with serving(redis_url=redis_url, prefix=prefix) as feed, raw_client(feed.port) as client:
         waiting = asyncio.create_task(feed.mux.drain())
         assert await client.read(2) == b"\x88\x1a"
-        await feed.mux.aclose()
+        await feed.mux._core.aclose()
         await waiting
 
 

@@ -148,9 +148,9 @@ async def test_the_log_tells_of_redis_there_and_back(
         async with serving(redis_url=url) as feed:
             assert [record.getMessage() for record in caplog.records] == [f"subscribed at {url}"]
             first.kill()
-            await until(lambda: not feed.mux.broker.is_connected)
+            await until(lambda: not feed.mux._core.broker.is_connected)
             with redis_process(tmp_path / "after", free_port):
-                await until(lambda: feed.mux.broker.is_connected)
+                await until(lambda: feed.mux._core.broker.is_connected)
     (back,) = [message for record in caplog.records if "again after" in (message := record.getMessage())]
     assert re.fullmatch(rf"connected to Redis at {url} again after \d+\.\d s", back)
 

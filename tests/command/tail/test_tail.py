@@ -26,7 +26,7 @@ async def shows(shown: PseudoTerminal, *texts: str) -> str:
 async def test_several_channels_have_names_and_colours(feed: Serving, url: str, options: list[str]) -> None:
     """A connection each; lines of one channel look alike, and those of two do not."""
     with terminal(*mux("tail", "lobby", "orders/eu", "lobby", "--url", url, *options)) as shown:
-        await until(lambda: len(feed.mux.hub) == 2)
+        await until(lambda: len(feed.mux._core.hub) == 2)
         await feed.mux.publish("lobby", "one\x1b[2Jtwo")
         await shows(shown, "two")
         await feed.mux.publish("orders/eu", b"\x00\xff")
@@ -42,13 +42,13 @@ async def test_several_channels_have_names_and_colours(feed: Serving, url: str, 
         shown.type(b"\x03")
         assert await asyncio.to_thread(shown.ended) == 130
         assert shown.attributes == shown.attributes_before
-    await until(lambda: len(feed.mux.hub) == 0)
+    await until(lambda: len(feed.mux._core.hub) == 0)
 
 
 async def test_one_channel_over_sse_looks_as_over_websocket(feed: Serving, url: str) -> None:
     """Lines that scripts know; when the server goes, its reason is said."""
     with terminal(*mux("tail", "lobby", "--sse", "--url", url), env={"NO_COLOR": "1"}) as shown:
-        await until(lambda: len(feed.mux.hub) == 1)
+        await until(lambda: len(feed.mux._core.hub) == 1)
         await feed.mux.publish("lobby", "grüße\nund")
         await shows(shown, "und")
         assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}  grüße\\x0aund", shown.line("und"))

@@ -1,0 +1,324 @@
+"""Everything behind a Mux: what each process has one of, and what each run of the app begins anew.
+
+    broker ── batches ──► hub ──► sockets
+       ▲                   ▲
+       └──── endpoints ────┘
+
+1. The app starts and stops it: clients are ended by drain(), the broker and the timers by aclose().
+2. An app may run several times, one run after the other. Each run has a hub, a broker and timers of its own; only
+   the routes, the settings and the callbacks stay.
+3. An app may have several, each with its own path and its own Redis channels; they drain at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from inspect import isawaitable
+from typing import Any, TypeAlias
+
+from sanic import Sanic
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from mux.broker.broker import Broker
+from mux.broker.gap import Gap
+from mux.broker.holding import Holding
+from mux.broker.location import parse_location
+from mux.endpoints.feed import FEED_ROUTE, Feed, FeedRoute, mount_feed, own_route
+from mux.endpoints.gate import Gate, TokenGate
+from mux.endpoints.inspect import Inspect
+from mux.endpoints.membership import ANNOUNCEMENT_BYTES
+from mux.endpoints.ops import Ops
+from mux.endpoints.page import Page
+from mux.endpoints.takeover import is_under_asgi_server
+from mux.errors import InvalidSetting, NoSockets
+from mux.fleet.fleet import Fleet
+from mux.fleet.messages import CHANNEL
+from mux.goodbye.goodbyes import Goodbyes
+from mux.hub.admission import Admission, descriptors_for_clients
+from mux.hub.hub import Hub
+from mux.hub.subscriber import AnySubscriber
+from mux.inspect.inspector import Inspector
+from mux.intake import BatchIntake
+from mux.journal.journal import Journal
+from mux.logs.lines import speak_like
+from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
+from mux.metrics.board import Place
+from mux.metrics.observer import Observer
+from mux.recovery.recovery import Recovery
+from mux.settings import Settings
+from mux.wire.channel import RESERVED, Namespace
+from mux.wire.sse.encoder import GROWTH
+
+PENDING_SHARE = 4
+"""A quarter of the memory that all processes of a server may use together is for what waits for clients."""
+
+CALLBACK_FAILED = "a callback of on_gap failed"
+
+GapCallback: TypeAlias = Callable[[Gap], object]
+"""Takes a gap; what it returns is awaited if it can be."""
+
+logger = logging.getLogger("mux")
+
+
+class Core:
+    """A feed on a Sanic app, with everything that a process needs for it.
+
+    Args:
+        app: gets the routes, and listeners that start and stop the feed with the app.
+        settings: all of them.
+        path: what the path of every channel begins with.
+        ops: also mount the operator's routes.
+        page: also mount the page at /.
+        place: where to share numbers with other processes that serve.
+
+    Raises:
+        InvalidSetting: there is no redis_url, or app cannot have this feed: it is a Blueprint, it has started, or it
+            has one with this path or with these Redis channels.
+    """
+
+    def __init__(
+        self,
+        app: Sanic[Any, Any],
+        settings: Settings,
+        *,
+        path: str = "/feed",
+        ops: bool = False,
+        page: bool = False,
+        place: Place | None = None,
+    ) -> None:
+        _check_app(app)
+        if settings.redis_url is None:
+            raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
+        self.settings = settings
+        self.gap_callbacks: list[GapCallback] = []
+        self._redis_url = settings.redis_url
+        self._beside = _beside(app)
+        self.route = self._own_route(path)
+        self._gap_tasks: set[asyncio.Future[object]] = set()
+        self._place = place
+        self._has_run = False
+        self._begin()
+        self._beside.append(self)
+        # What is mounted once asks for what each run has of its own.
+        mount_feed(app, self.route, lambda: self.feed)
+        if ops:
+            self.mount_ops(app, TokenGate(settings.inspect_token))
+        if page:
+            Page(settings, path=path, inspect=ops and settings.inspect).mount(app)
+        if ops or page:
+            app.register_middleware(self._check_host, "request")
+        app.before_server_start(self._on_start)
+        app.before_server_stop(self._on_stop)
+        app.after_server_stop(self._on_stopped)
+
+    def _own_route(self, path: str) -> FeedRoute:
+        """Return the route of this feed, which is told apart from those of the feeds beside it."""
+        for other in self._beside:
+            if other.route.path == path:
+                raise InvalidSetting(
+                    f"the app has a Mux already at {path}, which serves all channels; another needs a path of its own"
+                )
+            prefix = self.settings.prefix
+            if (other.settings.redis_url, other.settings.prefix) == (self._redis_url, prefix):
+                raise InvalidSetting(f"the app has a Mux already for {prefix}*; another needs a prefix of its own")
+        return FeedRoute(path, FEED_ROUTE if not self._beside else f"{FEED_ROUTE}_{len(self._beside) + 1}")
+
+    def mount_ops(self, app: Sanic[Any, Any], gate: Gate) -> None:
+        """Mount the operator's routes; what is mounted once asks for what each run has of its own."""
+        Ops(
+            conditions=self.conditions, snapshot=lambda: self._observer.snapshot(), gate=gate, hub=lambda: self.hub
+        ).mount(app)
+        if self.settings.inspect:
+            Inspect(lambda: self._inspector, lambda: self.hub, gate).mount(app)
+
+    def _begin(self) -> None:
+        """Make everything that one run of the app has; an app may run again, as under a client for tests."""
+        settings = self.settings
+        self.hub = Hub(
+            # A message that may be sent can be delivered, as whatever it is encoded.
+            max_pending_bytes=max(settings.max_pending_bytes, GROWTH * settings.max_message_bytes),
+            max_pending_total_bytes=settings.max_pending_total_bytes
+            or memory_limit() // PENDING_SHARE // settings.workers,
+            max_unwritable_seconds=settings.max_unwritable_seconds,
+            ping_seconds=settings.ping_seconds,
+            pong_seconds=settings.pong_seconds,
+            max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES),
+            message_seconds=settings.handshake_seconds,
+        )
+        self.namespace = Namespace(settings.prefix)
+        self._journal = Journal(
+            max_bytes=settings.journal_bytes,
+            max_seconds=settings.journal_seconds,
+            talk=self.namespace.redis_channel(RESERVED),
+        )
+        self._intake = BatchIntake(self.hub, self._journal)
+        self._observer = Observer(
+            self.hub,
+            self._place,
+            batch_sizes=self._intake.batch_sizes,
+            fan_out_times=self._intake.fan_out_times,
+        )
+        self._recovery = (
+            Recovery(self._intake, self._journal, self.hub.router, self.namespace, rank=lambda mark: 0)
+            if self._journal.is_on
+            else None
+        )
+        self.broker = Broker(
+            parse_location(self._redis_url),
+            self.namespace.pattern,
+            probe_prefix=self.namespace.redis_channel(b"$probe:"),
+            probe_seconds=settings.probe_seconds,
+            holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
+            on_read=self._intake.take,
+            on_writable=lambda: self.feed.resume(),
+            on_gap=self._after_gap,
+            recovery=self._recovery,
+        )
+        fleet_channel = self.namespace.redis_channel(CHANNEL)
+        self._fleet = Fleet(self.broker, fleet_channel)
+        self.hub.router.listen(fleet_channel, self._fleet.take)
+        self._inspector = Inspector(
+            self._fleet,
+            self.hub,
+            self._observer,
+            self._intake,
+            prefix=self.namespace.redis_channel(b""),
+            gives_names=settings.inspect,
+        )
+        descriptors = descriptor_limit()
+        self.admission: Admission[AnySubscriber] = Admission(
+            max_connections=settings.max_connections,
+            max_per_address=settings.max_connections_per_address,
+            max_descriptors=descriptors_for_clients(descriptors) if descriptors else 0,
+        )
+        self.feed = Feed(self.hub, self.broker.outbox, settings, self.admission)
+        self._timer: asyncio.TimerHandle | None = None
+        self._freed = Freed()
+        self._goodbyes = Goodbyes(self.hub, seconds=settings.drain_seconds)
+
+    async def start(self) -> None:
+        """Connect to Redis and start the timers. The app does this before it serves, each time it runs.
+
+        Raises:
+            BrokerRefused: Redis does not want us.
+        """
+        if self._has_run:
+            self._begin()
+        self._has_run = True
+        if self._recovery is not None:
+            self._recovery.start(self.broker)
+        await self.broker.start()
+        self._observer.start(self.broker)
+        self._fleet.start()
+        self._inspector.start()
+        self._tick()
+
+    async def drain(self) -> None:
+        """Admit nobody any more, and say goodbye to every client with 1001 (going away).
+
+        They are told in batches over drain_seconds. Returns when all are gone, drain_seconds + 3 s later at the
+        latest. May be called again, also at the same time: it is done once.
+        """
+        self.feed.is_draining = True
+        await self._goodbyes.drain()
+
+    def conditions(self) -> dict[str, bool]:
+        """Return what must be true for clients to be sent here, by name; /readyz answers with it."""
+        conditions = {
+            "subscribed": self.broker.is_connected,
+            "probe_heard": self.broker.is_heard,
+            "not_draining": not self.feed.is_draining,
+        }
+        if self._recovery is not None:
+            conditions["journal_copied"] = self._recovery.is_warm
+        if self._place is not None:
+            conditions["no_worker_stalled"] = "stalled" not in self._place.states()
+        return conditions
+
+    async def aclose(self) -> None:
+        """Stop the timers and leave Redis, after what was published has been answered."""
+        await self._goodbyes.aclose()
+        for task in self._gap_tasks:
+            task.cancel()
+        await asyncio.gather(*self._gap_tasks, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._inspector.aclose()
+        await self._fleet.aclose()
+        if self._recovery is not None:
+            await self._recovery.aclose()
+        await self.broker.aclose()
+        self._observer.close()
+
+    def _after_gap(self, gap: Gap) -> None:
+        if self.settings.on_gap == "close":
+            self._goodbyes.resync()
+        for callback in self.gap_callbacks:
+            try:
+                result = callback(gap)
+            except Exception:  # whatever is wrong with it, the feed goes on
+                logger.exception(CALLBACK_FAILED)
+            else:
+                if isawaitable(result):
+                    task = asyncio.ensure_future(result)
+                    self._gap_tasks.add(task)
+                    task.add_done_callback(self._told_gap)
+
+    def _told_gap(self, task: asyncio.Future[object]) -> None:
+        self._gap_tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error(CALLBACK_FAILED, exc_info=error)
+
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self.hub.tick_seconds, self._tick)
+        is_much = self._freed.is_much(self.hub.pending_bytes, self.hub.evicted_bytes)
+        self.hub.tick(loop.time())
+        if is_much:
+            give_back_memory()
+
+    def _check_host(self, request: Request) -> HTTPResponse | None:
+        """Hold the routes beside the feeds to the hosts that are served, as a feed does by itself."""
+        name = own_route(request)
+        is_beside = name and not name.startswith(FEED_ROUTE)
+        return self.feed.refusal_of_host(request) if is_beside else None
+
+    async def _on_start(self, app: Sanic[Any, Any]) -> None:
+        if is_under_asgi_server(app):
+            raise NoSockets(
+                "an ASGI server keeps its sockets to itself, and mux needs them: "
+                "serve this app with Sanic's own server, as `sanic module:app`"
+            )
+        speak_like("sanic.root")
+        await self.start()
+
+    async def _on_stop(self, app: Sanic[Any, Any]) -> None:
+        # Sanic calls listeners one after the other; the clients of all feeds have the same time.
+        await asyncio.gather(*(core.drain() for core in self._beside))
+
+    async def _on_stopped(self, app: Sanic[Any, Any]) -> None:
+        await self.aclose()
+
+
+def _check_app(app: Sanic[Any, Any]) -> None:
+    """Refuse an app that a feed cannot be mounted on.
+
+    Raises:
+        InvalidSetting: it is none, or it runs already.
+    """
+    if not isinstance(app, Sanic):
+        raise InvalidSetting(f"Mux(app) takes a Sanic app, not a {type(app).__name__}; routes go on the app itself")
+    if app.router.finalized or app.state.server_info:
+        raise InvalidSetting("the app has started, and takes no routes any more; make the Mux where the app is made")
+
+
+def _beside(app: Sanic[Any, Any]) -> list[Core]:
+    """Return the feeds of an app, in the order they were made."""
+    feeds: list[Core] | None = getattr(app.ctx, "mux_feeds", None)
+    if feeds is None:
+        feeds = app.ctx.mux_feeds = []
+    return feeds

@@ -1,0 +1,88 @@
+"""The app that `mux serve` serves: a feed, and the operator's routes on it or on a listener of their own."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from sanic import Sanic
+
+from mux.core import Core
+from mux.doorstep.doorstep import Doorstep
+from mux.doorstep.reading import Intake
+from mux.endpoints.gate import Gate, LocalGate, TokenGate
+from mux.endpoints.unrouted import PlainErrors
+from mux.metrics.board import Place
+from mux.settings import Settings
+from mux.wire.http.host import is_loopback
+
+
+def create_app(
+    settings: Settings, place: Place | None = None, ops_sock: socket.socket | None = None
+) -> Sanic[Any, Any]:
+    """Return the app that `mux serve` serves: nothing but a feed.
+
+    app.ctx.http_protocol is what to listen with, app.ctx.hub has the clients, and app.ctx.mux_intake the connections
+    that are nobody's yet. app.ctx.ops_app has the operator's routes when they have a listener of their own, and is
+    None otherwise.
+
+    Args:
+        settings: all of them.
+        place: where to share numbers with other processes that serve.
+        ops_sock: the listener of the operator's routes; None has them on the app.
+
+    Raises:
+        InvalidSetting: as Core.
+    """
+    app: Sanic[Any, Any] = Sanic("mux", configure_logging=False, error_handler=PlainErrors())
+    core = Core(app, settings, ops=ops_sock is None, page=settings.page, place=place)
+    app.ctx.ops_app = None if ops_sock is None else _ops_app(core, ops_sock)
+    # Where all routes are mux' own, what has no route is held to the hosts that are served as well.
+    app.register_middleware(lambda of: None if of.route else core.feed.refusal_of_host(of), "request")
+    app.ctx.hub = core.hub
+    app.ctx.mux_intake = Intake(
+        app,
+        head_seconds=settings.handshake_seconds,
+        kept_seconds=settings.keep_alive_seconds,
+        answer_seconds=app.config.RESPONSE_TIMEOUT,
+        max_body_bytes=settings.max_message_bytes,
+        wants_body=lambda method, target: method == "POST" and target.startswith("/feed/"),
+        refused=core.hub.refused,
+        admission=core.admission,
+        clients=core.hub.__len__,
+        join=lambda request, channel: core.feed.join_at_once(request, channel),
+        sharing=lambda request: core.feed.sharing(request),
+    )
+    app.ctx.http_protocol = Doorstep
+    return app
+
+
+def _ops_app(core: Core, sock: socket.socket) -> Sanic[Any, Any]:
+    """Return an app of the operator's routes alone, for a listener of their own."""
+    settings = core.settings
+    app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False, error_handler=PlainErrors())
+    app.config.TOUCHUP = False  # Sanic rewrites its own classes once in a process, and does so for the other app
+    core.mount_ops(app, _ops_gate(settings, sock))
+    app.ctx.mux_intake = Intake(
+        app,
+        head_seconds=settings.handshake_seconds,
+        kept_seconds=settings.keep_alive_seconds,
+        answer_seconds=app.config.RESPONSE_TIMEOUT,
+        max_body_bytes=0,
+        wants_body=lambda method, target: False,
+        refused=core.hub.refused,
+        join=lambda request, channel: False,  # nothing here is a WebSocket, so an upgrade is ignored
+    )
+    return app
+
+
+def _ops_gate(settings: Settings, sock: socket.socket) -> Gate:
+    """Return who may see the numbers on a listener: this machine alone, or who has the token."""
+    if is_of_this_machine(sock):
+        return LocalGate(is_unix=sock.family == socket.AF_UNIX)
+    return TokenGate(settings.inspect_token)
+
+
+def is_of_this_machine(sock: socket.socket) -> bool:
+    """Tell whether nobody but this machine can reach a listening socket."""
+    return sock.family == socket.AF_UNIX or is_loopback(str(sock.getsockname()[0]))
