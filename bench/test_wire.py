@@ -71,7 +71,7 @@ def test_ws_parse(size: int, benchmark: Benchmark, score: Score) -> None:
 
     def parse() -> None:
         parser.feed(frame)
-        parser.look()
+        parser.parse()
         parser.messages.clear()
 
     benchmark(parse)

@@ -42,7 +42,12 @@ def test_the_page_has_the_table() -> None:
 def test_a_reason_can_be_told(reason: Reason) -> None:
     """A close frame has room for 123 bytes and needs a sentence; a status is one that answers refusals."""
     assert len(reason.sentence.encode()) <= 123
-    assert reason.sentence or reason.code in (0, 1002, 1007, 1009)  # websockets finds these three, and says why
+    assert reason.sentence or reason.code in (
+        0,
+        1002,
+        1007,
+        1009,
+    )  # the parser says why for these
     assert reason.status == 0 or HTTPStatus(reason.status) >= HTTPStatus.BAD_REQUEST
     assert bool(reason.fields) == (reason.status in (429, 503))
 

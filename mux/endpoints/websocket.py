@@ -50,9 +50,6 @@ class WebSocketSession:
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketSession]
 
-FAILURES = {reason.code: reason for reason in (reasons.TEXT, reasons.TOO_LARGE)}
-"""The reasons for which the parser fails a connection, by close code; all others are reasons.PROTOCOL."""
-
 
 class WebSocketEndpoint:
     """The endpoint of WebSocket clients (hub.subscriber.Endpoint).
@@ -180,12 +177,12 @@ class WebSocketEndpoint:
         return parser
 
     def _serve(self, client: WebSocketClient, frames: int) -> int:
-        """Look at so many frames of a client, handle them, and return how many it were."""
+        """Parse at most so many frames of a client, handle them, and return how many it were."""
         parser = self._parser(client)
         if client.transport.is_closing():  # it has been evicted
             return 0
         # What was found before there was no more room comes first.
-        looked_at = len(parser.messages) or parser.look(frames, BYTES_PER_SLICE)
+        parsed = len(parser.messages) or parser.parse(frames, BYTES_PER_SLICE)
         has_spoken = bool(parser.messages)
         if has_spoken:
             self._hand_over(client, parser)
@@ -195,7 +192,7 @@ class WebSocketEndpoint:
             self._flush(client, parser)
         if not client.transport.is_closing():
             self._settle(client, parser, has_spoken=has_spoken)
-        return looked_at
+        return parsed
 
     def _hand_over(self, client: WebSocketClient, parser: WebSocketParser) -> None:
         """Give away the messages that were found, as many as there is room for."""
@@ -256,7 +253,7 @@ class WebSocketEndpoint:
             client.write(data)
         if not parser.is_open:
             if self._hub.router.is_listening(client) and parser.failure is not None:
-                self._hub.refused[FAILURES.get(parser.failure, reasons.PROTOCOL).counted_as] += 1
+                self._hub.refused[parser.failure.counted_as] += 1
             self._leave(client)
             self._hub.closing(client)
         if is_last:

@@ -8,7 +8,7 @@ from mux.wire.websocket.parser import Message, WebSocketParser
 def receive(parser: WebSocketParser, data: bytes) -> list[Message]:
     """Feed bytes, have all of them looked at, and return the messages they complete."""
     parser.feed(data)
-    parser.look()
+    parser.parse()
     messages = parser.messages[:]
     parser.messages.clear()
     return messages

@@ -1,4 +1,3 @@
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -7,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mux import reasons
+from mux.reasons import Reason
 from mux.wire.websocket.parser import Message, WebSocketParser
 from tests.wire.websocket.parsing import receive
 
@@ -130,7 +131,12 @@ FAILED: dict[str, tuple[bytes, list[Message], int]] = {
     "a message amid another": (b"\x01\x81" + MASK + b"a" + HELLO, [], 1002),
     "ping in fragments": (b"\x09\x80" + MASK, [], 1002),
     "ping of 126 bytes": (b"\x89\xfe\x00\x7e" + MASK + b"p" * 126, [], 1002),
+    "close of one byte that is no UTF-8": (b"\x88\x81" + MASK + b"\xff", [], 1002),
+    "close with a bad code and a reason that is no UTF-8": (b"\x88\x83" + MASK + b"\x03\xed\xff", [], 1007),
     "close of one byte": (b"\x88\x81" + MASK + b"\x03", [], 1002),
+    "close with 1004": (b"\x88\x82" + MASK + b"\x03\xec", [], 1002),
+    "close with 1015": (b"\x88\x82" + MASK + b"\x03\xf7", [], 1002),
+    "close with 5000": (b"\x88\x82" + MASK + b"\x13\x88", [], 1002),
     "close with 1005": (b"\x88\x82" + MASK + b"\x03\xed", [], 1002),
     "close with 999": (b"\x88\x82" + MASK + b"\x03\xe7", [], 1002),
     "close with a reason that is no UTF-8": (b"\x88\x83" + MASK + b"\x03\xe8\xff", [], 1007),
@@ -150,6 +156,13 @@ FAILED: dict[str, tuple[bytes, list[Message], int]] = {
     "far too large, by its header": (b"\x82\xff\x00\x00\x00\x01\x00\x00\x00\x00", [], 1009),
     "fragments too large, by the header of the last": (b"\x01\xe4" + MASK + b"a" * 100 + b"\x80\xfe\x00\xe2", [], 1009),
     "65 fragments": (b"\x01\x80" + MASK + (b"\x00\x80" + MASK) * 64, [], 1009),
+    "65 fragments, the last no UTF-8": (
+        b"\x01\x80" + MASK + (b"\x00\x80" + MASK) * 63 + b"\x00\x81" + MASK + b"\xff",
+        [],
+        1007,
+    ),
+    "a continuation too large of nothing": (b"\x80\xff" + b"\xff" * 8, [], 1002),
+    "unmasked and too large": (b"\x81\x7e\xff\xff", [], 1002),
     "a message before the failure": (HELLO + b"\x81\x81" + MASK + b"\xff", [(b"hello", False)], 1007),
     "a message after invalid text": (b"\x81\x81" + MASK + b"\xff" + HELLO, [], 1007),
     "a ping after invalid text": (b"\x81\x81" + MASK + b"\xff" + b"\x89\x80" + MASK, [], 1007),
@@ -267,12 +280,42 @@ def test_outgoing_gives_everything_once() -> None:
     assert [parser.outgoing(), parser.outgoing()] == [(b"\x8a\x00", False), (b"", False)]
 
 
-@pytest.mark.parametrize("stream", [HELLO + CLOSE, b"\x81\x81" + MASK + b"\xff", b"\x81\x05hello"])
-def test_nothing_is_logged(stream: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """A client's doings are no line in a log, and its payloads never are."""
-    caplog.set_level(logging.DEBUG)
-    run([stream])
-    assert caplog.records == []
+def test_a_ping_after_our_goodbye_is_answered() -> None:
+    """The client has until its own close frame, and messages are parsed until then."""
+    parser = WebSocketParser(max_message_bytes=LIMIT)
+    parser.close(1001)
+    parser.outgoing()
+    assert run([b"\x89\x81" + MASK + b"1" + HELLO], parser) == ([(b"hello", False)], b"\x8a\x011", False)
+
+
+@pytest.mark.parametrize(
+    ("stream", "failure"),
+    [
+        (b"\x81\x05hello", reasons.PROTOCOL),
+        (b"\x81\x81" + MASK + b"\xff", reasons.TEXT),
+        (b"\x81\xfe\xff\xff", reasons.TOO_LARGE),
+        (CLOSE, None),
+    ],
+)
+def test_a_failure_is_what_the_parser_itself_found(stream: bytes, failure: Reason | None) -> None:
+    """A client that says goodbye has not failed, and neither has one that errs after ours."""
+    parser, late = (WebSocketParser(max_message_bytes=LIMIT) for _ in range(2))
+    late.close(1001)
+    for each in (parser, late):
+        run([stream], each)
+    assert (parser.failure, late.failure) == (failure, None)
+
+
+def test_a_frame_that_is_not_whole_is_parsed_once() -> None:
+    """Parsing it again with every byte that comes would be 70,000 times for one message of 64 KiB."""
+    parser = WebSocketParser(max_message_bytes=65536)
+    stream = b"\x82\xfe\x10\x00" + MASK + b"x" * 4096
+    parsed = 0
+    for byte in byte_by_byte(stream):
+        parser.feed(byte)
+        parsed += parser.parse()
+    assert parser.messages == [(b"x" * 4096, True)]
+    assert parsed <= 4
 
 
 @dataclass(frozen=True)
