@@ -1,6 +1,6 @@
-"""What a command shows to be let in: headers of its own, a token, and whom it trusts to vouch for the server.
+"""The headers and the token that a command sends to be let in, and the certificates that it trusts.
 
-All of it may be secret, so no sentence about a mistake repeats it; of a header at most the name is said, and only a
+All of it may be secret, so no sentence about a mistake repeats it; of a header at most the name is told, and only a
 name that is known here.
 """
 
@@ -21,18 +21,18 @@ _OWN_OF_WEBSOCKETS = "sec-websocket-"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What is sent and trusted beside what a command needs by itself."""
+    """What a user gave to be let in, for every request."""
 
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     trusted: ssl.SSLContext | None = None
-    """None trusts whom the machine trusts."""
+    """The authorities that may vouch for the server; None is those of the machine."""
 
 
 NONE = Access()
 
 
 def parse_access(headers: Iterable[str] = (), *, ca: str | None = None, token: str | None = None) -> Access:
-    """Return what options say.
+    """Return the access that the options of a command describe.
 
     Args:
         headers: as `Name: value`; one named Authorization takes the place of the token.

@@ -1,8 +1,8 @@
-r"""Lines of `mux tail`: a message each, with the time, and with its channel when there are several.
+r"""Print the lines of `mux tail`: a message each, with the time, and with its channel when there are several.
 
 1. A line is a line: control characters of a payload are escaped, so it can neither end the line nor move the
    cursor, change colours or ring.
-2. With one channel and without colours a line is what scripts read: "12:00:00.123  payload".
+2. Scripts read the lines of one channel without colours: "12:00:00.123  payload".
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from zlib import crc32
 
 from mux.command.server_url import escape_controls
 
-# SGR foregrounds that are legible on dark and on light: no black, white or bright yellow, and no red, which means
-# trouble.
+# SGR foregrounds that are legible on dark and on light: no black, white or bright yellow; red is for trouble.
 _COLOURS = (36, 33, 32, 35, 34, 96, 92, 95, 94)
 
 
@@ -30,7 +29,7 @@ def format_message(time: datetime, message: str | bytes, label: str = "") -> str
 
 
 def channel_labels(channels: Sequence[str], *, colour: bool) -> dict[str, str]:
-    """Return what stands before the messages of each channel; nothing when there is only one.
+    """Return the label that is printed before the messages of each channel; an empty one when there is one channel.
 
     A channel has the same colour today and tomorrow, unless it would look like another one of these.
     """
@@ -57,7 +56,7 @@ def _colour(channel: str, taken: set[int]) -> int:
 
 
 def colour_wanted() -> bool:
-    """Whether standard output is a terminal, and nobody asked for no colours (no-color.org)."""
+    """Tell whether standard output is a terminal, and NO_COLOR is not set (no-color.org)."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -1,8 +1,7 @@
-"""Where a server is, how to reach it, and what to say when it does not answer.
+"""Find a server by its URL, send it requests, and say in one sentence why there is no answer.
 
-A URL is given by a person, so whatever is wrong with it is said in one sentence; it may have a password in it, so the
-sentence does not repeat it. Whatever comes back instead of an answer is one sentence as well: other programs listen on
-ports too.
+A person writes the URL, so a mistake in it is one sentence; it may have a password in it, so the sentence does not
+repeat it. Other programs listen on ports too, so anything that comes instead of an answer is one sentence as well.
 """
 
 from __future__ import annotations
@@ -12,19 +11,20 @@ import os
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from mux.command.access import NONE, Access
-from mux.errors import InvalidSetting
+from mux.errors import InvalidSetting, ServerUnreachable
 
 TIMEOUT_SECONDS = 10.0
-"""How long a server may take to answer."""
+"""Longest time until a server answers."""
 
 _HARMLESS = re.compile(r"([a-z]+://)?[A-Za-z0-9.-]*")
-"""A URL that has no place for a password."""
+"""Matches a URL that has no room for a password."""
 
 # C0 and C1 control characters would be obeyed by a terminal.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -42,9 +42,9 @@ class ServerUrl:
     netloc: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What every request has beside what it needs by itself."""
+    """Headers that every request has beside its own."""
     trusted: ssl.SSLContext | None = None
-    """Whom to trust about a server with TLS; None is whom the machine trusts."""
+    """The authorities that may vouch for a server with TLS; None is those of the machine."""
 
     def connection(self) -> http.client.HTTPConnection:
         """Return a connection that is opened by its first request, and again by the next one after a close."""
@@ -62,7 +62,7 @@ class ServerUrl:
 
 
 def parse_server_url(url: str, access: Access = NONE) -> ServerUrl:
-    """Return the parts of a URL, and what is shown to be let in there.
+    """Return where the server of a URL is, with the access that a user gave.
 
     Raises:
         InvalidSetting: it is no URL of a server, or --ca has no use there.
@@ -105,9 +105,34 @@ def escape_controls(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-def first_line(answer: bytes | bytearray) -> str:
-    """Return the first line of an answer, for people."""
-    return escape_controls(answer.decode(errors="replace").strip().partition("\n")[0])
+def request(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+) -> http.client.HTTPResponse:
+    """Send a request, and return the answer.
+
+    A server may end a connection that it has kept, at any time: then the request is sent once more, over a new one.
+    """
+    if connection.sock is not None:
+        try:
+            connection.request(method, path, body, headers)
+            return connection.getresponse()
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            connection.close()
+    connection.request(method, path, body, headers)
+    return connection.getresponse()
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Raise a ServerUnreachable for a failure of the connection that the block raises."""
+    try:
+        yield
+    except (OSError, UnicodeError, http.client.HTTPException) as error:
+        raise ServerUnreachable(unreachable(url, error)) from error
 
 
 class Fields(Protocol):
@@ -119,10 +144,10 @@ class Fields(Protocol):
 
 def refusal(answer: bytes | bytearray, status: int, phrase: str, fields: Fields) -> str:
     """Return why a server said no: its own sentence when it is mux, else the status."""
-    # A plain sentence is mux'; a page is somebody else's who listens at this address.
+    # A plain sentence is mux'; a page is of another program that listens at this address.
     if "".join(fields.get_all("Content-Type") or ()).startswith("text/plain") and answer.strip():
-        return first_line(answer)
-    # A redirect is not followed: what is shown to be let in here is not for others.
+        return escape_controls(answer.decode(errors="replace").strip().partition("\n")[0])
+    # A redirect is not followed: the headers that let a command in here are not for others.
     places = fields.get_all("Location") or () if 300 <= status < 400 else ()
     return escape_controls(" ".join((f"{status} {phrase}", *(f"to {place}" for place in places))))
 

@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from dataclasses import asdict
 from typing import Any, TypeVar
 
@@ -26,7 +26,7 @@ from mux.errors import Refused
 from mux.fleet.fleet import Fleet, Question
 from mux.fleet.messages import Identity, read_identity, read_object
 from mux.hub.hub import Hub
-from mux.inspect.listing import Listing, Row, Sort, Top, merged, names_to_ask_for, read_top
+from mux.inspect.listing import MAX_NAMES, Listing, Row, Sort, Top, merged, read_top
 from mux.inspect.report import Rates, Report, Total, read_report, report
 from mux.inspect.search import Found, search
 from mux.inspect.tally import Tally
@@ -41,6 +41,9 @@ ANSWER_SECONDS = 0.5
 MAX_INQUIRIES = 16
 """Most different inquiries at the same time."""
 
+FEW_NAMES = 256
+"""Fewest names that each process is asked for."""
+
 MAX_SEARCHES = 4
 """Most searches that are going on or wait for their turn; a question that needs one more has no answer."""
 
@@ -51,9 +54,6 @@ searches for as long."""
 MAX_DEBT_SECONDS = 1.0
 """No search is begun while those before it still count for more than this many seconds (CACHE_FACTOR)."""
 
-STATS_SECONDS = 0.005
-"""The same numbers are answered for this time: questions that come together have one answer."""
-
 BYTES_PER_ROW = 40
 """Most bytes of JSON for a channel beside its name."""
 
@@ -61,38 +61,6 @@ TICK_SECONDS = 1.0
 """Time between two samples of the counters."""
 
 T = TypeVar("T")
-
-
-class _Shared:
-    """Tasks by what they are for: all who want the same wait for one task, and each may go away."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[object, asyncio.Task[Any]] = {}
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._tasks
-
-    async def result(self, key: object, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return the result of the task for key, begun now if there is none."""
-        task = self._tasks.get(key)
-        if task is None:
-            task = self._tasks[key] = asyncio.create_task(begin(), name="mux-inspect")
-            task.add_done_callback(lambda _: self._tasks.pop(key))
-        found: T = await asyncio.shield(task)
-        return found
-
-    async def finish(self) -> None:
-        """Wait until all tasks have ended."""
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    async def cancel(self) -> None:
-        """End all tasks."""
-        for task in self._tasks.values():
-            task.cancel()
-        await self.finish()
 
 
 class Inspector:
@@ -118,12 +86,11 @@ class Inspector:
         self._gives_names = gives_names
         self._rates = Rates()
         self._tally = Tally(hub.router.__contains__)
-        self._inquiries = _Shared()
-        self._searches = _Shared()
+        self._inquiries: dict[object, asyncio.Task[Any]] = {}
+        self._searches: dict[object, asyncio.Task[Any]] = {}
         self._turn = asyncio.Lock()
         self._found: dict[Top, tuple[float, bytes]] = {}
         self._indebted_until = 0.0
-        self._stats: tuple[float, bytes] = (float("-inf"), b"")
         self._since = 0.0
         self._is_open = False
         self._timer: asyncio.TimerHandle | None = None
@@ -139,8 +106,10 @@ class Inspector:
     async def aclose(self) -> None:
         """Finish the inquiries, within half a second, and end; before the fleet is closed."""
         self._is_open = False
-        await self._inquiries.finish()
-        await self._searches.cancel()
+        await asyncio.gather(*self._inquiries.values(), return_exceptions=True)
+        for task in self._searches.values():
+            task.cancel()
+        await asyncio.gather(*self._searches.values(), return_exceptions=True)
         self._intake.after_batch = None
         if self._timer is not None:
             self._timer.cancel()
@@ -159,7 +128,8 @@ class Inspector:
         Raises:
             Refused: too many inquiries are going on, or this is after aclose().
         """
-        top = Top(prefix, sort, names_to_ask_for(limit))
+        # Twice as many: then also a channel is summed right that is among the first of some processes only.
+        top = Top(prefix, sort, max(FEW_NAMES, min(2 * limit, MAX_NAMES)))
         found = await self._inquire(top, lambda: self._ask_top(top))
         missing = self._missing(found.present)
         return {
@@ -177,7 +147,7 @@ class Inspector:
                 raise Refused(reasons.LEAVING)
             if len(self._inquiries) >= MAX_INQUIRIES:
                 raise Refused(reasons.INQUIRIES, "too much is being asked at the same time; try again")
-        return await self._inquiries.result(key, begin)
+        return await _shared(self._inquiries, key, begin)
 
     async def _ask_top(self, top: Top) -> Listing:
         return await merged(await self._fleet.ask("top", asdict(top), seconds=ANSWER_SECONDS), top)
@@ -200,7 +170,7 @@ class Inspector:
             "missing": self._missing({identity.id for identity in reports}),
         }
 
-    def _missing(self, present: frozenset[str] | set[str]) -> list[Report]:
+    def _missing(self, present: Container[str]) -> list[Report]:
         silent = self._fleet.silent(present)
         return [{**asdict(identity), "silent_seconds": round(seconds, 3)} for identity, seconds in silent]
 
@@ -208,18 +178,16 @@ class Inspector:
 
     async def _answer_stats(self, question: Question) -> bytes:
         now = asyncio.get_running_loop().time()
-        if now >= self._stats[0]:
-            myself, snapshot = self._fleet.myself, self._observer.own_snapshot()
-            numbers = report(
-                snapshot,
-                version=__version__,
-                uptime=now - self._since,
-                rates=self._rates.per_second(now, snapshot),
-                lag=self._observer.longest_lag_seconds,
-                memory=resident_bytes(),
-            )
-            self._stats = now + STATS_SECONDS, orjson.dumps({"host": myself.host, "pid": myself.pid, **numbers})
-        return self._stats[1]
+        snapshot = self._observer.own_snapshot()
+        numbers = report(
+            snapshot,
+            version=__version__,
+            uptime=now - self._since,
+            rates=self._rates.per_second(now, snapshot),
+            lag=self._observer.longest_lag_seconds,
+            memory=resident_bytes(),
+        )
+        return orjson.dumps({**asdict(self._fleet.myself), **numbers})
 
     async def _answer_top(self, question: Question) -> bytes | None:
         top = read_top(question)
@@ -233,7 +201,7 @@ class Inspector:
         is_busy = len(self._searches) >= MAX_SEARCHES or self._indebted_until - now > MAX_DEBT_SECONDS
         if is_busy and top not in self._searches:
             return None
-        return await self._searches.result(top, lambda: self._search(top))
+        return await _shared(self._searches, top, lambda: self._search(top))
 
     async def _search(self, top: Top) -> bytes:
         loop = asyncio.get_running_loop()
@@ -286,3 +254,15 @@ class Inspector:
         else:
             self._tally.clear()
             self._intake.after_batch = None
+
+
+async def _shared(
+    tasks: dict[object, asyncio.Task[Any]], key: object, begin: Callable[[], Coroutine[Any, Any, T]]
+) -> T:
+    """Return the result of the task for key, begun now if there is none; who waits for it may go away."""
+    task = tasks.get(key)
+    if task is None:
+        task = tasks[key] = asyncio.create_task(begin(), name="mux-inspect")
+        task.add_done_callback(lambda _: tasks.pop(key))
+    found: T = await asyncio.shield(task)
+    return found

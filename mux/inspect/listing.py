@@ -4,8 +4,8 @@ Every process names its own first channels. A channel has over the fleet the sum
 its rates, for each process that listens to it gets all of its messages. When a process has more channels than it named,
 some numbers may be too low and channels may be missing; the answer then says that it is not complete.
 
-Forty processes name tens of thousands of channels. One answer is decoded in a turn of the event loop and merged in the
-next, and the first channels are chosen in slices, so that no turn takes more than a few milliseconds.
+Forty processes name tens of thousands of channels. One answer is merged in a turn of the event loop, and the first
+channels are chosen in slices, so that no turn takes more than two milliseconds.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from mux.wire.channel import MAX_CHANNEL_BYTES
 
 MAX_NAMES = 1000
 """Most channel names in one answer."""
-
-FEW_NAMES = 256
-"""Each process is asked for this many names when at most half as many are wanted, and for MAX_NAMES otherwise."""
 
 MAX_MERGED = 65_536
 """Most different channels that are summed; all others are left out."""
@@ -66,14 +63,6 @@ class Listing:
     present: frozenset[str] = frozenset()
 
 
-def names_to_ask_for(limit: int) -> int:
-    """Return how many names each process is asked for when so many are wanted.
-
-    More than are wanted, so that a channel that is among the first of one process only is summed right.
-    """
-    return FEW_NAMES if 2 * limit <= FEW_NAMES else MAX_NAMES
-
-
 def read_top(question: Mapping[str, object]) -> Top | None:
     """Return the question that another process asks; None when it cannot be."""
     match question:
@@ -99,11 +88,10 @@ async def merged(answers: Mapping[str, bytes], top: Top) -> Listing:
     is_complete = True
     for id_, body in answers.items():
         listing = read_listing(body)
-        await asyncio.sleep(0)
         if listing is not None:
             present.add(id_)
             is_complete = _add(rows, listing.rows) and listing.is_complete and is_complete
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
     by_rate = top.sort == "rate"
     waiting, first = list(rows.values()), list[Row]()
     for start in range(0, len(waiting), MERGED_AT_ONCE):

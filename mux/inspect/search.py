@@ -22,10 +22,8 @@ from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 
 SLICE_STEPS = 2048
-"""Most steps in one slice, which take a millisecond or less; a connection is a step, and so is each of its channels."""
-
-COPIED_PER_STEP = 16
-"""Copying this many connections takes as long as one step."""
+"""Most steps in one slice, which take two milliseconds at most; a connection is a step, and so is each of its channels,
+and each spoke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ async def search(hub: Hub, *, prefix: bytes, count: int, rates: Mapping[bytes, f
             elif (spoke := hub.spoke(spokes)) is not None:
                 connections = spoke
                 spokes += 1
-                steps += 1 + len(spoke) // COPIED_PER_STEP
+                steps += 1
             else:
                 has_more = False
                 break

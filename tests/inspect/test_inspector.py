@@ -16,6 +16,7 @@ from mux.inspect.inspector import BYTES_PER_ROW, MAX_DEBT_SECONDS, MAX_SEARCHES,
 from mux.inspect.search import Found, search
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
+from mux.metrics.catalogue import Snapshot
 from mux.metrics.observer import Observer
 from tests.inspect.test_report import SNAPSHOT
 from tests.inspect.test_search import connect, new_hub
@@ -23,13 +24,12 @@ from tests.support.servers import PATIENCE_SECONDS
 
 
 class _Numbers(Observer):
-    """Metrics that stand still; how often they were read."""
+    """Metrics that stand still."""
 
     def __init__(self) -> None:
-        self.reads = 0
+        pass
 
-    def own_snapshot(self) -> dict[str, Any]:
-        self.reads += 1
+    def own_snapshot(self) -> Snapshot:
         return dict(SNAPSHOT)
 
     @property
@@ -125,18 +125,10 @@ async def test_a_question_that_cannot_be_has_no_answer(question: dict[str, objec
     assert asked.intake.after_batch is None
 
 
-async def test_numbers_are_good_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred questions at the same time read the numbers once."""
-    monkeypatch.setattr(inspector_module, "STATS_SECONDS", 3600.0)
-    asked = Asked()
-    answers = await asyncio.gather(*(asked.stats() for _ in range(100)))
-    assert [answer["pid"] for answer in answers] == [7] * 100
-    assert asked.numbers.reads == 1
-    monkeypatch.setattr(inspector_module, "STATS_SECONDS", 0.0)
-    asked = Asked()
-    await asked.stats()
-    await asked.stats()
-    assert asked.numbers.reads == 2
+async def test_numbers_are_those_of_the_metrics() -> None:
+    """And whose they are."""
+    stats = await Asked().stats()
+    assert (stats["host"], stats["pid"], stats["delivered"]) == ("box", 7, SNAPSHOT["mux_delivered"])
 
 
 async def test_an_answer_is_cut_where_the_fleet_is_too_large_for_it() -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from mux.fleet.census import MAX_PROCESSES
 from mux.inspect import listing as listing_module
 from mux.inspect.listing import (
-    FEW_NAMES,
     MAX_NAMES,
     MAX_RATE,
     MAX_SUBSCRIBERS,
@@ -19,7 +18,6 @@ from mux.inspect.listing import (
     Sort,
     Top,
     merged,
-    names_to_ask_for,
     read_listing,
     read_top,
 )
@@ -91,6 +89,19 @@ def test_a_process_that_answers_with_garbage_has_not_answered(garbage: bytes) ->
     assert found == Listing([("lobby", 1, 0.0)], is_complete=True, present=frozenset("b"))
 
 
+async def test_answers_are_merged_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One answer in a turn of the loop, and the first channels are chosen in slices: clients are served meanwhile."""
+    monkeypatch.setattr(listing_module, "MERGED_AT_ONCE", 5)
+    answers = {str(one): body([(f"{one}/{number}", 1, 0.0) for number in range(10)]) for one in range(20)}
+    merging = asyncio.ensure_future(merged(answers, Top("", "subscribers", 7)))
+    turns = 0
+    while not merging.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert len(merging.result().rows) == 7
+    assert turns >= len(answers) + 10 * len(answers) // 5
+
+
 def test_what_is_summed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forged answers name a bounded number of channels, and what is left out is said."""
     monkeypatch.setattr(listing_module, "MAX_MERGED", 5)
@@ -98,12 +109,6 @@ def test_what_is_summed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     found = asyncio.run(merged(answers, Top("", "subscribers", 100)))
     assert len(found.rows) == 5
     assert not found.is_complete
-
-
-def test_processes_are_asked_for_more_than_is_wanted() -> None:
-    """For twice as many at least while that is possible, in two sizes, so that most questions are equal ones."""
-    assert {names_to_ask_for(limit) for limit in range(1, MAX_NAMES + 1)} == {FEW_NAMES, MAX_NAMES}
-    assert all(names_to_ask_for(limit) >= min(2 * limit, MAX_NAMES) for limit in range(1, MAX_NAMES + 1))
 
 
 @given(

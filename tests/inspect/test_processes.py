@@ -18,7 +18,7 @@ from mux.errors import Refused
 from mux.fleet import census as census_module
 from mux.fleet.fleet import MAX_QUESTIONS_PER_SECOND
 from mux.fleet.messages import write
-from mux.inspect import listing as listing_module
+from mux.inspect import inspector as inspector_module
 from mux.inspect.inspector import MAX_INQUIRIES
 from tests.fleet.forged import STRANGER, beat, question
 from tests.hub.fakes import FakeClient
@@ -102,7 +102,7 @@ async def test_an_answer_says_when_it_is_not_complete(
     assert (rows(found)[0], found["complete"]) == (("spread", 6), True)
     found = await answer(three[2].port, "/channels?limit=4", processes=3)
     assert (len(found["channels"]), found["complete"]) == (4, False)
-    monkeypatch.setattr(listing_module, "FEW_NAMES", 2)
+    monkeypatch.setattr(inspector_module, "FEW_NAMES", 2)
     found = await answer(three[2].port, "/channels?limit=1", processes=3)
     assert (rows(found), found["complete"]) == ([("own", 5)], False)
 

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from mux.command.server_url import TIMEOUT_SECONDS, ServerUrl, cause, escape_controls, reason, refusal, unreachable
+from mux.command.server_url import (
+    TIMEOUT_SECONDS,
+    ServerUrl,
+    cause,
+    escape_controls,
+    reaching,
+    reason,
+    refusal,
+    unreachable,
+)
 from mux.errors import ServerUnreachable
 
 if TYPE_CHECKING:
@@ -112,7 +121,7 @@ class EventStreamFollower:
 
     def _open(self, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
         headers = {**self._address.headers, "Accept": "text/event-stream", "Cache-Control": "no-cache"}
-        try:
+        with reaching(self._address.url):
             connection.request("GET", self._address.feed_path(self._channel), headers=headers)
             self._socket = connection.sock
             response = connection.getresponse()
@@ -121,8 +130,6 @@ class EventStreamFollower:
             kind = escape_controls(response.getheader("Content-Type", "nothing"))
             if kind.partition(";")[0].strip().lower() != "text/event-stream":
                 raise ServerUnreachable(f"what answers at {self._address.url} sent no event stream but {kind}")
-        except (OSError, UnicodeError, http.client.HTTPException) as error:
-            raise ServerUnreachable(unreachable(self._address.url, error)) from error
         self._socket.settimeout(None)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import orjson
 
 from mux.command.access import authorizes, bearer
-from mux.command.server_url import ServerUrl, cause, escape_controls, reason, unreachable
+from mux.command.server_url import ServerUrl, cause, escape_controls, reaching, reason, request
 from mux.errors import ServerUnreachable
 from mux.serve.token_file import find_token
 
@@ -131,32 +131,21 @@ class FleetReader:
 
     def _get(self, path: str) -> Any:
         try:
-            return self._parsed(path.partition("?")[0], *self._ask(path))
+            with reaching(self._address.url):
+                response, answer = self._ask(path)
+                if response.status == 403 and self._finds_token:
+                    # Another server may be there by now, with a token of its own.
+                    before, self._token = self._token, self._find_token()
+                    if self._token != before:
+                        response, answer = self._ask(path)
+            return self._parsed(path.partition("?")[0], response, answer)
         except ServerUnreachable:
             self._connection.close()
             raise
-        except (OSError, UnicodeError, http.client.HTTPException) as error:
-            self._connection.close()
-            raise ServerUnreachable(unreachable(self._address.url, error)) from error
 
     def _ask(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
-        try:
-            response, answer = self._ask_once(path)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            # The server may close a connection that it has kept, at any time; asking twice does no harm.
-            self._connection.close()
-            response, answer = self._ask_once(path)
-        if response.status == 403 and self._finds_token:
-            # Another server may be there by now, with a token of its own.
-            before, self._token = self._token, self._find_token()
-            if self._token != before:
-                return self._ask_once(path)
-        return response, answer
-
-    def _ask_once(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
         headers = {**bearer(self._token), **self._address.headers, "Accept": "application/json"}
-        self._connection.request("GET", self._address.path + path, headers=headers)
-        response = self._connection.getresponse()
+        response = request(self._connection, "GET", self._address.path + path, headers)
         return response, response.read(MAX_ANSWER_BYTES + 1)
 
     def _parsed(self, name: str, response: http.client.HTTPResponse, answer: bytes) -> Any:

@@ -1,11 +1,11 @@
-"""What rich's Live leaves to others: keys as they are pressed, signals, and a terminal given back at every end.
+"""Lend the terminal to rich's Live: report keys as they are pressed, and signals; give it back at every end.
 
 Rules:
 
-1. What is changed is changed back however the program ends: by a key, an exception, SIGINT, SIGTERM or SIGHUP.
-   While it is suspended (SIGTSTP, Ctrl-Z) the shell has its terminal as it was.
+1. Every mode that is changed is changed back however the program ends: by a key, an exception, SIGINT, SIGTERM or
+   SIGHUP. While it is suspended (SIGTSTP, Ctrl-Z) the shell has its terminal as it was.
 2. Signal handlers only report. The main thread obeys between two drawings, so nothing is interrupted in the middle.
-3. Ctrl-C and Ctrl-Z stay what the terminal makes of them: cbreak, not raw.
+3. The terminal still makes signals of Ctrl-C and Ctrl-Z: it is in cbreak mode, not raw.
 """
 
 from __future__ import annotations
