@@ -94,7 +94,7 @@ class Mux:
         else:
             payload = _encode(message)
         if len(payload) > self.settings.max_message_bytes:
-            self._core.hub.refused[reasons.TOO_LARGE.counted_as] += 1
+            self._core.hub.refuse(reasons.TOO_LARGE)
             raise MessageTooLarge(
                 f"the message has {len(payload)} bytes; at most {self.settings.max_message_bytes} are allowed"
             )

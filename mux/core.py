@@ -27,9 +27,9 @@ from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.endpoints.feed import FEED_ROUTE, Feed, FeedRoute, mount_feed, own_route
-from mux.endpoints.gate import Gate, TokenGate
 from mux.endpoints.inspect import Inspect
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
+from mux.endpoints.operator_check import OperatorCheck, TokenCheck
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
 from mux.endpoints.takeover import is_under_asgi_server
@@ -39,7 +39,6 @@ from mux.fleet.messages import CHANNEL
 from mux.goodbye.goodbyes import Goodbyes
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
-from mux.hub.subscriber import AnySubscriber
 from mux.inspect.inspector import Inspector
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
@@ -105,7 +104,7 @@ class Core:
         # What is mounted once asks for what each run has of its own.
         mount_feed(app, self.route, lambda: self.feed)
         if ops:
-            self.mount_ops(app, TokenGate(settings.inspect_token))
+            self.mount_ops(app, TokenCheck(settings.inspect_token))
         if page:
             Page(settings, path=path, inspect=ops and settings.inspect).mount(app)
         if ops or page:
@@ -126,17 +125,21 @@ class Core:
                 raise InvalidSetting(f"the app has a Mux already for {prefix}*; another needs a prefix of its own")
         return FeedRoute(path, FEED_ROUTE if not self._beside else f"{FEED_ROUTE}_{len(self._beside) + 1}")
 
-    def mount_ops(self, app: Sanic[Any, Any], gate: Gate) -> None:
+    def mount_ops(self, app: Sanic[Any, Any], operators: OperatorCheck) -> None:
         """Mount the operator's routes; what is mounted once asks for what each run has of its own."""
         Ops(
-            conditions=self.conditions, snapshot=lambda: self._observer.snapshot(), gate=gate, hub=lambda: self.hub
+            conditions=self.conditions,
+            snapshot=lambda: self._observer.snapshot(),
+            operators=operators,
+            hub=lambda: self.hub,
         ).mount(app)
         if self.settings.inspect:
-            Inspect(lambda: self._inspector, lambda: self.hub, gate).mount(app)
+            Inspect(lambda: self._inspector, lambda: self.hub, operators).mount(app)
 
     def _begin(self) -> None:
         """Make everything that one run of the app has; an app may run again, as under a client for tests."""
         settings = self.settings
+        descriptors = descriptor_limit()
         self.hub = Hub(
             # A message that may be sent can be delivered, as whatever it is encoded.
             max_pending_bytes=max(settings.max_pending_bytes, GROWTH * settings.max_message_bytes),
@@ -147,6 +150,11 @@ class Core:
             pong_seconds=settings.pong_seconds,
             max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES),
             message_seconds=settings.handshake_seconds,
+            admission=Admission(
+                max_connections=settings.max_connections,
+                max_per_address=settings.max_connections_per_address,
+                max_descriptors=descriptors_for_clients(descriptors) if descriptors else 0,
+            ),
         )
         self.namespace = Namespace(settings.prefix)
         self._journal = Journal(
@@ -188,13 +196,7 @@ class Core:
             prefix=self.namespace.redis_channel(b""),
             gives_names=settings.inspect,
         )
-        descriptors = descriptor_limit()
-        self.admission: Admission[AnySubscriber] = Admission(
-            max_connections=settings.max_connections,
-            max_per_address=settings.max_connections_per_address,
-            max_descriptors=descriptors_for_clients(descriptors) if descriptors else 0,
-        )
-        self.feed = Feed(self.hub, self.broker.outbox, settings, self.admission)
+        self.feed = Feed(self.hub, self.broker.outbox, settings)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
         self._goodbyes = Goodbyes(self.hub, seconds=settings.drain_seconds)
@@ -222,7 +224,7 @@ class Core:
         They are told in batches over drain_seconds. Returns when all are gone, drain_seconds + 3 s later at the
         latest. May be called again, also at the same time: it is done once.
         """
-        self.feed.is_draining = True
+        self.feed.checks.is_draining = True
         await self._goodbyes.drain()
 
     def conditions(self) -> dict[str, bool]:
@@ -230,7 +232,7 @@ class Core:
         conditions = {
             "subscribed": self.broker.is_connected,
             "probe_heard": self.broker.is_heard,
-            "not_draining": not self.feed.is_draining,
+            "not_draining": not self.feed.checks.is_draining,
         }
         if self._recovery is not None:
             conditions["journal_copied"] = self._recovery.is_warm

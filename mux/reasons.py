@@ -127,7 +127,21 @@ VERSION = Reason(
 CODING = Reason(
     "malformed", 501, 0, "another transfer coding than `chunked`", _MENDED, "the only transfer coding here is chunked"
 )
-METHOD = Reason("method", 405, 0, "the method CONNECT", "no", "this server is no proxy")
+NO_UPGRADE = Reason(
+    "no_upgrade",
+    # Without Upgrade, which RFC 9110, section 15.5.22, asks for: nginx passes it on to clients that speak HTTP/2,
+    # also when Connection lists it, and to those the answer is broken then (RFC 9113, section 8.2.2).
+    426,
+    0,
+    "a feed is asked for, and neither a WebSocket nor an event stream",
+    _MENDED,
+    "this is a feed: connect to it with a WebSocket client, GET it with `Accept: text/event-stream`, "
+    "or POST to publish",
+)
+NOT_FOUND = Reason(
+    "not_found", 404, 0, "a path that leads nowhere", "no", "nothing is here; feeds are at /feed/<channel>"
+)
+METHOD = Reason("method", 405, 0, "a method that the path does not take, or CONNECT", "no", "this server is no proxy")
 TARGET = Reason("target", 414, 0, "a path and query over 8 KiB", _MENDED)
 HEAD = Reason("head", 431, 0, "header fields over 32 KiB, or trailers over 8 KiB", _MENDED)
 
@@ -139,6 +153,19 @@ REDIS_BUSY = Reason("redis_busy", 503, 1013, "Redis loads its data, fails over o
 REDIS_LOST = Reason("redis_lost", 503, 1013, "Redis did not answer, or delivered a message to nobody", _LOST, _AWAY)
 REDIS_REFUSED = Reason(
     "redis_refused", 502, 1011, "Redis refused a message", "when its rights are mended", "Redis refused the message"
+)
+
+# What the server cannot do.
+NO_SOCKET = Reason(
+    "no_socket",
+    501,
+    0,
+    "a feed under ASGI, as `app.asgi_client` of sanic-testing",
+    "no",
+    "a feed needs a socket, which Sanic's own server has and ASGI has not",
+)
+FAILED = Reason(
+    "failed", 500, 0, "a mistake of the server, which its log tells", "no", "the server has failed; its log says how"
 )
 
 # Cut off.

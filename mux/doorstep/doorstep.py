@@ -244,7 +244,7 @@ class Doorstep(asyncio.Protocol):
             self._end()
 
     def let_go(self) -> Taken:
-        """Give the transport away, with what the client has sent after its request (endpoints.takeover.detach)."""
+        """Give the transport away, with what the client has sent after its request (endpoints.takeover.take_over)."""
         handover, early = self._handover, bytes(self._reader.buffer)
         if handover is not None:
             handover.front = None

@@ -24,7 +24,7 @@ from sanic import Sanic
 
 from mux import reasons
 from mux.doorstep.seen_request import trusts_proxies
-from mux.endpoints.asking import Asking
+from mux.endpoints.takeover import Asking
 from mux.errors import Refused
 from mux.hub.admission import Admission
 from mux.hub.deadlines import Deadlines

@@ -1,4 +1,4 @@
-"""A request as the doorstep has it, for rules that Sanic's Request is held to as well (endpoints.asking.Asking).
+"""A request as the doorstep has it, for rules that Sanic's Request is held to as well (endpoints.takeover.Asking).
 
 Who it is for and from is found as Sanic finds it, proxies included, or the two ways would let in different clients.
 """

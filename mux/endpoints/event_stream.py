@@ -24,7 +24,7 @@ from typing import TypeAlias
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from mux.endpoints.takeover import attach, bound_unacknowledged, detach
+from mux.endpoints.takeover import take_over
 from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
@@ -46,7 +46,6 @@ class EventStreamEndpoint:
         coding: how events travel.
         unacknowledged_seconds: how long a client's machine may leave unacknowledged what was sent to it.
         on_leave: takes a client and the channels it has just left; called once for each that had any.
-        on_lost: takes a client that is gone; called once for each.
     """
 
     def __init__(
@@ -56,13 +55,12 @@ class EventStreamEndpoint:
         *,
         unacknowledged_seconds: float,
         on_leave: Callable[[EventStreamClient, list[bytes]], None],
-        on_lost: Callable[[EventStreamClient], None],
     ) -> None:
         self._hub = hub
         self._coding = coding
+        self.encode = coding.encode
         self._unacknowledged_seconds = unacknowledged_seconds
         self._on_leave = on_leave
-        self._on_lost = on_lost
         self._dice = Random()  # noqa: S311 - nothing is kept secret by it
         self._measured = b""
         self._inflation = 0
@@ -76,33 +74,38 @@ class EventStreamEndpoint:
             self._measured, self._inflation = data, inflation(data)
         return self._inflation
 
-    def accept(self, request: Request, headers: Mapping[str, str], join: Callable[[EventStreamClient], None]) -> None:
-        """Answer with the beginning of a stream and take the connection over; a client that has gone is left alone.
+    def accept(
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        address: str,
+        join: Callable[[EventStreamClient], None],
+    ) -> None:
+        """Answer with the beginning of a stream and take the connection over; see take_over().
 
         Args:
             request: what is answered.
             headers: to be sent beside those of every stream.
+            address: where the client counts.
             join: is called with the connected client.
         """
-        taken = detach(request)
-        if taken is None:
-            return
-        client: EventStreamClient = Subscriber(
-            taken.transport, endpoint=self, encode=self._coding.encode, backlog=self._hub
+        take_over(
+            request,
+            self._coding.head(headers) + self._coding.wrap(self._come_back()),
+            join,
+            kind=self,
+            hub=self._hub,
+            address=address,
+            unacknowledged_seconds=self._unacknowledged_seconds,
         )
-        bound_unacknowledged(taken.transport, self._unacknowledged_seconds)
-        attach(taken.transport, client)
-        self._hub.connected(client)
-        if taken.is_blocked:
-            client.pause_writing()
-        client.write(self._coding.head(headers) + self._coding.wrap(self._come_back()))
-        join(client)
-        if taken.has_ended:
-            client.close()
+
+    def ended(self, client: EventStreamClient) -> None:
+        """Close a stream whose client sends no more: it has left."""
+        client.close()
 
     def turn_away(self, error: Refused) -> HTTPResponse:
         """Count a refusal that is not for long; return a stream that ends at once, and the time to come back."""
-        self._hub.refused[error.reason.counted_as] += 1
+        self._hub.refuse(error.reason)
         return HTTPResponse(self._come_back() + comment(str(error)), 200, dict(NOT_KEPT), TYPE)
 
     def received(self, client: EventStreamClient, data: bytes) -> None:
@@ -123,7 +126,6 @@ class EventStreamEndpoint:
     def lost(self, client: EventStreamClient) -> None:
         """Forget a client whose connection is gone."""
         self._leave(client)
-        self._on_lost(client)
         self._hub.disconnected(client)
 
     def _leave(self, client: EventStreamClient) -> None:

@@ -26,17 +26,15 @@ from sanic.response import HTTPResponse, text
 
 from mux import reasons
 from mux.broker.outbox import Outbox
-from mux.endpoints.asking import Asking
-from mux.endpoints.door import Door
-from mux.endpoints.event_stream import EventStreamEndpoint
+from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.membership import Membership
-from mux.endpoints.takeover import detach, has_socket, may_take_over
+from mux.endpoints.refusals import refuse
+from mux.endpoints.request_checks import Action, Permit, RequestChecks
+from mux.endpoints.takeover import Asking, has_socket, may_take_over
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
 from mux.errors import BrokerError, BrokerRefused, InvalidSetting, MessageTooLarge, Refused
-from mux.hub.admission import Admission
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
-from mux.hub.subscriber import AnySubscriber
 from mux.settings import Settings
 from mux.wire.channel import binary_variant, channel_from_path
 from mux.wire.http.content import is_binary, names
@@ -87,43 +85,39 @@ class Feed:
         hub: who is connected.
         outbox: publishes what clients send.
         settings: prefix, announce, client_publish, allowed_host, allowed_origin, and what limits a client.
-        admission: whether there is room for one more.
     """
 
-    def __init__(self, hub: Hub, outbox: Outbox, settings: Settings, admission: Admission[AnySubscriber]) -> None:
+    def __init__(self, hub: Hub, outbox: Outbox, settings: Settings) -> None:
         self._hub = hub
         self._outbox = outbox
-        self._is_read_only = not settings.client_publish
         self._body_seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
-        self._door = Door(hub, admission, settings)
-        self._members = members = Membership(hub, outbox, admission, is_announced=settings.announce)
+        self._clients_publish = settings.client_publish
+        self.checks = checks = RequestChecks(hub, settings)
+        self.permit = checks.permit
+        """Decides what a request may do, for whichever way it comes by."""
+        self._members = members = Membership(hub.router, outbox, is_announced=settings.announce)
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,
-            on_message=self._publish_from if settings.client_publish else self._refuse_message,
+            on_message=self._publish_from,
             on_leave=members.left,
-            on_lost=members.lost,
             pace=_pace(settings),
             has_room=lambda: outbox.is_writable,
         )
         # Who does not read is to be evicted by the hub, which says so, before the kernel gives up on it.
         silent_seconds = settings.pong_seconds + max(settings.ping_seconds, settings.max_unwritable_seconds)
         self._streams = {
-            version: EventStreamEndpoint(
-                hub, coding, unacknowledged_seconds=silent_seconds, on_leave=members.left, on_lost=members.lost
-            )
+            version: EventStreamEndpoint(hub, coding, unacknowledged_seconds=silent_seconds, on_leave=members.left)
             for version, coding in CODINGS.items()
         }
-        self.is_draining = False
-        """True when no new client is admitted."""
 
     def refusal_of_host(self, request: Request) -> HTTPResponse | None:
         """Return the answer to a request that came under a name that is not served; None when the name is."""
         try:
-            self._door.check_host(request)
+            self.checks.check_host(request)
         except Refused as error:
-            return self._door.refuse(error)
+            return self.refuse(error)
         return None
 
     def resume(self) -> None:
@@ -133,81 +127,88 @@ class Feed:
     def join_at_once(self, request: Asking, channel: str) -> bool:
         """Make a client of the connection of a usual WebSocket handshake; tell whether that is done.
 
-        It is not when there is anything to refuse or unusual: connect() answers that. channel is as in the path,
-        percent-encoded.
+        It is not when there is anything to refuse, to wait for, or unusual: connect() answers that. channel is as in
+        the path, percent-encoded.
         """
         accepted = accept_usual(request.headers.items())
         if accepted is None:
             return False
         try:
-            redis_channel = self._permit(request, channel_from_path(channel))
-            address = self._room(request)
+            permit = self.permit(request, channel_from_path(channel), Action.JOIN)
+            if not isinstance(permit, Permit):
+                return False
+            self.checks.check_not_leaving()
+            address = self.checks.admit(request)
         except Refused:
             return False
-        taken = detach(request)
-        if taken is not None:
-            self._websockets.open(taken, accepted, partial(self._join, redis_channel, address))
+        self._websockets.open(request, accepted, address, partial(self._join, permit))
         return True
 
-    def sharing(self, request: Asking) -> dict[str, str]:
-        """Return what an answer says about which pages may read it."""
-        return self._door.headers(request)
-
-    def _permit(self, request: Asking, channel: str | bytes) -> bytes:
-        """Return the Redis channel that a request may join as far as it is not a matter of room."""
-        redis_channel = self._door.channel(request, channel)
-        if self.is_draining:
-            raise Refused(reasons.LEAVING)
-        return redis_channel
-
-    def _room(self, request: Asking) -> str:
-        """Return the address to count a client by that is about to join."""
-        self._door.check_site(request)
-        return self._door.room(request)
-
-    def connect(self, request: Request, channel: str) -> HTTPResponse | None:
+    async def connect(self, request: Request, channel: str) -> HTTPResponse | None:
         """Let a client in, whose socket is then the feed's, and return None; or return why not."""
         is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
         stream = None if is_websocket else self._stream_for(request)
         try:
-            redis_channel = self._permit(request, channel)
-            if _has_body(request):
-                raise Refused(reasons.BODY, "a request to join has no body")
-            if stream is None and (not is_websocket or request.method == "HEAD"):
-                return _upgrade_required()
-            if request.method == "HEAD":
-                return HTTPResponse(status=200, headers=dict(STREAM))
-            address = self._room(request)
+            permit = self.permit(request, channel, Action.JOIN)
+            if not isinstance(permit, Permit):
+                permit = await permit()
+            # Nothing waits from here on, so what is true now is true when the client joins.
+            return self._take(request, permit, stream, is_websocket=is_websocket)
         except Refused as error:
             if stream is not None and error.reason.is_goodbye:
                 return stream.turn_away(error)
-            return self._door.refuse(error)
+            return self.refuse(error)
+
+    def _take(
+        self, request: Request, permit: Permit, stream: EventStreamEndpoint | None, *, is_websocket: bool
+    ) -> HTTPResponse | None:
+        """Check all that can change meanwhile, and take the connection of a request over; or return another answer.
+
+        Raises:
+            Refused: the request cannot be for a client, or no client can be let in now.
+        """
+        self.checks.check_not_leaving()
+        if _has_body(request):
+            raise Refused(reasons.BODY, "a request to join has no body")
+        if stream is None and (not is_websocket or request.method == "HEAD"):
+            raise Refused(reasons.NO_UPGRADE)
+        if request.method == "HEAD":
+            return HTTPResponse(status=200, headers=dict(STREAM))
+        address = self.checks.admit(request)
         if stream is None:
-            return self._websockets.accept(request, partial(self._join, redis_channel, address))
-        stream.accept(request, self._door.headers(request), partial(self._members.join, redis_channel, address))
+            return self._websockets.accept(request, address, partial(self._join, permit))
+        stream.accept(request, self.checks.sharing(request), address, partial(self._listen, permit))
         return None
 
-    def _join(self, redis_channel: bytes, address: str, client: WebSocketClient) -> None:
-        """Let a WebSocket client listen and publish to one channel."""
-        client.session = WebSocketSession(publishes_to=redis_channel)
-        self._members.join(redis_channel, address, client)
+    def _join(self, permit: Permit, client: WebSocketClient) -> None:
+        """Let a WebSocket client listen to one channel, and publish to it if it may."""
+        client.session = WebSocketSession(permit.redis_channel if permit.may_publish else None)
+        self._members.join(client, permit.redis_channel)
+
+    def _listen(self, permit: Permit, client: EventStreamClient) -> None:
+        """Let the client of an event stream listen to one channel."""
+        self._members.join(client, permit.redis_channel)
 
     def _stream_for(self, request: Request) -> EventStreamEndpoint | None:
         """Return the endpoint of the event stream that a request is for, if it is for one."""
         accept = ",".join(request.headers.getall("accept", []))
         return self._streams.get(request.version) if names(accept, TYPE) else None
 
+    def refuse(self, error: Refused) -> HTTPResponse:
+        """Count a refusal and return its answer."""
+        return refuse(self._hub, error)
+
     def preflight(self, request: Request) -> HTTPResponse:
         """Answer OPTIONS."""
         try:
-            self._door.check_origin(request)
+            self.checks.check_origin(request)
         except Refused as error:
-            return self._door.refuse(error)
-        return HTTPResponse(status=204, headers=preflight(publishes=not self._is_read_only))
+            return self.refuse(error)
+        return HTTPResponse(status=204, headers=preflight(publishes=self._clients_publish))
 
     def shared(self, request: Request, response: HTTPResponse) -> HTTPResponse:
         """Say on an answer which pages may read it."""
-        response.headers.update(self._door.headers(request))
+        response.headers.update(self.checks.sharing(request))
         return response
 
     async def post(self, request: Request, channel: str) -> HTTPResponse:
@@ -216,15 +217,15 @@ class Feed:
             if request.headers.get("upgrade", "").lower() == "websocket":
                 # Sanic sets no time limit for it, and there is nothing to upgrade to; other upgrades are ignored.
                 raise Refused(reasons.HANDSHAKE, "a POST publishes its body; to upgrade, use GET")
-            redis_channel = self._door.channel(request, channel)
-            if self._is_read_only:
-                raise Refused(reasons.READ_ONLY)
-            headers = request.headers
+            permit = self.permit(request, channel, Action.PUBLISH)
+            if not isinstance(permit, Permit):
+                permit = await permit()
+            redis_channel, headers = permit.redis_channel, request.headers
             if is_binary(headers.getall("content-type", []), headers.getall("content-encoding", [])):
                 redis_channel = binary_variant(redis_channel)
             payload = await self._body(request)
         except Refused as error:
-            return self._door.refuse(error)
+            return self.refuse(error)
         try:
             await self._outbox.publish(redis_channel, payload)
         except BrokerError as error:  # counted by the outbox
@@ -253,13 +254,13 @@ class Feed:
         if client.session is None:
             return  # the client was evicted over the message before
         redis_channel = client.session.publishes_to
+        if redis_channel is None:
+            self._hub.refuse(reasons.READ_ONLY)
+            self._websockets.close(client, reasons.READ_ONLY)
+            return
         if binary:
             redis_channel = binary_variant(redis_channel)
         self._outbox.send(redis_channel, payload, partial(self._published, client))
-
-    def _refuse_message(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
-        self._hub.refused[reasons.READ_ONLY.counted_as] += 1
-        self._websockets.close(client, reasons.READ_ONLY)
 
     def _published(self, client: WebSocketClient, reply: Reply) -> None:
         if isinstance(reply, BrokerError):
@@ -289,8 +290,8 @@ def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed])
     async def connect(request: Request, channel: str) -> HTTPResponse | None:
         feed = current()
         if not has_socket(request):
-            return text("a feed needs a socket, which Sanic's own server has and ASGI has not\n", 501)
-        response = feed.connect(request, channel)
+            return feed.shared(request, feed.refuse(Refused(reasons.NO_SOCKET)))
+        response = await feed.connect(request, channel)
         return None if response is None else feed.shared(request, response)
 
     # As a stream, so that a body over the limit is refused before it is in memory.
@@ -320,14 +321,4 @@ def _pace(settings: Settings) -> Pace[WebSocketClient]:
     return Pace(
         Allowance(per_second=messages, burst=settings.max_messages_burst) if messages else None,
         Allowance(per_second=control_frames, burst=settings.max_control_frames_burst) if control_frames else None,
-    )
-
-
-def _upgrade_required() -> HTTPResponse:
-    return text(
-        "this is a feed: connect to it with a WebSocket client, GET it with `Accept: text/event-stream`, "
-        "or POST to publish\n",
-        # Without Upgrade, which RFC 9110, section 15.5.22, asks for: nginx passes it on to clients that speak HTTP/2,
-        # also when Connection lists it, and to those the answer is broken then (RFC 9113, section 8.2.2).
-        426,
     )

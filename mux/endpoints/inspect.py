@@ -18,8 +18,9 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, raw
 
 from mux import reasons
-from mux.endpoints.gate import Gate
-from mux.endpoints.ops import NO_STORE, check, refusal
+from mux.endpoints.operator_check import OperatorCheck
+from mux.endpoints.ops import NO_STORE, check
+from mux.endpoints.refusals import refuse
 from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.inspect.inspector import Inspector
@@ -39,13 +40,13 @@ class Inspect:
     Args:
         inspector: asks the fleet; every run of the app has one of its own.
         hub: returns where refusals are counted.
-        gate: who may ask.
+        operators: decides who may ask.
     """
 
-    def __init__(self, inspector: Callable[[], Inspector], hub: Callable[[], Hub], gate: Gate) -> None:
+    def __init__(self, inspector: Callable[[], Inspector], hub: Callable[[], Hub], operators: OperatorCheck) -> None:
         self._inspector = inspector
         self._hub = hub
-        self._gate = gate
+        self._operators = operators
 
     def mount(self, app: Sanic[Any, Any]) -> None:
         """Add the routes to an app."""
@@ -64,10 +65,10 @@ class Inspect:
     async def _answer(self, request: Request, ask: Callable[[], Awaitable[dict[str, object]]]) -> HTTPResponse:
         began = perf_counter()
         try:
-            check(self._gate, request)
+            check(self._operators, request)
             found = await ask()
         except Refused as error:
-            return refusal(error, self._hub())
+            return refuse(self._hub(), error, NO_STORE)
         body = orjson.dumps(found | {"took_seconds": round(perf_counter() - began, 6)})
         return raw(body, 200, NO_STORE, "application/json")
 

@@ -1,6 +1,7 @@
-"""Coming and going: a client joins its channel, leaves it, and is gone; the others are told if they are to be.
+"""A client joins a channel and leaves it, and the others in the channel are told if they are to be.
 
-It is the same for every kind of client. An announcement is a message like any other: it goes to Redis and comes back
+A connection may be in many channels. Its address is counted once (Hub.connected), and what is here is done for each
+channel, whatever kind of client it is. An announcement is a message like any other: it goes to Redis and comes back
 in its place among the rest, to the client it is about as well. What tells it from the same words of a client is the
 Redis channel it travels in, which no client can name.
 """
@@ -8,11 +9,11 @@ Redis channel it travels in, which no client can name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from uuid import uuid4
+from hashlib import blake2b
+from uuid import UUID, uuid4
 
 from mux.broker.outbox import Outbox
-from mux.hub.admission import Admission
-from mux.hub.hub import Hub
+from mux.hub.router import Router
 from mux.hub.subscriber import AnySubscriber
 from mux.wire.channel import marked
 from mux.wire.publication import JOINED, LEFT, Kind
@@ -22,39 +23,42 @@ ANNOUNCEMENT_BYTES = 64
 
 
 class Membership:
-    """Who is in the channels of one process.
+    """Which clients are in which channels of one process.
 
     Args:
-        hub: whose router knows who listens to what.
+        router: delivers to the clients of a channel.
         outbox: publishes announcements.
-        admission: who counts clients by address.
         is_announced: whether the others are told.
     """
 
-    def __init__(self, hub: Hub, outbox: Outbox, admission: Admission[AnySubscriber], *, is_announced: bool) -> None:
-        self._hub = hub
+    def __init__(self, router: Router, outbox: Outbox, *, is_announced: bool) -> None:
+        self._router = router
         self._outbox = outbox
-        self._admission = admission
         self._is_announced = is_announced
 
-    def join(self, redis_channel: bytes, address: str, client: AnySubscriber) -> None:
-        """Add a connected client to the channel it came for; address as for Admission.check()."""
-        self._admission.entered(client, address)
-        self._hub.router.join(client, redis_channel)
+    def join(self, client: AnySubscriber, redis_channel: bytes) -> None:
+        """Add a connected client to a channel."""
+        self._router.join(client, redis_channel)
         if self._is_announced:
-            client.identity = uuid4()
-        self._tell((redis_channel,), client, JOINED)
+            client.identity = client.identity or uuid4()
+            self._announce(client, redis_channel, JOINED)
 
-    def left(self, client: AnySubscriber, channels: Iterable[bytes]) -> None:
-        """Tell that a client has left channels."""
-        self._tell(channels, client, LEFT)
-
-    def lost(self, client: AnySubscriber) -> None:
-        """Forget a client that is gone."""
-        self._admission.left(client)
-
-    def _tell(self, channels: Iterable[bytes], client: AnySubscriber, kind: Kind) -> None:
+    def left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
+        """Announce that a client has left channels."""
         if client.identity is not None:
-            message = f"Client {client.identity} has {'joined' if kind == JOINED else 'left'}".encode()
-            for redis_channel in channels:
-                self._outbox.announce(marked(redis_channel, kind), message)
+            for redis_channel in redis_channels:
+                self._announce(client, redis_channel, LEFT)
+
+    def _announce(self, client: AnySubscriber, redis_channel: bytes, kind: Kind) -> None:
+        did = "joined" if kind == JOINED else "left"
+        message = f"Client {name_in(redis_channel, client.identity)} has {did}".encode()
+        self._outbox.announce(marked(redis_channel, kind), message)
+
+
+def name_in(redis_channel: bytes, identity: UUID | None) -> UUID:
+    """Return what a client is called in a channel: the same whenever it joins, and another in every channel.
+
+    So nobody learns from announcements who is in two channels.
+    """
+    assert identity is not None, "a client that is announced has an identity"
+    return UUID(bytes=blake2b(redis_channel, key=identity.bytes, digest_size=16).digest(), version=4)

@@ -18,7 +18,8 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse, raw, text
 
-from mux.endpoints.gate import Gate
+from mux.endpoints.operator_check import OperatorCheck
+from mux.endpoints.refusals import refuse
 from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.metrics.catalogue import Snapshot
@@ -28,20 +29,14 @@ NO_STORE = {"Cache-Control": "no-store"}
 """What is true now is of no use later (RFC 9111, section 5.2.2.5)."""
 
 
-def check(gate: Gate, request: Request) -> None:
-    """Let a request pass a gate.
+def check(operators: OperatorCheck, request: Request) -> None:
+    """Let a request pass that may see the numbers.
 
     Raises:
-        Refused: it may not pass.
+        Refused: it may not.
     """
     headers = request.headers
-    gate.check(authorization=headers.getall("authorization", []), hosts=headers.getall("host", []))
-
-
-def refusal(error: Refused, hub: Hub) -> HTTPResponse:
-    """Count a refusal and return its answer."""
-    hub.refused[error.reason.counted_as] += 1
-    return text(f"{error}\n", error.reason.status, NO_STORE | dict(error.reason.fields))
+    operators.check(authorization=headers.getall("authorization", []), hosts=headers.getall("host", []))
 
 
 class Ops:
@@ -50,7 +45,7 @@ class Ops:
     Args:
         conditions: returns what must be true for clients to be sent here, by name.
         snapshot: returns the numbers.
-        gate: who may see the numbers.
+        operators: decides who may see the numbers.
         hub: returns where refusals are counted; every run of the app has one of its own.
     """
 
@@ -59,11 +54,11 @@ class Ops:
         *,
         conditions: Callable[[], Mapping[str, bool]],
         snapshot: Callable[[], Snapshot],
-        gate: Gate,
+        operators: OperatorCheck,
         hub: Callable[[], Hub],
     ) -> None:
         self._conditions = conditions
-        self._gate = gate
+        self._operators = operators
         self._hub = hub
         self._exposition = Exposition(snapshot)
 
@@ -87,8 +82,8 @@ class Ops:
     async def metrics(self, request: Request) -> HTTPResponse:
         """Answer with every metric, in the format that is asked for."""
         try:
-            check(self._gate, request)
+            check(self._operators, request)
         except Refused as error:
-            return refusal(error, self._hub())
+            return refuse(self._hub(), error, NO_STORE)
         body, content_type = self._exposition.expose(",".join(request.headers.getall("accept", [])))
         return raw(body, 200, NO_STORE, content_type)

@@ -13,17 +13,20 @@ first when one is gone:
 from __future__ import annotations
 
 import socket
-from asyncio import Transport
+from asyncio import BaseTransport, Transport
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from sanic import Sanic
+from sanic.compat import Header
 from sanic.models.asgi import MockTransport
 from sanic.request import Request
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from mux.endpoints.asking import Asking
+from mux.hub.hub import Hub
+from mux.hub.subscriber import Endpoint, Subscriber
+from mux.wire.publication import Encoder
 
 PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_buffer", "transport")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
@@ -41,6 +44,33 @@ _NOTSENT_LOWAT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)  # Linux
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux
 
 
+class Asking(Protocol):
+    """A request, as far as the take-over and the checks before it ask about it.
+
+    Sanic's Request has all of this, and so has what the doorstep makes of a handshake it knows by sight.
+    """
+
+    @property
+    def headers(self) -> Header:
+        """Its header fields."""
+
+    @property
+    def host(self) -> str:
+        """Which host it is for, as the nearest proxy that is trusted says, or its Host field."""
+
+    @property
+    def version(self) -> str:
+        """Its version of HTTP, as 1.1."""
+
+    @property
+    def client_ip(self) -> str:
+        """The address it is from, found the same way."""
+
+    @property
+    def transport(self) -> BaseTransport | None:
+        """Its connection."""
+
+
 class Taken(NamedTuple):
     """A connection that was Sanic's."""
 
@@ -55,6 +85,18 @@ class Taken(NamedTuple):
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S")
+
+
+class Kind(Endpoint[S], Protocol[S]):
+    """The endpoint of a kind of client, as far as the take-over asks it."""
+
+    @property
+    def encode(self) -> Encoder:
+        """What turns publications into bytes that such a client reads."""
+
+    def ended(self, client: Subscriber[S]) -> None:
+        """End a client that had said before it was one that it sends no more."""
 
 
 def may_take_over(handler: F) -> F:
@@ -66,12 +108,53 @@ def may_take_over(handler: F) -> F:
     return handler
 
 
-def detach(request: Asking) -> Taken | None:
-    """Take the transport of a request.
+def take_over(
+    request: Asking,
+    beginning: bytes,
+    join: Callable[[Subscriber[S]], None],
+    *,
+    kind: Kind[S],
+    hub: Hub,
+    address: str,
+    unacknowledged_seconds: float | None = None,
+) -> None:
+    """Make a client of the connection of a request; one that has gone is left alone.
 
-    The caller sets a protocol on the transport at once, and its handler is marked with may_take_over()
-    and returns None. Returns None when the client is gone already: then there is nothing to take.
+    The handler of the request is marked with may_take_over() and returns None.
+
+    Args:
+        request: is answered here.
+        beginning: the answer, and what else the client reads before anything of its channels.
+        join: is called with the connected client before anything it sent is looked at.
+        kind: the endpoint of the client.
+        hub: connects the client.
+        address: the client counts as one from here; see Hub.connected().
+        unacknowledged_seconds: how long the client's machine may leave unacknowledged what was sent to it; None leaves
+            that to the kernel.
     """
+    taken = _detach(request)
+    if taken is None:
+        return
+    transport = taken.transport
+    client = Subscriber(transport, endpoint=kind, encode=kind.encode, backlog=hub)
+    _bound_unsent(transport)
+    if unacknowledged_seconds is not None:
+        _bound_unacknowledged(transport, unacknowledged_seconds)
+    # It has the methods of asyncio.Protocol, but is not asked for connection_made().
+    transport.set_protocol(client)  # type: ignore[arg-type]  # only the methods matter
+    hub.connected(client, address)
+    if taken.is_blocked:
+        client.pause_writing()
+    client.write(beginning)
+    join(client)
+    if taken.early:
+        client.data_received(taken.early)
+    if taken.has_ended:
+        kind.ended(client)
+
+
+def _detach(request: Asking) -> Taken | None:
+    """Take the transport of a request; None when the client is gone already, and there is nothing to take."""
     transport = cast("Transport", request.transport)
     if transport.is_closing():
         return None
@@ -134,7 +217,7 @@ def _bound_unsent(transport: Transport) -> None:
         _set_option(transport, socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
 
 
-def bound_unacknowledged(transport: Transport, seconds: float) -> None:
+def _bound_unacknowledged(transport: Transport, seconds: float) -> None:
     """Have the kernel end a connection when what was sent is not acknowledged for so long (RFC 5482).
 
     Left alone it tries for a quarter of an hour (tcp(7), tcp_retries2), and where there is no such option it does.
@@ -150,12 +233,3 @@ def _set_option(transport: Transport, level: int, option: int, value: int) -> No
         return
     with suppress(OSError):  # the client has just gone, its socket is no TCP socket, or the system lacks the option
         sock.setsockopt(level, option, value)
-
-
-def attach(transport: Transport, protocol: object) -> None:
-    """Make protocol the one the event loop calls from now on.
-
-    It has the methods of asyncio.Protocol, but is not asked for connection_made().
-    """
-    _bound_unsent(transport)
-    transport.set_protocol(protocol)  # type: ignore[arg-type]  # only the methods matter

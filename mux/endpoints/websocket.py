@@ -22,7 +22,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from mux import reasons
-from mux.endpoints.takeover import Taken, attach, detach
+from mux.endpoints.takeover import Asking, take_over
 from mux.endpoints.turns import BYTES_PER_SLICE, Turns
 from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
@@ -37,12 +37,12 @@ class WebSocketSession:
     """What is kept of one WebSocket client.
 
     Args:
-        publishes_to: the Redis channel of what the client sends.
+        publishes_to: the Redis channel of what the client sends; None when it may publish nothing.
     """
 
     __slots__ = ("parser", "publishes_to")
 
-    def __init__(self, publishes_to: bytes) -> None:
+    def __init__(self, publishes_to: bytes | None) -> None:
         self.publishes_to = publishes_to
         self.parser: WebSocketParser | None = None
         """The client's bytes go through it; None while the client has sent nothing that must be kept."""
@@ -59,7 +59,6 @@ class WebSocketEndpoint:
         max_message_bytes: a longer message fails the connection with 1009.
         on_message: takes a client, a payload, and whether it was sent as binary.
         on_leave: takes a client and the channels it has just left; called once for each that had any.
-        on_lost: takes a client that is gone; called once for each.
         pace: how fast a client may speak.
         has_room: tells whether on_message may be called; while it may not, clients that have messages wait.
     """
@@ -71,7 +70,6 @@ class WebSocketEndpoint:
         max_message_bytes: int,
         on_message: Callable[[WebSocketClient, bytes, bool], None],
         on_leave: Callable[[WebSocketClient, list[bytes]], None],
-        on_lost: Callable[[WebSocketClient], None],
         pace: Pace[WebSocketClient],
         has_room: Callable[[], bool],
     ) -> None:
@@ -80,12 +78,12 @@ class WebSocketEndpoint:
         self._max_message_bytes = max_message_bytes
         self._on_message = on_message
         self._on_leave = on_leave
-        self._on_lost = on_lost
         self._pace = pace
         self._has_room = has_room
         self._turns: Turns[WebSocketClient] = Turns(self._serve, has_room)
         self._afterwards: dict[WebSocketClient, Callable[[], None]] = {}
 
+    encode = staticmethod(encode)
     ping = PING
     is_answered = True
 
@@ -93,40 +91,34 @@ class WebSocketEndpoint:
         """Return 0: what frames add is little."""
         return 0
 
-    def accept(self, request: Request, join: Callable[[WebSocketClient], None]) -> HTTPResponse | None:
-        """Answer the opening handshake and take the connection over.
+    def accept(self, request: Request, address: str, join: Callable[[WebSocketClient], None]) -> HTTPResponse | None:
+        """Answer the opening handshake and take the connection over; see take_over().
 
-        join is called with the connected client before anything it sent is looked at, and gives it its session.
-        Returns what to answer instead when the handshake is refused, and None otherwise, also when the client has
-        gone.
+        join gives the client its session. Returns what to answer instead when the handshake is refused, and None
+        otherwise, also when the client has gone.
         """
         accepted = accept_usual(request.headers.items())
         if accepted is None:
             answer = self._handshake.answer(request.path, request.headers.items())
             if answer.status_code != 101:
-                self._hub.refused[reasons.HANDSHAKE.counted_as] += 1
-                # Upgrade needs Connection to list it, which is Sanic's to say; see also feed._upgrade_required().
+                self._hub.refuse(reasons.HANDSHAKE)
+                # Upgrade needs Connection to list it, which is Sanic's to say; see also reasons.NO_UPGRADE.
                 headers = {name: value for name, value in answer.headers.raw_items() if name != "Upgrade"}
                 return HTTPResponse(answer.body, answer.status_code, headers)
             accepted = answer.serialize()
-        taken = detach(request)
-        if taken is not None:
-            self.open(taken, accepted, join)
+        self.open(request, accepted, address, join)
         return None
 
-    def open(self, taken: Taken, accepted: bytes, join: Callable[[WebSocketClient], None]) -> None:
-        """Make a client of a connection that was taken over; accepted is the answer to its handshake."""
-        client = Subscriber(taken.transport, endpoint=self, encode=encode, backlog=self._hub)
-        attach(taken.transport, client)
-        self._hub.connected(client)
-        if taken.is_blocked:
-            client.pause_writing()
-        client.write(accepted)
-        join(client)
-        if taken.early:
-            client.data_received(taken.early)
-        if taken.has_ended:
-            self._when_handled(client, client.close)
+    def open(self, request: Asking, accepted: bytes, address: str, join: Callable[[WebSocketClient], None]) -> None:
+        """Take the connection of a request over; accepted is the answer to its handshake."""
+        take_over(request, accepted, join, kind=self, hub=self._hub, address=address)
+
+    def ended(self, client: WebSocketClient) -> None:
+        """Close a connection whose client sends no more, when all it has sent has been handled."""
+        if client in self._turns:
+            self._afterwards[client] = client.close
+        else:
+            client.close()
 
     def received(self, client: WebSocketClient, data: bytes) -> None:
         """Handle what a client sent, now or in its turn."""
@@ -164,7 +156,6 @@ class WebSocketEndpoint:
         self._turns.done(client)
         self._afterwards.pop(client, None)
         self._pace.forget(client)
-        self._on_lost(client)
         self._hub.disconnected(client)
 
     def _parser(self, client: WebSocketClient) -> WebSocketParser:
@@ -215,7 +206,7 @@ class WebSocketEndpoint:
         _, excess = self._pace.count(client, messages, control_frames, monotonic())
         if excess is None or not self._hub.router.is_listening(client):
             return True
-        self._hub.refused[excess.counted_as] += 1
+        self._hub.refuse(excess)
         parser.close(excess.code, excess.sentence)
         return False
 
@@ -240,20 +231,13 @@ class WebSocketEndpoint:
             client.transport.resume_reading()
             self._afterwards.pop(client, _nothing)()
 
-    def _when_handled(self, client: WebSocketClient, then: Callable[[], None]) -> None:
-        """Call a function when all a client sent has been handled."""
-        if client in self._turns:
-            self._afterwards[client] = then
-        else:
-            then()
-
     def _flush(self, client: WebSocketClient, parser: WebSocketParser) -> None:
         data, is_last = parser.outgoing()
         if data:
             client.write(data)
         if not parser.is_open:
             if self._hub.router.is_listening(client) and parser.failure is not None:
-                self._hub.refused[parser.failure.counted_as] += 1
+                self._hub.refuse(parser.failure)
             self._leave(client)
             self._hub.closing(client)
         if is_last:

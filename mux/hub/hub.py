@@ -21,6 +21,7 @@ from itertools import islice
 from math import inf
 
 from mux import reasons
+from mux.hub.admission import Admission
 from mux.hub.deadlines import Deadlines
 from mux.hub.heartbeat import Heartbeat
 from mux.hub.pending import Pending
@@ -73,6 +74,7 @@ class Hub:
         max_message_bytes: see Router.
         max_pending_total_bytes: when more waits with all clients together, those with most are evicted.
         message_seconds: how long a client has from the first byte of a message to the last.
+        admission: counts connections by address; without it, any number may come from one.
     """
 
     def __init__(
@@ -85,8 +87,10 @@ class Hub:
         max_message_bytes: int = sys.maxsize,
         max_pending_total_bytes: int = sys.maxsize,
         message_seconds: float = inf,
+        admission: Admission[AnySubscriber] | None = None,
     ) -> None:
         self.router = Router(max_message_bytes)
+        self.admission: Admission[AnySubscriber] = Admission() if admission is None else admission
         self._max_pending_bytes = max_pending_bytes
         self.evicted: Counter[str] = Counter()
         """How many connections were ended against their will, by reason."""
@@ -128,8 +132,13 @@ class Hub:
         """How many connections there are, those that are closing included."""
         return self._connections
 
-    def connected(self, subscriber: AnySubscriber) -> None:
-        """Watch a new connection."""
+    def refuse(self, reason: Reason) -> None:
+        """Count a request that is refused, or a client that is closed for breaking a rule."""
+        self.refused[reason.counted_as] += 1
+
+    def connected(self, subscriber: AnySubscriber, address: str = "") -> None:
+        """Watch a new connection, and count it by its address unless that is empty."""
+        self.admission.entered(subscriber, address)
         subscriber.transport.set_write_buffer_limits(HIGH_WATER_BYTES, LOW_WATER_BYTES)
         self._connections += 1
         self._heartbeat.add(subscriber)
@@ -141,6 +150,7 @@ class Hub:
 
     def disconnected(self, subscriber: AnySubscriber) -> None:
         """Forget a connection that has ended."""
+        self.admission.left(subscriber)
         self._connections -= 1
         self._heartbeat.discard(subscriber)
         self._closing.stop(subscriber)
@@ -204,7 +214,7 @@ class Hub:
         overdue = self._unwritable.tick(seconds, ENDED_AT_ONCE)
         self._evict([client for client in overdue if not self._has_taken(client)], reasons.UNWRITABLE)
         for subscriber in self._unfinished.tick(seconds, ENDED_AT_ONCE):
-            self.refused[reasons.TOO_SLOW.counted_as] += 1
+            self.refuse(reasons.TOO_SLOW)
             subscriber.endpoint.close(subscriber, reasons.TOO_SLOW)
         for subscriber in self._closing.tick(seconds, ENDED_AT_ONCE):
             subscriber.transport.abort()

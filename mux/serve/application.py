@@ -10,8 +10,8 @@ from sanic import Sanic
 from mux.core import Core
 from mux.doorstep.doorstep import Doorstep
 from mux.doorstep.reading import Intake
-from mux.endpoints.gate import Gate, LocalGate, TokenGate
-from mux.endpoints.unrouted import PlainErrors
+from mux.endpoints.operator_check import LocalHostCheck, OperatorCheck, TokenCheck
+from mux.endpoints.refusals import PlainErrors
 from mux.metrics.board import Place
 from mux.settings import Settings
 from mux.wire.http.host import is_loopback
@@ -34,7 +34,7 @@ def create_app(
     Raises:
         InvalidSetting: as Core.
     """
-    app: Sanic[Any, Any] = Sanic("mux", configure_logging=False, error_handler=PlainErrors())
+    app: Sanic[Any, Any] = Sanic("mux", configure_logging=False, error_handler=PlainErrors(lambda: core.hub))
     core = Core(app, settings, ops=ops_sock is None, page=settings.page, place=place)
     app.ctx.ops_app = None if ops_sock is None else _ops_app(core, ops_sock)
     # Where all routes are mux' own, what has no route is held to the hosts that are served as well.
@@ -48,10 +48,10 @@ def create_app(
         max_body_bytes=settings.max_message_bytes,
         wants_body=lambda method, target: method == "POST" and target.startswith("/feed/"),
         refused=core.hub.refused,
-        admission=core.admission,
+        admission=core.hub.admission,
         clients=core.hub.__len__,
         join=lambda request, channel: core.feed.join_at_once(request, channel),
-        sharing=lambda request: core.feed.sharing(request),
+        sharing=lambda request: core.feed.checks.sharing(request),
     )
     app.ctx.http_protocol = Doorstep
     return app
@@ -60,9 +60,9 @@ def create_app(
 def _ops_app(core: Core, sock: socket.socket) -> Sanic[Any, Any]:
     """Return an app of the operator's routes alone, for a listener of their own."""
     settings = core.settings
-    app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False, error_handler=PlainErrors())
+    app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False, error_handler=PlainErrors(lambda: core.hub))
     app.config.TOUCHUP = False  # Sanic rewrites its own classes once in a process, and does so for the other app
-    core.mount_ops(app, _ops_gate(settings, sock))
+    core.mount_ops(app, _operator_check(settings, sock))
     app.ctx.mux_intake = Intake(
         app,
         head_seconds=settings.handshake_seconds,
@@ -76,11 +76,11 @@ def _ops_app(core: Core, sock: socket.socket) -> Sanic[Any, Any]:
     return app
 
 
-def _ops_gate(settings: Settings, sock: socket.socket) -> Gate:
+def _operator_check(settings: Settings, sock: socket.socket) -> OperatorCheck:
     """Return who may see the numbers on a listener: this machine alone, or who has the token."""
     if is_of_this_machine(sock):
-        return LocalGate(is_unix=sock.family == socket.AF_UNIX)
-    return TokenGate(settings.inspect_token)
+        return LocalHostCheck(is_unix=sock.family == socket.AF_UNIX)
+    return TokenCheck(settings.inspect_token)
 
 
 def is_of_this_machine(sock: socket.socket) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from mux.endpoints.asking import Asking
+from mux.endpoints.takeover import Asking
 from tests.doorstep.conftest import Serve
 from tests.support.servers import BOTH_LOOPS, handshake
 

@@ -83,7 +83,7 @@ async def test_without_descriptors_to_spare_nobody_is_let_in(
     redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Plain connections count: they have a descriptor each."""
-    monkeypatch.setattr("mux.app.descriptor_limit", lambda: HEADROOM_DESCRIPTORS + 3)
+    monkeypatch.setattr("mux.core.descriptor_limit", lambda: HEADROOM_DESCRIPTORS + 3)
     async with serving(redis_url=redis_url, prefix=prefix) as feed, raw_client(feed.port):
         idle = [await asyncio.open_connection("127.0.0.1", feed.port) for _ in range(2)]
         status, answer = await ask(feed.port, handshake(feed.port))
@@ -99,7 +99,7 @@ async def test_refusals_are_counted_by_reason(feed: Serving) -> None:
     await ask(feed.port, handshake(feed.port, "%20"))
     await ask(feed.port, handshake(feed.port, "lobby", "Origin: https://evil.example"))
     await ask(feed.port, handshake(feed.port).replace(b"Version: 13", b"Version: 12"))
-    feed.mux._core.feed.is_draining = True
+    feed.mux._core.feed.checks.is_draining = True
     await ask(feed.port, handshake(feed.port))
     assert feed.mux._core.hub.refused == {"channel": 1, "origin": 1, "handshake": 1, "draining": 1}
 
@@ -252,7 +252,7 @@ async def test_the_last_descriptors_are_given_to_nobody(
     redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A connection beyond hears nothing at all, and leaves nothing; those before it hear 503."""
-    monkeypatch.setattr("mux.app.descriptor_limit", lambda: HEADROOM_DESCRIPTORS + 1)
+    monkeypatch.setattr("mux.core.descriptor_limit", lambda: HEADROOM_DESCRIPTORS + 1)
     caplog.set_level(logging.INFO)
     app = create_app(Settings(redis_url=redis_url, prefix=prefix, announce=False))
     refused = app.ctx.hub.refused

@@ -57,7 +57,6 @@ class Rig:
             max_message_bytes=LIMIT,
             on_message=self._publish,
             on_leave=lambda client, channels: None,
-            on_lost=lambda client: None,
             pace=pace or Pace(None, None),
             has_room=lambda: self.room > 0,
         )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mux import reasons
-from mux.endpoints.gate import LocalGate, TokenGate, is_local_name
+from mux.endpoints.operator_check import LocalHostCheck, TokenCheck, is_local_name
 from mux.errors import Refused
 from tests.support.refusals import refused
 from tests.support.servers import TOKEN
@@ -12,7 +12,7 @@ from tests.support.servers import TOKEN
 def test_a_request_with_the_token_may_pass_from_anywhere() -> None:
     """The scheme's case does not matter (RFC 9110, section 11.1), nor what host was asked."""
     for value in (f"Bearer {TOKEN}", f"bearer  {TOKEN}"):
-        TokenGate(TOKEN).check(authorization=[value], hosts=["mux.example.com"])
+        TokenCheck(TOKEN).check(authorization=[value], hosts=["mux.example.com"])
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_request_with_the_token_may_pass_from_anywhere() -> None:
 def test_a_request_without_the_token_may_not_pass(values: list[str]) -> None:
     """From this machine neither, and no message repeats the token."""
     with pytest.raises(Refused, match="Bearer <token>") as caught:
-        TokenGate(TOKEN).check(authorization=values, hosts=["localhost"])
+        TokenCheck(TOKEN).check(authorization=values, hosts=["localhost"])
     assert caught.value.reason is reasons.INSPECTION
     assert TOKEN not in str(caught.value)
 
@@ -41,7 +41,7 @@ def test_a_request_without_the_token_may_not_pass(values: list[str]) -> None:
 def test_where_there_is_no_token_nobody_may_pass(values: list[str]) -> None:
     """Rather than everybody; the sentence says what to set."""
     with refused(reasons.INSPECTION, "set inspect_token"):
-        TokenGate(None).check(authorization=values, hosts=["localhost"])
+        TokenCheck(None).check(authorization=values, hosts=["localhost"])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_where_there_is_no_token_nobody_may_pass(values: list[str]) -> None:
 )
 def test_a_listener_of_this_machine_is_asked_by_a_name_of_it(host: str) -> None:
     """Any of its loopback addresses and names; no token is wanted."""
-    LocalGate(is_unix=False).check(authorization=[], hosts=[host])
+    LocalHostCheck(is_unix=False).check(authorization=[], hosts=[host])
 
 
 HOSTILE = [["evil.com"], ["localhost.evil.com"], ["10.0.0.1"], ["a@localhost"], [], ["localhost"] * 2, ["[::2]"], [""]]
@@ -59,8 +59,8 @@ HOSTILE = [["evil.com"], ["localhost.evil.com"], ["10.0.0.1"], ["a@localhost"], 
 def test_a_page_of_another_site_may_not_pass(hosts: list[str]) -> None:
     """The owner of evil.com has pointed its name at 127.0.0.1. No browser opens a unix socket."""
     with refused(reasons.INSPECTION, "under a name like localhost"):
-        LocalGate(is_unix=False).check(authorization=[], hosts=hosts)
-    LocalGate(is_unix=True).check(authorization=[], hosts=hosts)
+        LocalHostCheck(is_unix=False).check(authorization=[], hosts=hosts)
+    LocalHostCheck(is_unix=True).check(authorization=[], hosts=hosts)
 
 
 @pytest.mark.parametrize("host", ["[::1", "localhost:http", "localhost/x", "localhost:8000?x", "", "127.0.0.1 "])

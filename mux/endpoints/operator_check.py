@@ -1,7 +1,7 @@
-"""Who may see the numbers of the fleet and the names of its channels.
+"""Decide whether a request may see the numbers of the fleet and the names of its channels.
 
-A request with the token. Nothing else about a request tells where it is from: the address is that of a proxy, headers
-that name a client are missing behind many, and their absence would open what is to be shut.
+The token lets a request pass. Nothing else about a request tells where it is from: the address is that of a proxy,
+headers that name a client are missing behind many, and their absence would open what is to be shut.
 
 The operator's own listener wants no token where nobody but this machine reaches it, by a loopback address or a unix
 socket. There a page of another site may still make a browser ask under the name of that site (DNS rebinding), so the
@@ -24,7 +24,7 @@ from mux.wire.http.host import is_loopback
 HOW = "send it as 'Authorization: Bearer <token>'"
 
 
-class TokenGate:
+class TokenCheck:
     """Lets requests with the token pass.
 
     Args:
@@ -51,7 +51,7 @@ class TokenGate:
             )
 
 
-class LocalGate:
+class LocalHostCheck:
     """Lets requests pass that came by a listener which this machine alone can reach.
 
     Args:
@@ -71,7 +71,7 @@ class LocalGate:
             raise Refused(reasons.INSPECTION, "this is for the machine the server runs on, under a name like localhost")
 
 
-Gate: TypeAlias = TokenGate | LocalGate
+OperatorCheck: TypeAlias = TokenCheck | LocalHostCheck
 
 
 def is_local_name(hosts: Sequence[str]) -> bool:

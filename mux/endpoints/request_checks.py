@@ -1,0 +1,142 @@
+"""Decide whether a request may use a channel, and whether there is room for one more client.
+
+There are two steps, and every request for the feed takes both, by whichever way it comes:
+
+    permit()       the host, the page, the channel's name, and whether this client may do this here; may have to wait
+    admit()        whatever can change while the first step waits: the process leaves, or is full; never waits
+
+The caller takes the connection over, or publishes, in the same turn of the loop in which the second step has passed.
+Each raises a Refused, which refusals.py counts and answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from mux import reasons
+from mux.endpoints.takeover import Asking, own_end, plain_connections
+from mux.errors import Refused
+from mux.hub.hub import Hub
+from mux.settings import Settings
+from mux.wire.channel import Namespace, check_channel
+from mux.wire.http.cors import sharing
+from mux.wire.http.host import HostPolicy
+from mux.wire.http.origin import OriginPolicy
+
+
+class Action(Enum):
+    """What a request wants to do with a channel."""
+
+    JOIN = "join"
+    PUBLISH = "publish"
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """What a request may do.
+
+    Args:
+        redis_channel: the one channel it may use.
+        may_publish: whether a client that joins may publish to the channel.
+    """
+
+    redis_channel: bytes
+    may_publish: bool
+
+
+Decision: TypeAlias = Permit | Callable[[], Awaitable[Permit]]
+"""A Permit, or a function to call and await for one. Nothing has begun before the call, so a caller that cannot wait
+drops the function."""
+
+
+class RequestChecks:
+    """Checks requests for the feed of one process.
+
+    Args:
+        hub: knows how many clients there are and may be.
+        settings: prefix, client_publish, allowed_host and allowed_origin.
+    """
+
+    def __init__(self, hub: Hub, settings: Settings) -> None:
+        self._hub = hub
+        self._namespace = Namespace(settings.prefix)
+        self._may_publish = settings.client_publish
+        self._hosts = HostPolicy(settings.allowed_host)
+        self._origins = OriginPolicy(settings.allowed_origin)
+        self.is_draining = False
+        """True when no new client is admitted."""
+
+    def check_host(self, request: Asking) -> None:
+        """Let a request pass that came under a name that is served.
+
+        Raises:
+            Refused: it came under another.
+        """
+        headers = request.headers
+        hosts = headers.getall("host", [])
+        if not self._hosts.passes_at_sight(hosts):
+            self._hosts.check(
+                hosts,
+                headers.getall("origin", []),
+                own=own_end(request),
+                version=request.version,
+                names={name.lower() for name in headers},
+            )
+
+    def check_origin(self, request: Asking) -> None:
+        """Check the host of a request, and the page it is from, if it is from one.
+
+        Raises:
+            Refused: as check_host(), or the page is of another host, and not allowed.
+        """
+        self.check_host(request)
+        origins = request.headers.getall("origin", [])
+        if len(origins) > 1:
+            raise Refused(reasons.ORIGIN, "a request has at most one Origin")
+        if origins:  # request.host reads the headers of proxies, which costs
+            self._origins.check(origins[0], request.host)
+
+    def permit(self, request: Asking, name: str | bytes, action: Action) -> Decision:
+        """Decide what a request may do; name is the channel's, percent-decoded already.
+
+        Raises:
+            Refused: as check_origin(), or no client may do this.
+            InvalidChannel: no channel has this name.
+        """
+        self.check_origin(request)
+        redis_channel = self._namespace.redis_channel(check_channel(name))
+        if action is Action.PUBLISH and not self._may_publish:
+            raise Refused(reasons.READ_ONLY)
+        return Permit(redis_channel, self._may_publish)
+
+    def check_not_leaving(self) -> None:
+        """Let a request pass unless the process leaves.
+
+        Raises:
+            Refused: it does.
+        """
+        if self.is_draining:
+            raise Refused(reasons.LEAVING)
+
+    def admit(self, request: Asking) -> str:
+        """Return the address by which to count the client that a request becomes; nothing if addresses do not count.
+
+        Raises:
+            Refused: a page of another site has sent the request in secret, or there is no room for a client.
+        """
+        if "origin" not in request.headers:  # one that is there has been checked
+            self._origins.check_site(request.headers.getall("sec-fetch-site", []))
+        admission = self._hub.admission
+        address = request.client_ip if admission.counts_addresses else ""
+        admission.check(clients=len(self._hub), plain=plain_connections(request), address=address)
+        return address
+
+    def sharing(self, request: Asking) -> dict[str, str]:
+        """Return the header fields by which an answer says which pages may read it."""
+        origins = request.headers.getall("origin", [])
+        if len(origins) != 1:  # a request with several is refused, and no page may read that
+            return sharing(self._origins, None, "")
+        return sharing(self._origins, origins[0], request.host)
