@@ -44,7 +44,7 @@ from mux.intake import BatchIntake
 from mux.journal.journal import Journal
 from mux.logs.lines import speak_like
 from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
-from mux.metrics.board import Place
+from mux.metrics.board import Row
 from mux.metrics.observer import Observer
 from mux.recovery.recovery import Recovery
 from mux.settings import Settings
@@ -71,7 +71,7 @@ class Core:
         path: what the path of every channel begins with.
         ops: also mount the operator's routes.
         page: also mount the page at /.
-        place: where to share numbers with other processes that serve.
+        row: where to share numbers with other processes that serve.
 
     Raises:
         InvalidSetting: there is no redis_url, or app cannot have this feed: it is a Blueprint, it has started, or it
@@ -86,7 +86,7 @@ class Core:
         path: str = "/feed",
         ops: bool = False,
         page: bool = False,
-        place: Place | None = None,
+        row: Row | None = None,
     ) -> None:
         _check_app(app)
         if settings.redis_url is None:
@@ -97,7 +97,7 @@ class Core:
         self._beside = _beside(app)
         self.route = self._own_route(path)
         self._gap_tasks: set[asyncio.Future[object]] = set()
-        self._place = place
+        self._row = row
         self._has_run = False
         self._begin()
         self._beside.append(self)
@@ -165,7 +165,7 @@ class Core:
         self._intake = BatchIntake(self.hub, self._journal)
         self._observer = Observer(
             self.hub,
-            self._place,
+            self._row,
             batch_sizes=self._intake.batch_sizes,
             fan_out_times=self._intake.fan_out_times,
         )
@@ -236,8 +236,8 @@ class Core:
         }
         if self._recovery is not None:
             conditions["journal_copied"] = self._recovery.is_warm
-        if self._place is not None:
-            conditions["no_worker_stalled"] = "stalled" not in self._place.states()
+        if self._row is not None:
+            conditions["no_worker_stalled"] = "stalled" not in self._row.states()
         return conditions
 
     async def aclose(self) -> None:

@@ -24,7 +24,8 @@ class Reason:
     """One reason.
 
     Args:
-        counted_as: its label in mux_refused_total, in mux_evicted_total if it evicts; nothing when it is not counted.
+        counted_as: its label in mux_refusals_total, or in mux_connections_evicted_total if it evicts; nothing when it
+            is not counted.
         status: answers a request (RFC 9110, section 15); 0 when no request is refused for it.
         code: closes a WebSocket; 0 when none is closed for it.
         why: what has happened, for the documentation.

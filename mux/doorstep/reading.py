@@ -29,7 +29,7 @@ from mux.errors import Refused
 from mux.hub.admission import Admission
 from mux.hub.deadlines import Deadlines
 from mux.hub.running_time import RunningTime
-from mux.wire.http.content import names
+from mux.wire.http.content import accepts_explicitly
 from mux.wire.http.head import RequestHead
 from mux.wire.sse.encoder import TYPE
 
@@ -236,4 +236,4 @@ class Intake:
 
 
 def _wants_stream(head: RequestHead) -> bool:
-    return any(name == "accept" and names(value, TYPE) for name, value in head.fields)
+    return any(name == "accept" and accepts_explicitly(value, TYPE) for name, value in head.fields)

@@ -110,7 +110,7 @@ class EventStreamEndpoint:
 
     def received(self, client: EventStreamClient, data: bytes) -> None:
         """Drop what a client sent; it is no sign that it reads, and no reason to leave out a comment."""
-        client.heard = False
+        client.has_sent = False
 
     def close(self, client: EventStreamClient, reason: Reason) -> None:
         """Tell the client when to come back and end its stream, unless that is done."""

@@ -37,7 +37,7 @@ from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.settings import Settings
 from mux.wire.channel import binary_variant, channel_from_path
-from mux.wire.http.content import is_binary, names
+from mux.wire.http.content import accepts_explicitly, is_binary
 from mux.wire.http.cors import preflight
 from mux.wire.resp import Reply
 from mux.wire.sse.encoder import CODINGS, STREAM, TYPE
@@ -192,7 +192,7 @@ class Feed:
     def _stream_for(self, request: Request) -> EventStreamEndpoint | None:
         """Return the endpoint of the event stream that a request is for, if it is for one."""
         accept = ",".join(request.headers.getall("accept", []))
-        return self._streams.get(request.version) if names(accept, TYPE) else None
+        return self._streams.get(request.version) if accepts_explicitly(accept, TYPE) else None
 
     def refuse(self, error: Refused) -> HTTPResponse:
         """Count a refusal and return its answer."""

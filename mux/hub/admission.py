@@ -22,10 +22,10 @@ HEADROOM_DESCRIPTORS = 64
 """Descriptors that no client gets: they are for Redis, logs, listening sockets, pipes, and connections that end."""
 
 LAST_DESCRIPTORS = 32
-"""Descriptors that are not even given to a connection that is only to hear that there is no room."""
+"""Descriptors that are not even given to a connection that is only told that there is no room."""
 
-HEARD_PER_ADDRESS = 16
-"""How many connections over its bound an address may have that are only to hear so."""
+REFUSED_PER_ADDRESS = 16
+"""Most connections over its bound that an address may have at the same time, to be told so."""
 
 
 def descriptors_for_clients(limit: int) -> int:
@@ -106,11 +106,11 @@ class Admission(Generic[T]):
             )
 
     def arrived(self, address: str) -> bool:
-        """Count a plain connection; return whether it may stay to ask, were it only to hear that there is no room."""
+        """Count a plain connection; return whether it may stay to ask, if only to be refused."""
         counted = counted_as(address)
         self._plain_from[counted] += 1
         others = self._from_address.get(counted, 0) + self._plain_from[counted] - 1
-        return others < self._max_per_address + HEARD_PER_ADDRESS
+        return others < self._max_per_address + REFUSED_PER_ADDRESS
 
     def departed(self, address: str) -> None:
         """Forget a plain connection that arrived(): it is gone, or is a client and counted as such."""

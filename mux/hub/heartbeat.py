@@ -79,12 +79,12 @@ class Heartbeat:
         for subscriber in self._wheel[self._position - self._grace]:
             if subscriber.awaited:
                 # Who is not read from cannot be heard: that is our doing, not silence.
-                if not subscriber.heard and subscriber.transport.is_reading():
+                if not subscriber.has_sent and subscriber.transport.is_reading():
                     silent.append(subscriber)
-                subscriber.awaited = subscriber.heard = False
+                subscriber.awaited = subscriber.has_sent = False
         for subscriber in self._wheel[self._position]:
-            if subscriber.heard:
-                subscriber.heard = False
+            if subscriber.has_sent:
+                subscriber.has_sent = False
             else:
                 subscriber.awaited = subscriber.ping()
         return silent

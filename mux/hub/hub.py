@@ -53,7 +53,7 @@ MAX_INFLATION = 8
 """How many times max_pending_bytes may wait for a client whose encoding adds much: a line end of a text is seven bytes
 of an event stream, and a reader of such texts is not to be dropped over fewer of them than anybody else."""
 
-LOOKS_PER_TICK = 5000
+MEASURED_PER_TICK = 5000
 """Most clients that are behind and are looked at in one tick: a millisecond or two."""
 
 ENDED_AT_ONCE = 1000
@@ -115,7 +115,7 @@ class Hub:
         self._outgoing: Pending[AnySubscriber] = Pending()
         self._inflation: dict[AnySubscriber, int] = {}
         self._incoming: Pending[AnySubscriber] = Pending()
-        self._not_looked_at: list[AnySubscriber] = []
+        self._unmeasured: list[AnySubscriber] = []
         self._connections = 0
 
     @property
@@ -210,7 +210,7 @@ class Hub:
             return
         seconds = self._time.seconds
         self._evict(self._heartbeat.tick(), reasons.SILENT)
-        self._look()
+        self._measure()
         overdue = self._unwritable.tick(seconds, ENDED_AT_ONCE)
         self._evict([client for client in overdue if not self._has_taken(client)], reasons.UNWRITABLE)
         for subscriber in self._unfinished.tick(seconds, ENDED_AT_ONCE):
@@ -254,12 +254,12 @@ class Hub:
     def _amount(self, subscriber: AnySubscriber) -> int:
         return self._outgoing.amount(subscriber) + self._incoming.amount(subscriber)
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         """Look how much waits for clients that are behind, each in its turn."""
-        if not self._not_looked_at:
-            self._not_looked_at = list(self._outgoing)
-        for _ in range(min(LOOKS_PER_TICK, len(self._not_looked_at))):
-            subscriber = self._not_looked_at.pop()
+        if not self._unmeasured:
+            self._unmeasured = list(self._outgoing)
+        for _ in range(min(MEASURED_PER_TICK, len(self._unmeasured))):
+            subscriber = self._unmeasured.pop()
             if subscriber in self._outgoing:
                 self._has_taken(subscriber)
 

@@ -101,7 +101,7 @@ class Subscriber(Generic[S]):
         "behind",
         "encode",
         "endpoint",
-        "heard",
+        "has_sent",
         "identity",
         "joined",
         "session",
@@ -121,9 +121,11 @@ class Subscriber(Generic[S]):
         self.joined: Slot[bytes] = None
         """The router keeps here the channels the client listens to, and nobody else reads them."""
         self.spoke = 0
-        """Where it hangs; kept by the heartbeat, as are the next two."""
+        """The spoke of the heartbeat's wheel on which the client hangs."""
         self.awaited = False
-        self.heard = False
+        """True while the heartbeat waits for an answer to its ping."""
+        self.has_sent = False
+        """True when bytes have come from the client since the heartbeat last asked."""
         self.behind: bytearray | None = None
         """Small writes that wait to be put together while the socket takes no more; None while it does."""
 
@@ -204,7 +206,7 @@ class Subscriber(Generic[S]):
     # transport was made for somebody else's protocol.
 
     def data_received(self, data: bytes) -> None:
-        self.heard = True
+        self.has_sent = True
         self.endpoint.received(self, data)
 
     def eof_received(self) -> None:

@@ -18,8 +18,18 @@ from mux.metrics.catalogue import Snapshot
 Report: TypeAlias = dict[str, Any]
 """A JSON object of known keys: numbers, and numbers by reason."""
 
-_METRICS = ("connections", "channels", "received", "unheard", "delivered", "published", "pending_bytes", "gaps")
-_BY_REASON = ("evicted", "refused")
+_METRICS = {
+    "connections": "mux_connections",
+    "channels": "mux_channels",
+    "received": "mux_messages_received",
+    "unheard": "mux_messages_unheard",
+    "delivered": "mux_messages_delivered",
+    "published": "mux_messages_published",
+    "pending_bytes": "mux_pending_bytes",
+    "gaps": "mux_gaps",
+}
+"""Metrics by their names in a report."""
+_BY_REASON = {"evicted": "mux_connections_evicted", "refused": "mux_refusals"}
 
 RATED = ("received", "unheard", "delivered", "published")
 """The counters that are told per second as well."""
@@ -46,15 +56,15 @@ class Rates:
 
     def sample(self, now: float, snapshot: Snapshot) -> None:
         """Record the counters; to be called once a second."""
-        self._samples.append((now, {f"mux_{name}": snapshot[f"mux_{name}"] for name in RATED}))
+        self._samples.append((now, {name: snapshot[_METRICS[name]] for name in RATED}))
 
     def per_second(self, now: float, snapshot: Snapshot) -> Report:
         """Return the growth of each counter since the oldest sample; 0 before the first sample."""
-        then, before = self._samples[0] if self._samples else (now, snapshot)
+        then, before = self._samples[0] if self._samples else (now, {name: snapshot[_METRICS[name]] for name in RATED})
         seconds = now - then
         rates: Report = {}
         for name in RATED:
-            growth: Any = snapshot[f"mux_{name}"] - before[f"mux_{name}"]  # type: ignore[operator]  # counters
+            growth: Any = snapshot[_METRICS[name]] - before[name]  # type: ignore[operator]  # counters
             rates[f"{name}_per_second"] = round(growth / seconds, 3) if seconds > 0 else 0.0
         return rates
 
@@ -70,8 +80,9 @@ def report(snapshot: Snapshot, *, version: str, uptime: float, rates: Report, la
         lag: longest recent delay of its event loop, in seconds.
         memory: bytes resident.
     """
-    numbers: Report = {name: snapshot[f"mux_{name}"] for name in (*_METRICS, *_BY_REASON, "gap_seconds")}
-    numbers["gap_seconds"] = round(numbers["gap_seconds"], 3)
+    numbers: Report = {name: snapshot[metric] for name, metric in (_METRICS | _BY_REASON).items()}
+    gap_seconds: Any = snapshot["mux_gap_seconds"]
+    numbers["gap_seconds"] = round(gap_seconds, 3)
     times = {"uptime_seconds": round(uptime, 3), "loop_lag_seconds": round(lag, 6)}
     return {"version": version, **times, **numbers, **rates, "memory_bytes": memory}
 

@@ -7,10 +7,10 @@ of every counter; that would put a write to shared memory into the fan-out, and 
 
 Rules:
 
-1. Counters never go back. A row outlives its process: the one that takes its place starts from there, and
+1. Counters never go back. A row outlives its process: the process that takes it over starts from there, and
    whoever answers writes its own row first.
 2. Gauges end with their process; whoever finds it dead calls bury().
-3. A row has one writer. It writes where nobody reads, and then says that this is now the place to read; a
+3. A row has one writer. It writes where nobody reads, and then says that this is the half to read; a
    writer that is killed halfway leaves the row as it was.
 
 Beside its numbers a row has a count of beats, which its process adds to as long as its event loop turns, and a
@@ -67,8 +67,8 @@ class Board:
     def beat(self, row: int) -> None:
         """Show that the process of a row is alive; only it may."""
         memory = memoryview(self._memory).cast("B")
-        place = row * _ROW_BYTES + _BEATS
-        memory[place] = (memory[place] + 1) % 256
+        at = row * _ROW_BYTES + _BEATS
+        memory[at] = (memory[at] + 1) % 256
 
     def beats(self, row: int) -> int:
         """Return a number that is another one after each beat."""
@@ -90,9 +90,9 @@ class Board:
         assert len(data) <= HALF_BYTES - _HEAD_BYTES, "labels are few, and so are metrics"
         start = row * _ROW_BYTES
         half = 2 if memory[start] == 1 else 1
-        place = start + 1 + (half - 1) * HALF_BYTES
+        at = start + 1 + (half - 1) * HALF_BYTES
         head = len(data).to_bytes(4, "little") + crc32(data).to_bytes(4, "little")
-        memory[place : place + _HEAD_BYTES + len(data)] = head + data
+        memory[at : at + _HEAD_BYTES + len(data)] = head + data
         memory[start] = half
 
     def read(self, row: int) -> Snapshot:
@@ -103,10 +103,10 @@ class Board:
             half = memory[start]
             if not half:
                 return {}
-            place = start + 1 + (half - 1) * HALF_BYTES
-            head = bytes(memory[place : place + _HEAD_BYTES])
+            at = start + 1 + (half - 1) * HALF_BYTES
+            head = bytes(memory[at : at + _HEAD_BYTES])
             size = min(int.from_bytes(head[:4], "little"), HALF_BYTES - _HEAD_BYTES)
-            data = bytes(memory[place + _HEAD_BYTES : place + _HEAD_BYTES + size])
+            data = bytes(memory[at + _HEAD_BYTES : at + _HEAD_BYTES + size])
             if crc32(data) == int.from_bytes(head[4:], "little"):
                 snapshot: Snapshot = orjson.loads(data)
                 return snapshot
@@ -126,7 +126,7 @@ class Board:
         return total
 
 
-class Place:
+class Row:
     """One process' row of a Board.
 
     Args:

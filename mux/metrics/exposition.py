@@ -27,7 +27,7 @@ from prometheus_client.registry import Collector
 
 from mux.metrics.catalogue import METRICS, Metric, Snapshot, Value
 from mux.metrics.histogram import upper_bounds
-from mux.wire.http.content import names
+from mux.wire.http.content import accepts_explicitly
 
 
 class _Of(Collector):
@@ -70,7 +70,7 @@ class Exposition:
         if self._clock() >= self._good_until:
             self._written.clear()
             self._good_until = self._clock() + REMEMBERED_SECONDS
-        is_open = names(accept, _OPENMETRICS)
+        is_open = accepts_explicitly(accept, _OPENMETRICS)
         if is_open not in self._written:
             self._written[is_open] = expose(self._snapshot(), accept)
         return self._written[is_open]
@@ -85,7 +85,9 @@ def expose(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     """
     registry = CollectorRegistry()
     registry.register(_Of(snapshot))
-    encode, content_type = choose_encoder(f"{_OPENMETRICS}; version=1.0.0" if names(accept, _OPENMETRICS) else "")
+    encode, content_type = choose_encoder(
+        f"{_OPENMETRICS}; version=1.0.0" if accepts_explicitly(accept, _OPENMETRICS) else ""
+    )
     return encode(registry), content_type
 
 

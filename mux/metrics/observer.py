@@ -6,7 +6,7 @@ import asyncio
 
 from mux.broker.broker import Broker
 from mux.hub.hub import Hub
-from mux.metrics.board import Place
+from mux.metrics.board import Row
 from mux.metrics.catalogue import Snapshot, Sources, take_snapshot
 from mux.metrics.histogram import Histogram
 from mux.metrics.loop_lag import LAG_TICK_SECONDS, LoopLag
@@ -20,14 +20,14 @@ class Observer:
 
     Args:
         hub: the clients of the process.
-        place: where the numbers are shared with other processes; None when there are none.
+        row: where the numbers are shared with other processes; None when there are none.
         batch_sizes: messages per batch from Redis.
         fan_out_times: microseconds that the delivery of each batch took.
     """
 
-    def __init__(self, hub: Hub, place: Place | None, *, batch_sizes: Histogram, fan_out_times: Histogram) -> None:
+    def __init__(self, hub: Hub, row: Row | None, *, batch_sizes: Histogram, fan_out_times: Histogram) -> None:
         self._hub = hub
-        self._place = place
+        self._row = row
         self._sources: Sources
         self._loop_lag = LoopLag()
         self._batch_sizes = batch_sizes
@@ -58,10 +58,10 @@ class Observer:
     def snapshot(self) -> Snapshot:
         """Return the numbers of all processes of this server, this one's as they are now."""
         mine = take_snapshot(self._sources)
-        if self._place is None:
+        if self._row is None:
             return mine
-        self._place.write(mine)
-        return self._place.total() | {"mux_processes": self._place.states()}
+        self._row.write(mine)
+        return self._row.total() | {"mux_processes": self._row.states()}
 
     def close(self) -> None:
         """Stop watching; what was counted last is told."""
@@ -71,15 +71,15 @@ class Observer:
             self._share()
 
     def _share(self) -> None:
-        if self._place is not None:
-            self._place.write(take_snapshot(self._sources))
+        if self._row is not None:
+            self._row.write(take_snapshot(self._sources))
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(LAG_TICK_SECONDS, self._tick)
         self._loop_lag.tick(loop.time())
-        if self._place is not None:
-            self._place.beat()
+        if self._row is not None:
+            self._row.beat()
         if self._ticks % TICKS_PER_WRITE == 0:
             self._share()
         self._ticks += 1

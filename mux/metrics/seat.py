@@ -8,8 +8,8 @@ Rules:
 
 1. A worker that dies young is followed by a pause, and each further one by a pause twice as long. The pause is the
    seat's own: what one worker does delays no other.
-2. A worker shows that its event loop turns by a count of beats. Silence is counted in looks, and one look counts for
-   a second at most: when the whole machine slept, or the supervisor was stopped, nobody is blamed for it.
+2. A worker shows that its event loop turns by a count of beats. Silence is counted in checks, and one check counts
+   for a second at most: a time in which the whole machine slept, or the supervisor was stopped, is not held against it.
 
 Pure: the time is given.
 """
@@ -34,8 +34,8 @@ second."""
 START_SECONDS = 60.0
 """A worker has this long for its first beat, or stall_seconds if they are more."""
 
-LOOK_SECONDS = 1.0
-"""The supervisor looks this often, and more seldom only when it is stopped itself."""
+CHECK_SECONDS = 1.0
+"""The supervisor checks its workers this often, and more seldom only when it is stopped itself."""
 
 
 class Seat:
@@ -73,18 +73,18 @@ class Seat:
         """Return for how many seconds the worker has been there."""
         return now - self._since
 
-    def look(self, beats: int, elapsed: float) -> bool:
+    def check(self, beats: int, elapsed: float) -> bool:
         """Take the count of beats, and return whether the worker has stood still for too long.
 
         Args:
-            beats: any other number than at the last look is a sign of life.
-            elapsed: seconds since the last look.
+            beats: any other number than at the last check is a sign of life.
+            elapsed: seconds since the last check.
         """
         if beats != self._beats:
             self.state = "serving"
             self._beats, self.silence = beats, 0.0
             return False
-        self.silence += min(elapsed, LOOK_SECONDS)
+        self.silence += min(elapsed, CHECK_SECONDS)
         if self.state == "starting":
             return bool(self._stall_seconds) and self.silence > max(self._stall_seconds, START_SECONDS)
         if self.silence > min(SILENT_SECONDS, self._stall_seconds / 2 or SILENT_SECONDS):

@@ -12,14 +12,12 @@ from mux.doorstep.doorstep import Doorstep
 from mux.doorstep.reading import Intake
 from mux.endpoints.operator_check import LocalHostCheck, OperatorCheck, TokenCheck
 from mux.endpoints.refusals import PlainErrors
-from mux.metrics.board import Place
+from mux.metrics.board import Row
 from mux.settings import Settings
 from mux.wire.http.host import is_loopback
 
 
-def create_app(
-    settings: Settings, place: Place | None = None, ops_sock: socket.socket | None = None
-) -> Sanic[Any, Any]:
+def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.socket | None = None) -> Sanic[Any, Any]:
     """Return the app that `mux serve` serves: nothing but a feed.
 
     app.ctx.http_protocol is what to listen with, app.ctx.hub has the clients, and app.ctx.mux_intake the connections
@@ -28,14 +26,14 @@ def create_app(
 
     Args:
         settings: all of them.
-        place: where to share numbers with other processes that serve.
+        row: where to share numbers with other processes that serve.
         ops_sock: the listener of the operator's routes; None has them on the app.
 
     Raises:
         InvalidSetting: as Core.
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False, error_handler=PlainErrors(lambda: core.hub))
-    core = Core(app, settings, ops=ops_sock is None, page=settings.page, place=place)
+    core = Core(app, settings, ops=ops_sock is None, page=settings.page, row=row)
     app.ctx.ops_app = None if ops_sock is None else _ops_app(core, ops_sock)
     # Where all routes are mux' own, what has no route is held to the hosts that are served as well.
     app.register_middleware(lambda of: None if of.route else core.feed.refusal_of_host(of), "request")

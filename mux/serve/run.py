@@ -29,7 +29,7 @@ from mux.errors import CannotListen, MuxError
 from mux.logs.lines import STDOUT, configure_logging, json_line
 from mux.logs.writer import write_at_once
 from mux.machine import raise_descriptor_limit
-from mux.metrics.board import Board, Place
+from mux.metrics.board import Board, Row
 from mux.serve.application import create_app, is_of_this_machine
 from mux.serve.collector import Collector
 from mux.serve.embedded import embedded_server
@@ -198,7 +198,7 @@ def _work(settings: Settings, sock: socket.socket, ops_sock: socket.socket | Non
         # What a terminal sends does not come here any more; until here the supervisor kept it from us.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOPS, *MEANINGLESS})
         try:
-            uvloop.run(_serve(settings, sock, ops_sock, Place(board, number), signals))
+            uvloop.run(_serve(settings, sock, ops_sock, Row(board, number), signals))
         except MuxError as error:
             logger.error("%s", error)
             sys.exit(1)
@@ -208,7 +208,7 @@ def _work(settings: Settings, sock: socket.socket, ops_sock: socket.socket | Non
 
 
 async def _serve(
-    settings: Settings, sock: socket.socket, ops_sock: socket.socket | None, place: Place | None, signals: Signals
+    settings: Settings, sock: socket.socket, ops_sock: socket.socket | None, row: Row | None, signals: Signals
 ) -> None:
     """Serve in this process until a signal, or until its supervisor is gone.
 
@@ -226,7 +226,7 @@ async def _serve(
             stop.set()
 
         loop.add_reader(supervisor.sentinel, stop_with_supervisor)
-    app = create_app(settings, place, ops_sock)
+    app = create_app(settings, row, ops_sock)
     # Any: the methods of Sanic's AsyncioServer have no annotations.
     server: Any = await app.create_server(
         sock=sock,

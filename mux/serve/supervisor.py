@@ -25,7 +25,7 @@ from multiprocessing.context import SpawnProcess
 from time import monotonic
 from typing import Protocol
 
-from mux.metrics.seat import LOOK_SECONDS, Seat, State
+from mux.metrics.seat import CHECK_SECONDS, Seat, State
 from mux.serve.signals import MEANINGLESS, STOPS, Signals
 
 logger = logging.getLogger("mux.serve.supervisor")
@@ -116,10 +116,10 @@ class Supervisor:
     def _wait(self) -> None:
         """Wait for a worker to end or to be due."""
         now = monotonic()
-        due = min((seat.due for seat in self._seats if seat.state == "waiting"), default=now + LOOK_SECONDS)
-        timeout = 0.0 if due <= now else min(due - now, LOOK_SECONDS)
+        due = min((seat.due for seat in self._seats if seat.state == "waiting"), default=now + CHECK_SECONDS)
+        timeout = 0.0 if due <= now else min(due - now, CHECK_SECONDS)
         if self._is_stopping:
-            timeout = max(0.05, min(LOOK_SECONDS, self._stop_seconds - self._stopping_for))
+            timeout = max(0.05, min(CHECK_SECONDS, self._stop_seconds - self._stopping_for))
         numbers = {worker.sentinel: number for number, worker in self._workers.items()}
         for sentinel in wait(list(numbers), timeout):
             assert isinstance(sentinel, int), "a sentinel is a descriptor"
@@ -144,13 +144,13 @@ class Supervisor:
     def _look(self) -> None:
         """See which workers stand still, and kill those that have for too long."""
         now = monotonic()
-        elapsed, self._looked = min(now - self._looked, LOOK_SECONDS), now
+        elapsed, self._looked = min(now - self._looked, CHECK_SECONDS), now
         if self._is_stopping:
             self._end_stop(elapsed)
             return
         for number, worker in self._workers.items():
             seat = self._seats[number]
-            is_too_long = seat.look(self._notices.beats(number), elapsed)
+            is_too_long = seat.check(self._notices.beats(number), elapsed)
             self._notices.show(number, seat.state)
             if is_too_long:
                 logger.error("worker %s has stood still for %.0f s, and is killed", worker.pid, seat.silence)
@@ -162,8 +162,8 @@ class Supervisor:
         for number, worker in self._workers.items():
             seat = self._seats[number]
             if seat.state == "stalled":
-                seat.look(self._notices.beats(number), elapsed)
-            is_hopeless = seat.state == "stalled" and self._stopping_for > LOOK_SECONDS
+                seat.check(self._notices.beats(number), elapsed)
+            is_hopeless = seat.state == "stalled" and self._stopping_for > CHECK_SECONDS
             if is_hopeless or self._stopping_for > self._stop_seconds:
                 logger.error("worker %s did not stop in time, and is killed", worker.pid)
                 worker.kill()

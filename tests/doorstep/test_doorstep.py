@@ -12,7 +12,7 @@ import pytest
 from sanic.http import Http
 
 from mux.doorstep import doorstep
-from mux.hub.admission import HEARD_PER_ADDRESS
+from mux.hub.admission import REFUSED_PER_ADDRESS
 from tests.doorstep.conftest import Serve, Served
 from tests.support.servers import AUTHORIZATION, BOTH_LOOPS, PATIENCE_SECONDS, handshake, raw_client, until
 
@@ -224,8 +224,8 @@ async def test_one_address_has_so_many_connections(serve: Serve, limit: int) -> 
             await until(lambda: served.plain == limit - 1)
             for _ in range(40):
                 await stack.enter_async_context(served.connection())
-            await until(lambda: served.intake.refused["address"] >= 40 - HEARD_PER_ADDRESS)
-            await until(lambda: served.plain <= limit + HEARD_PER_ADDRESS)
+            await until(lambda: served.intake.refused["address"] >= 40 - REFUSED_PER_ADDRESS)
+            await until(lambda: served.plain <= limit + REFUSED_PER_ADDRESS)
         await until(lambda: not served.plain and not len(served.hub))
         assert statuses(await served.ask(ALIVE)) == [200]
 

@@ -42,7 +42,7 @@ async def ask(port: int, path: str, *, method: str = "GET", body: bytes = b"", h
 
 
 async def scrape(port: int) -> dict[str, float]:
-    """Return every number of /metrics that is no bucket, as mux_refused_total{reason="draining"} is named there."""
+    """Return every number of /metrics that is no bucket, as mux_refusals_total{reason="draining"} is named there."""
     status, body = await ask(port, "/metrics")
     assert status == 200
     return {
@@ -103,10 +103,10 @@ async def test_metrics_count_what_happened(redis_url: str, prefix: str, publishe
                 "mux_channels": 2,
                 "mux_pending_bytes": 0,
                 "mux_subscribed": 1,
-                "mux_received_total": 3,
-                "mux_unheard_total": 2,
-                "mux_delivered_total": 2,
-                "mux_published_total": 1,
+                "mux_messages_received_total": 3,
+                "mux_messages_unheard_total": 2,
+                "mux_messages_delivered_total": 2,
+                "mux_messages_published_total": 1,
                 "mux_batch_messages_count": 4,
                 "mux_batch_messages_sum": 4,
                 "mux_fan_out_seconds_count": 4,
@@ -152,8 +152,8 @@ async def test_every_refusal_is_counted_by_its_reason(redis_url: str, prefix: st
             "protocol_error": 1,
         }
         numbers = await scrape(feed.port)
-        assert {name: value for name, value in numbers.items() if "refused" in name} == {
-            f"mux_refused_total{{reason={reason}}}": count for reason, count in refused.items()
+        assert {name: value for name, value in numbers.items() if "refusals" in name} == {
+            f"mux_refusals_total{{reason={reason}}}": count for reason, count in refused.items()
         }
 
 
@@ -195,8 +195,8 @@ async def test_a_scrape_covers_all_processes(redis_url: str, prefix: str, worker
             server.port,
             mux_connections=clients,
             mux_channels=clients,
-            mux_delivered_total=clients,
-            mux_published_total=clients,
+            mux_messages_delivered_total=clients,
+            mux_messages_published_total=clients,
         )
         if workers > 1:
             control = redis.Redis.from_url(redis_url)
@@ -216,7 +216,7 @@ async def test_a_scrape_covers_all_processes(redis_url: str, prefix: str, worker
             for name, value in numbers.items():
                 if name.endswith("_total"):
                     assert after[name] >= value, name
-            assert after["mux_delivered_total"] == clients + (clients - gone)
+            assert after["mux_messages_delivered_total"] == clients + (clients - gone)
         for connection in connections:
             await connection.close()
         await _until_scraped(server.port, mux_connections=0)

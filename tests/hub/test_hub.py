@@ -50,7 +50,7 @@ def run_clock(hub: Hub, start: int, end: int, *talking: FakeClient) -> None:
     """Tick every second, the first one and the last one included, and hear from some clients all the time."""
     for now in range(start, end + 1):
         for client in talking:
-            client.subscriber.heard = True
+            client.subscriber.has_sent = True
         hub.tick(now)
 
 
@@ -200,7 +200,7 @@ def test_a_client_that_takes_bytes_is_not_unwritable(hub: Hub, writes: bool) -> 
 
 def test_everybody_behind_is_looked_at_in_turn(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crowd that is behind makes no tick long, and nobody is evicted for not having been looked at."""
-    monkeypatch.setattr("mux.hub.hub.LOOKS_PER_TICK", 1)
+    monkeypatch.setattr("mux.hub.hub.MEASURED_PER_TICK", 1)
     clients = [connect(hub) for _ in range(30)]
     for client in clients:
         client.takes_nothing = True
@@ -299,7 +299,7 @@ def test_a_message_has_its_time_and_no_more() -> None:
     late, good = connect(hub), connect(hub)
     for now in range(1, 10):
         for client in (late, good):
-            client.subscriber.heard = True
+            client.subscriber.has_sent = True
             hub.keep(client.subscriber, now, is_late_soon=True)
         hub.tick(now)
     hub.keep(good.subscriber, 0)

@@ -107,10 +107,10 @@ def test_ping_writes_what_a_client_of_this_kind_answers(client: FakeClient) -> N
 
 def test_what_is_received_goes_to_the_endpoint(client: FakeClient) -> None:
     """And the client has been heard."""
-    assert not client.subscriber.heard
+    assert not client.subscriber.has_sent
     client.subscriber.data_received(b"hi")
     assert client.endpoint.heard == [b"hi"]
-    assert client.subscriber.heard
+    assert client.subscriber.has_sent
 
 
 def test_the_end_of_what_a_client_sends_lets_the_transport_close(client: FakeClient) -> None:

@@ -15,15 +15,15 @@ from mux.metrics.catalogue import Snapshot
 SNAPSHOT: Snapshot = {
     "mux_connections": 3,
     "mux_channels": 2,
-    "mux_received": 10,
-    "mux_unheard": 1,
-    "mux_delivered": 20,
-    "mux_published": 5,
+    "mux_messages_received": 10,
+    "mux_messages_unheard": 1,
+    "mux_messages_delivered": 20,
+    "mux_messages_published": 5,
     "mux_pending_bytes": 7,
     "mux_gaps": 1,
     "mux_gap_seconds": 0.5,
-    "mux_evicted": {"overflow": 1},
-    "mux_refused": {"channel": 2},
+    "mux_connections_evicted": {"overflow": 1},
+    "mux_refusals": {"channel": 2},
 }
 RATES: Report = {
     "received_per_second": 1.0,
@@ -133,7 +133,7 @@ def test_a_forged_report_never_raises(forged: dict[str, Any]) -> None:
 
 def counters(**numbers: int) -> Snapshot:
     """Return metrics in which the other counters stand still."""
-    return SNAPSHOT | {f"mux_{name}": number for name, number in numbers.items()}
+    return SNAPSHOT | {f"mux_messages_{name}": number for name, number in numbers.items()}
 
 
 def test_no_rate_is_known_before_the_first_sample() -> None:

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 import pytest
 
 from mux.errors import SystemRefused
-from mux.metrics.board import HALF_BYTES, Board, Place
+from mux.metrics.board import HALF_BYTES, Board, Row
 from mux.metrics.catalogue import METRICS, Snapshot, Value, add, without_gauges
 
 EMPTY: Snapshot = {
@@ -23,10 +23,14 @@ def numbers(**values: Value) -> Snapshot:
 def test_the_total_is_the_sum_of_all_rows() -> None:
     """Numbers, numbers by label and histograms, each in its way; a row nobody has is nothing."""
     board = Board(3)
-    Place(board, 0).write(numbers(received=1, connections=2, evicted={"silent": 1}, batch_messages=[1, 5]))
-    Place(board, 2).write(numbers(received=10, evicted={"silent": 1, "overflow": 3}, batch_messages=[2, 7]))
+    Row(board, 0).write(
+        numbers(messages_received=1, connections=2, connections_evicted={"silent": 1}, batch_messages=[1, 5])
+    )
+    Row(board, 2).write(
+        numbers(messages_received=10, connections_evicted={"silent": 1, "overflow": 3}, batch_messages=[2, 7])
+    )
     assert board.total() == numbers(
-        received=11, connections=2, evicted={"silent": 2, "overflow": 3}, batch_messages=[3, 12]
+        messages_received=11, connections=2, connections_evicted={"silent": 2, "overflow": 3}, batch_messages=[3, 12]
     )
 
 
@@ -34,7 +38,7 @@ def test_of_round_trips_the_longest_is_told() -> None:
     """Their sum over processes says nothing: four of 10 ms are no 40 ms."""
     board = Board(3)
     for row, seconds in enumerate((0.01, 0.03, 0.02)):
-        Place(board, row).write(numbers(probe_round_trip_seconds=seconds, subscribed=1))
+        Row(board, row).write(numbers(probe_round_trip_seconds=seconds, subscribed=1))
     total = board.total()
     assert (total["mux_probe_round_trip_seconds"], total["mux_subscribed"]) == (0.03, 3)
     board.bury(1)
@@ -44,42 +48,42 @@ def test_of_round_trips_the_longest_is_told() -> None:
 def test_the_last_write_counts() -> None:
     """A row is replaced, however often."""
     board = Board(1)
-    place = Place(board, 0)
+    row = Row(board, 0)
     for received in range(5):
-        place.write(numbers(received=received))
-        assert place.total() == numbers(received=received)
+        row.write(numbers(messages_received=received))
+        assert row.total() == numbers(messages_received=received)
 
 
 def test_counters_outlive_their_process_and_gauges_do_not() -> None:
     """A dead process has no clients any more, but what it received was received."""
     board = Board(2)
-    Place(board, 0).write(numbers(received=5, connections=7))
+    Row(board, 0).write(numbers(messages_received=5, connections=7))
     board.bury(0)
     board.bury(1)  # one that died before it wrote anything
-    assert board.total()["mux_received"] == 5
+    assert board.total()["mux_messages_received"] == 5
     assert "mux_connections" not in board.total()
-    successor = Place(board, 0)
-    assert board.total()["mux_received"] == 5
-    successor.write(numbers(received=1, connections=2))
-    assert board.total()["mux_received"] == 6
+    successor = Row(board, 0)
+    assert board.total()["mux_messages_received"] == 5
+    successor.write(numbers(messages_received=1, connections=2))
+    assert board.total()["mux_messages_received"] == 6
     assert board.total()["mux_connections"] == 2
 
 
 def test_a_writer_killed_halfway_leaves_the_row_as_it_was() -> None:
     """What is half written is not read."""
     board = Board(1)
-    Place(board, 0).write(numbers(received=5))
+    Row(board, 0).write(numbers(messages_received=5))
     memory = memoryview(board._memory).cast("B")
     half = memory[0]
     other = 1 + (2 - half) * HALF_BYTES
     memory[other : other + 20] = b"\xff" * 20
-    assert board.read(0)["mux_received"] == 5
+    assert board.read(0)["mux_messages_received"] == 5
 
 
 def test_what_is_torn_is_read_again() -> None:
     """A row that changes while it is read does not pass for one that was written."""
     board = Board(1)
-    Place(board, 0).write(numbers(received=5))
+    Row(board, 0).write(numbers(messages_received=5))
     memory = memoryview(board._memory).cast("B")
     memory[1 + (memory[0] - 1) * HALF_BYTES + 8] ^= 1
     with pytest.raises(AssertionError, match="row 0"):
@@ -87,7 +91,7 @@ def test_what_is_torn_is_read_again() -> None:
 
 
 def _write(board: Board, row: int) -> None:
-    Place(board, row).write(numbers(received=row + 1))
+    Row(board, row).write(numbers(messages_received=row + 1))
 
 
 def test_processes_see_each_other() -> None:
@@ -100,7 +104,7 @@ def test_processes_see_each_other() -> None:
     for worker in workers:
         worker.join(20)
         assert worker.exitcode == 0
-    assert board.total()["mux_received"] == 3
+    assert board.total()["mux_messages_received"] == 3
 
 
 def test_without_gauges_keeps_the_rest() -> None:
@@ -126,17 +130,17 @@ def test_memory_that_cannot_be_shared_is_told(monkeypatch: pytest.MonkeyPatch) -
 def test_beats_and_states_are_beside_the_numbers() -> None:
     """A beat changes the count for whoever looks, however many there were; a state is shown until the next one."""
     board = Board(3)
-    place = Place(board, 1)
+    row = Row(board, 1)
     counts = set()
     for _ in range(200):
-        place.beat()
+        row.beat()
         counts.add(board.beats(1))
     assert len(counts) == 200
     assert board.beats(0) == board.beats(2) == 0
     board.show(1, "serving")
     board.show(2, "stalled")
-    place.write(numbers(received=1))
-    assert place.states() == {"waiting": 1, "serving": 1, "stalled": 1}
+    row.write(numbers(messages_received=1))
+    assert row.states() == {"waiting": 1, "serving": 1, "stalled": 1}
     board.show(2, "serving")
-    assert place.states() == {"waiting": 1, "serving": 2}
-    assert place.total() == numbers(received=1)
+    assert row.states() == {"waiting": 1, "serving": 2}
+    assert row.total() == numbers(messages_received=1)

@@ -39,11 +39,11 @@ def test_a_histogram_is_cumulative_and_in_the_unit_of_its_name() -> None:
 def test_labels_are_in_order_and_counters_end_in_total() -> None:
     """So that two scrapes can be compared by eye."""
     lines = expose(SNAPSHOT, "")[0].decode().splitlines()
-    assert [line for line in lines if line.startswith("mux_refused_total")] == [
-        'mux_refused_total{reason="a"} 1.0',
-        'mux_refused_total{reason="b"} 2.0',
+    assert [line for line in lines if line.startswith("mux_refusals_total")] == [
+        'mux_refusals_total{reason="a"} 1.0',
+        'mux_refusals_total{reason="b"} 2.0',
     ]
-    assert "mux_received_total 7.0" in lines
+    assert "mux_messages_received_total 7.0" in lines
     assert "mux_connections 7.0" in lines
 
 

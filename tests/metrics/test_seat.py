@@ -29,21 +29,21 @@ def test_a_worker_without_a_beat_is_called_stalled_and_then_replaced() -> None:
     seat = Seat(5)
     seat.started(0.0, 200)
     assert str(seat.state) == "starting"
-    assert not seat.look(201, 1.0)
+    assert not seat.check(201, 1.0)
     assert str(seat.state) == "serving"
-    assert [seat.look(201, 1.0) for _ in range(4)] == [False] * 4
+    assert [seat.check(201, 1.0) for _ in range(4)] == [False] * 4
     assert str(seat.state) == "stalled"
-    assert not seat.look(7, 1.0)
+    assert not seat.check(7, 1.0)
     assert str(seat.state) == "serving"
-    assert [seat.look(7, 1.0) for _ in range(6)] == [False] * 5 + [True]
+    assert [seat.check(7, 1.0) for _ in range(6)] == [False] * 5 + [True]
 
 
 def test_nobody_is_blamed_for_the_time_the_supervisor_slept() -> None:
     """A machine that was suspended for an hour goes on as if nothing had been."""
     seat = Seat(5)
     seat.started(0.0, 0)
-    seat.look(1, 1.0)
-    assert not seat.look(1, 3600.0)
+    seat.check(1, 1.0)
+    assert not seat.check(1, 3600.0)
     assert str(seat.state) == "serving"
 
 
@@ -51,8 +51,8 @@ def test_a_worker_has_time_to_start_and_is_replaced_when_it_never_does() -> None
     """Imports on a busy machine take longer than a loop may stand still."""
     seat = Seat(1)
     seat.started(0.0, 0)
-    looks = [seat.look(0, 1.0) for _ in range(int(START_SECONDS) + 1)]
-    assert looks == [False] * int(START_SECONDS) + [True]
+    checks = [seat.check(0, 1.0) for _ in range(int(START_SECONDS) + 1)]
+    assert checks == [False] * int(START_SECONDS) + [True]
     assert str(seat.state) == "starting"
 
 
@@ -60,6 +60,6 @@ def test_zero_seconds_replace_nobody() -> None:
     """But it is told how the worker is."""
     seat = Seat(0)
     seat.started(0.0, 0)
-    seat.look(1, 1.0)
-    assert not any(seat.look(1, 1.0) for _ in range(1000))
+    seat.check(1, 1.0)
+    assert not any(seat.check(1, 1.0) for _ in range(1000))
     assert str(seat.state) == "stalled"

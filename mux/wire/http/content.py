@@ -45,7 +45,7 @@ def is_binary(content_types: Sequence[str], content_codings: Sequence[str]) -> b
     return False
 
 
-def names(accept: str, media_type: str) -> bool:
+def accepts_explicitly(accept: str, media_type: str) -> bool:
     """Tell whether an Accept header names a media type itself, and does not refuse it with a weight of 0."""
     for element in accept.lower().split(","):
         kind, *parameters = element.split(";")

@@ -113,7 +113,7 @@ class RequestHead:
         return "\r\n".join(lines).encode("utf-8", "surrogateescape")
 
 
-class _Heard:
+class _Found:
     """What a parser has found; apart from the reader, so that reader and parser do not hold each other."""
 
     __slots__ = ("fields", "is_complete")
@@ -134,12 +134,12 @@ class _Heard:
 class HeadReader:
     """Reads one head."""
 
-    __slots__ = ("_fed", "_heard", "_parser")
+    __slots__ = ("_fed", "_found", "_parser")
 
     def __init__(self) -> None:
         self._fed = 0
-        self._heard = _Heard()
-        self._parser = httptools.HttpRequestParser(self._heard)
+        self._found = _Found()
+        self._parser = httptools.HttpRequestParser(self._found)
 
     def read(self, buffer: bytes | bytearray) -> RequestHead | None:
         """Return the head that a buffer begins with, None as long as it is not whole.
@@ -161,9 +161,9 @@ class HeadReader:
             raise Refused(reasons.HEAD, f"the head of a request may have at most {MAX_HEAD_BYTES} bytes")
         if end < 0:
             return None
-        if not self._heard.is_complete:
+        if not self._found.is_complete:
             raise Refused(reasons.MALFORMED, "the request's head is no HTTP/1.1")
-        return _understood(bytes(buffer[: buffer.find(b"\r\n")]), self._heard.fields, size)
+        return _understood(bytes(buffer[: buffer.find(b"\r\n")]), self._found.fields, size)
 
     def _feed(self, buffer: bytes | bytearray, to: int) -> None:
         if to <= self._fed:

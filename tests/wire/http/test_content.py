@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux import reasons
-from mux.wire.http.content import is_binary, names
+from mux.wire.http.content import accepts_explicitly, is_binary
 from tests.support.refusals import refused
 
 
@@ -71,10 +71,10 @@ def test_a_coding_or_another_charset_is_refused(types: list[str], codings: list[
 )
 def test_a_type_is_named_by_itself_and_not_refused(accept: str, is_named: bool) -> None:
     """Patterns are what everybody sends; a weight of 0 means no (RFC 9110, section 12.4.2)."""
-    assert names(accept, "text/event-stream") is is_named
+    assert accepts_explicitly(accept, "text/event-stream") is is_named
 
 
 @given(st.text(st.sampled_from("text/event-stream;,=q0.1 *\x00ü"), max_size=60) | st.text())
 def test_whatever_is_sent_has_an_answer(accept: str) -> None:
     """Nonsense names nothing, or something, and breaks nothing."""
-    names(accept, "text/event-stream")
+    accepts_explicitly(accept, "text/event-stream")
