@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -98,7 +97,7 @@ class Broker:
         self._probe_prefix = probe_prefix
         self._probe_channel = b""
         self._probe_seconds = probe_seconds
-        self.outbox = Outbox(holding, _literal(pattern), on_writable)
+        self.outbox = Outbox(holding, on_writable)
         """Publishes on the connection."""
         self._on_read = on_read
         self._on_gap = on_gap
@@ -111,13 +110,15 @@ class Broker:
         self._is_closing = False
         self._good_until = Moment.now()
         self._loss: Loss | None = None
+        self._lost_at: float | None = None
+        self._told = ""
         self._previous: Connection | None = None
         self.reconnects: Counter[str] = Counter()
         """How many times a connection was made again, by the cause of the loss."""
         self.gaps = 0
         """How many times messages may have been missed."""
         self.gap_seconds = 0.0
-        """How long these times were together."""
+        """How many seconds these times lasted together."""
 
     async def start(self) -> None:
         """Make the first connection, and keep one from now on.
@@ -132,14 +133,20 @@ class Broker:
         self._is_closing = False
         self._good_until = Moment.now()
         self.outbox.open()
-        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        task = self._begin(first)
         try:
-            await asyncio.wait((first, task), return_when=asyncio.FIRST_COMPLETED)
-            await (first if first.done() else task)
+            connection = await self._open()
+        except BrokerError as error:
+            if isinstance(error, BrokerRefused):
+                self.outbox.close()
+                raise
+            self._failed_to_open(error)
+            self._begin(None)
         except BaseException:
-            await self.aclose()
+            self.outbox.close()
             raise
+        else:
+            self._use(connection)
+            self._begin(connection)
 
     @property
     def is_connected(self) -> bool:
@@ -183,75 +190,80 @@ class Broker:
     def _is_trying(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    def _begin(self, first: asyncio.Future[None]) -> asyncio.Task[None]:
-        self._task = task = asyncio.create_task(self._keep_connected(first), name="mux-broker")
-        task.add_done_callback(lambda task: self._ended(task, first))
-        return task
+    def _begin(self, connection: Connection | None = None) -> None:
+        """Start the task that keeps us connected; it gets the connection that is in use, if there is one."""
+        self._task = asyncio.create_task(self._keep_connected(connection), name="mux-broker")
+        self._task.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None], first: asyncio.Future[None]) -> None:
-        """Begin again if the task that keeps us connected has ended by itself; at the start, start() raises."""
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Begin again if the task that keeps us connected has ended by itself."""
         if self._is_closing:
             return
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, BrokerError) and not first.done():
-            return
         logger.critical("the task that keeps the connection to Redis has failed; it begins anew", exc_info=error)
         if self._connection is not None:
             self._connection.drop("failed", "the task that keeps it has failed")
             self._connection = None
         self._loss = self._loss or Loss("failed", "the task that keeps the connection to Redis has failed")
-        if first.done():
-            self._again = task.get_loop().call_later(LAST_RETRY_SECONDS, self._begin, first)
+        self._again = task.get_loop().call_later(LAST_RETRY_SECONDS, self._begin)
 
-    async def _keep_connected(self, first: asyncio.Future[None]) -> None:
+    async def _keep_connected(self, connection: Connection | None) -> None:
         backoff = FullJitterBackoff(cap=LAST_RETRY_SECONDS, base=FIRST_RETRY_SECONDS)
         failures = 0
-        told = ""
-        loop = asyncio.get_running_loop()
-        lost_at: float | None = None
         while True:
-            try:
-                connection = await self._open()
-            except BrokerError as error:
-                if not first.done():
-                    _resolve(first, error)
-                if str(error) != told:
-                    told = str(error)
-                    logger.error("%s; trying again until it works", error)
-                self._loss = self._loss or Loss("unreachable", str(error))
-            else:
-                gap = None if self._loss is None else self._gap(self._loss, connection)
-                if not first.done():
-                    first.set_result(None)
-                since = loop.time()
-                if lost_at is None:
-                    logger.info("subscribed at %s", self._location)
-                else:
-                    logger.info("connected to Redis at %s again after %.1f s", self._location, since - lost_at)
-                await self._live_with(connection, gap)
-                told, lost_at = "", loop.time()
-                if lost_at - since > STABLE_SECONDS:
+            if connection is not None:
+                since = monotonic()
+                await self._wait_until_lost(connection)
+                if monotonic() - since > STABLE_SECONDS:
                     failures = 0
             failures += 1
             # 2**failures is a float in redis-py: far enough up it overflows.
             await asyncio.sleep(backoff.compute(min(failures, 16)))
+            try:
+                connection = await self._open()
+            except BrokerError as error:
+                connection = None
+                self._failed_to_open(error)
+            else:
+                self._use(connection)
 
-    async def _live_with(self, connection: Connection, gap: Gap | None) -> None:
-        """Use a connection until it is lost; before it there may have been a gap."""
+    async def _open(self) -> Connection:
+        return await Connection.open(
+            await self._location.locate(),
+            self._pattern,
+            probe_channel=self._probe_channel,
+            client_name=self._client_name,
+            on_read=self._on_read,
+            on_writable=self.outbox.changed,
+        )
+
+    def _failed_to_open(self, error: BrokerError) -> None:
+        """Log why there is no connection, unless it is why there was none before."""
+        if str(error) != self._told:
+            self._told = str(error)
+            logger.error("%s; trying again until it works", error)
+        self._loss = self._loss or Loss("unreachable", str(error))
+
+    def _use(self, connection: Connection) -> None:
+        """Publish on a new connection and watch it, and tell the gap before it if there is one."""
+        gap = None if self._loss is None else self._gap(self._loss, connection)
+        if self._lost_at is None:
+            logger.info("subscribed at %s", self._location)
+        else:
+            logger.info("connected to Redis at %s again after %.1f s", self._location, monotonic() - self._lost_at)
+        self._told = ""
         self._connection = self._previous = connection
-        self._watchdog = watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
+        self._watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
         self.outbox.connected(connection)
         if self._recovery is not None:
             self._recovery.connected(connection, gap)
         elif gap is not None:
             self.tell_gap(gap)
-        try:
-            # Shielded, for the connection outlives this task by a graceful close.
-            self._loss = await asyncio.shield(connection.lost)
-        finally:
-            watchdog.stop()
-            # In a cluster a connection may prove nothing; then no more is proven than before it.
-            self._good_until = watchdog.good_at or self._good_until
+
+    async def _wait_until_lost(self, connection: Connection) -> None:
+        # Shielded, for the connection outlives this task by a graceful close.
+        self._loss = await asyncio.shield(connection.lost)
+        self._lost_at = monotonic()
         self._connection = None
         if self._recovery is not None:
             self._recovery.disconnected()
@@ -274,6 +286,9 @@ class Broker:
 
     def _gap(self, loss: Loss, connection: Connection) -> Gap:
         """Return the time in which messages may have been missed before a connection."""
+        if self._watchdog is not None:
+            # In a cluster a connection may prove nothing; then no more is proven than before it.
+            self._good_until = self._watchdog.good_at or self._good_until
         before, good = self._previous, self._good_until
         if before is not None:
             loss = blame_buffer(loss, before.record, connection.record)
@@ -281,26 +296,3 @@ class Broker:
         self.reconnects[loss.cause] += 1
         self._loss = None
         return Gap.between(0, good, Moment.now(), loss.cause, loss.reason)
-
-    async def _open(self) -> Connection:
-        return await Connection.open(
-            await self._location.locate(),
-            self._pattern,
-            probe_channel=self._probe_channel,
-            client_name=self._client_name,
-            on_read=self._on_read,
-            on_writable=self.outbox.changed,
-        )
-
-
-def _resolve(first: asyncio.Future[None], error: BrokerError) -> None:
-    """Let start() return, or raise if trying again is of no use."""
-    if isinstance(error, BrokerRefused):
-        first.set_exception(error)
-    else:
-        first.set_result(None)
-
-
-def _literal(pattern: bytes) -> bytes:
-    """Return what every Redis channel starts with that a pattern of Namespace matches."""
-    return re.sub(rb"\\(.)", rb"\1", pattern.removesuffix(b"*"))

@@ -30,7 +30,7 @@ from mux.broker.address import Address
 from mux.broker.dial import DIAL_ERRORS, dial
 from mux.broker.gap import Moment
 from mux.broker.hello import check_hello, connection_id, is_cluster
-from mux.broker.holding import Done, Holding, Waiting, resolve_with_reply
+from mux.broker.holding import Command, Done
 from mux.broker.loss import Loss, reason_of, reason_of_garbage
 from mux.broker.refusal import DEAF, SILENT, SILENT_IN_TLS, UNREACHED, closed_too_soon, command_refused, hello_refused
 from mux.broker.standing import Record
@@ -50,6 +50,21 @@ every process of a fleet; Redis allows an output buffer 32 MB at once and 8 MB f
 
 OnRead: TypeAlias = Callable[[bytes, list[Push], bool], None]
 """Takes the bytes of one read, the messages they completed, and whether a message or reply ended where they end."""
+
+
+def pass_on(done: Done, reply: Reply) -> None:
+    """Give a reply to whoever waits for it, uncounted."""
+    done(reply)
+
+
+def resolve_with_reply(future: asyncio.Future[Reply]) -> Done:
+    """Return a function that resolves a future with a reply, if anybody still waits for it."""
+
+    def done(reply: Reply) -> None:
+        if not future.done():
+            future.set_result(reply)
+
+    return done
 
 
 class Connection(asyncio.Protocol):
@@ -79,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._on_writable = on_writable
         self._reader = RespReader()
         self._transport: asyncio.Transport
-        self._unanswered: deque[Waiting] = deque()
+        self._unanswered: deque[Command] = deque()
         self._unanswered_bytes = 0
         self._is_full = False
         self._subscribed: asyncio.Future[None] = loop.create_future()
@@ -127,25 +142,20 @@ class Connection(asyncio.Protocol):
         """False when the connection has ended, or will as soon as the event loop says so."""
         return not self.lost.done() and not self._transport.is_closing()
 
-    def send_from(self, queue: Holding) -> None:
-        """Send what waits in a queue, in one write, as far as there is room; what is not sent stays there."""
+    @property
+    def capacity(self) -> tuple[int, int]:
+        """How many more commands, and how many more bytes, may be on their way to Redis now."""
         if self._is_full or not self.is_usable:
-            return
-        room = MAX_UNANSWERED - len(self._unanswered), MAX_UNANSWERED_BYTES - self._unanswered_bytes
-        if taken := queue.take(*room):
-            commands = b"".join([waiting.command for waiting in taken])
-            self._unanswered.extend(taken)
-            self._unanswered_bytes += len(commands)
-            self._transport.write(commands)
-
-    def room(self, queue: Holding) -> tuple[int, int]:
-        """Return how many commands, and bytes, more than those in a queue may be on their way at once."""
-        if self._is_full:
             return 0, 0
-        return (
-            MAX_UNANSWERED - len(self._unanswered) - len(queue),
-            MAX_UNANSWERED_BYTES - self._unanswered_bytes - queue.bytes,
-        )
+        return MAX_UNANSWERED - len(self._unanswered), MAX_UNANSWERED_BYTES - self._unanswered_bytes
+
+    def send(self, commands: list[Command]) -> None:
+        """Send commands in one write; the caller keeps to the capacity."""
+        if commands:
+            data = b"".join([command[0] for command in commands])
+            self._unanswered.extend(commands)
+            self._unanswered_bytes += len(data)
+            self._transport.write(data)
 
     async def aclose(self) -> None:
         """Wait for what is unanswered, and close. Waits for Redis, so bound it."""
@@ -239,7 +249,7 @@ class Connection(asyncio.Protocol):
         return answer
 
     def _send(self, command: bytes, done: Done) -> None:
-        self._unanswered.append(Waiting(command, done, 0.0, False))
+        self._unanswered.append((command, pass_on, done, 0.0, False))
         self._unanswered_bytes += len(command)
         self._write(command)
 
@@ -251,9 +261,9 @@ class Connection(asyncio.Protocol):
         if isinstance(reply, Announcement):
             self._announced(reply[0])
         elif self._unanswered:
-            waiting = self._unanswered.popleft()
-            self._unanswered_bytes -= len(waiting.command)
-            waiting.done(reply)
+            data, answered, done, _, _ = self._unanswered.popleft()
+            self._unanswered_bytes -= len(data)
+            answered(done, reply)
         elif isinstance(reply, BrokerRefused) and not self._subscribed.done():
             self._subscribed.set_exception(reply)
         else:
@@ -308,5 +318,6 @@ class Connection(asyncio.Protocol):
             self._subscribed.set_exception(lost)
             self._subscribed.exception()
         while self._unanswered:
-            self._unanswered.popleft().done(lost)
+            _, answered, done, _, _ = self._unanswered.popleft()
+            answered(done, lost)
         self._on_writable()

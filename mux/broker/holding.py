@@ -1,33 +1,32 @@
 """What waits to be published: for its turn, for a Redis that does not keep up, or for one that is away.
 
 Everybody who publishes waits in one queue, in order. While there is a connection, it takes from here what may be on
-its way to Redis; while there is none, messages are held, and a reconnect of a second is noticed by nobody.
+its way to Redis; while there is none, messages are held, and nobody notices a reconnect of a second.
 
 Rules:
 
-1. The queue is bounded in bytes, for clients choose how large a message is, and without a connection in age. What is
-   over the bound or too old is given back to its sender, so that nothing is lost in silence.
-2. A message leaves the queue once: sent, given back or withdrawn. What was sent is never queued again: Redis may have
-   taken it. What was not sent is never said to be.
-3. What has no sender who waits for an answer is not held while Redis is away: it would push out what has.
+1. The queue is bounded in bytes, for clients choose how large a message is, and without a connection in age. A message
+   that is over the bound or too old is given back to its sender, so that nothing is lost in silence.
+2. A message leaves the queue once: sent, given back or withdrawn. A message that was sent is never queued again, for
+   Redis may have taken it. A message that was not sent is never said to be.
+3. A message whose sender waits for no answer is not held while Redis is away: it would push out the others.
 
 Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeAlias
 
 from mux.wire.resp import Reply
 
 OVERHEAD_BYTES = 256
-"""What a message in the queue takes beside its bytes, roughly; so that a million empty ones are bounded too."""
+"""Bytes that each message in the queue counts beside its own, so that a million empty messages are bounded too."""
 
 CONNECTED_BYTES = 4 * 1024 * 1024
-"""While there is a connection so much may wait for it, however little is held without one."""
+"""Most bytes that wait while there is a connection, however few may be held without one."""
 
 Done: TypeAlias = Callable[[Reply], None]
 """Called once with Redis' reply to a command, or with a BrokerError when the command was refused or lost.
@@ -35,135 +34,110 @@ Done: TypeAlias = Callable[[Reply], None]
 It is a function, so that most commands need no future and no task.
 """
 
+Command: TypeAlias = tuple[bytes, Callable[[Done, Reply], None], Done, float, bool]
+"""A command, in the queue or on its way to Redis: (data, answered, done, due, is_held).
 
-def resolve_with_reply(future: asyncio.Future[Reply]) -> Done:
-    """Return a function that resolves a future with a reply, if anybody still waits for it."""
+data is sent. answered(done, reply) counts the reply and calls done(reply). due is the time on the event loop's clock
+at which the command is too old without a connection. is_held tells whether it is kept without a connection.
 
-    def done(reply: Reply) -> None:
-        if not future.done():
-            future.set_result(reply)
-
-    return done
-
-
-class Waiting:
-    """A command in the queue, and later on its way.
-
-    Attributes:
-        command: as it is sent.
-        done: gets the answer.
-        due: when it is too old if there is no connection, on the clock of the event loop.
-        is_held: whether it is kept while there is no connection.
-        is_queued: False once it has left the queue.
-    """
-
-    __slots__ = ("command", "done", "due", "is_held", "is_queued")
-
-    def __init__(self, command: bytes, done: Done, due: float, is_held: bool) -> None:
-        self.command = command
-        self.done = done
-        self.due = due
-        self.is_held = is_held
-        self.is_queued = True
+It is a plain tuple, because one is made for every message that a client publishes.
+"""
 
 
 class Holding:
     """A queue of commands, bounded in bytes, and in age while there is no connection.
 
     Args:
-        max_bytes: how much is held without a connection; 0 is nothing.
-        max_seconds: how long each is held then; 0 is not at all.
+        max_bytes: most bytes that are held without a connection; with 0 nothing is held.
+        max_seconds: how long each command is held without a connection; with 0 nothing is held.
     """
 
     def __init__(self, *, max_bytes: int, max_seconds: float) -> None:
         self._max_bytes = max_bytes if max_seconds else 0
         self._connected_bytes = max(CONNECTED_BYTES, self._max_bytes)
         self._max_seconds = max_seconds
-        self._queue: deque[Waiting] = deque()
-        self._withdrawn = 0
+        self._queue: OrderedDict[int, Command] = OrderedDict()  # a dict would be slow to take the first of
+        self._last_number = 0
         self.bytes = 0
-        """The size of all commands in the queue, with what each takes beside it."""
+        """The size of all commands in the queue, each with OVERHEAD_BYTES."""
 
     def __len__(self) -> int:
-        return len(self._queue) - self._withdrawn
+        return len(self._queue)
 
     @property
     def next_due(self) -> float | None:
-        """When the oldest is too old; None when nothing waits."""
-        return self._queue[0].due if self._queue else None
+        """When the oldest command is too old; None when the queue is empty."""
+        return next((due for _, _, _, due, _ in self._queue.values()), None)
 
     def add(
-        self, now: float, command: bytes, done: Done, *, is_connected: bool, is_held: bool = True
-    ) -> Waiting | None:
-        """Queue a command, or return None because there is no room for it.
+        self,
+        now: float,
+        data: bytes,
+        answered: Callable[[Done, Reply], None],
+        done: Done,
+        *,
+        is_connected: bool,
+        is_held: bool = True,
+    ) -> int | None:
+        """Queue a command and return its number, or None because there is no room for it.
 
         With a connection one command is always taken, however large: it does not wait for long.
         """
-        total = self.bytes + len(command) + OVERHEAD_BYTES
+        total = self.bytes + len(data) + OVERHEAD_BYTES
         if is_connected:
             if total > self._connected_bytes and self.bytes:
                 return None
         elif total > self._max_bytes or not is_held:
             return None
-        waiting = Waiting(command, done, now + self._max_seconds, is_held)
-        self._queue.append(waiting)
         self.bytes = total
-        return waiting
+        self._last_number = number = self._last_number + 1
+        self._queue[number] = (data, answered, done, now + self._max_seconds, is_held)
+        return number
 
-    def take(self, max_commands: int, max_bytes: int) -> list[Waiting]:
-        """Remove and return the oldest: so many, and no more once they have so many bytes."""
-        queue, taken_bytes = self._queue, 0
-        taken: list[Waiting] = []
+    def take(self, max_commands: int, max_bytes: int) -> list[Command]:
+        """Remove and return the oldest commands: so many, and no more once they have so many bytes."""
+        queue = self._queue
+        if len(queue) <= max_commands and self.bytes <= max_bytes:
+            return self.take_all()
+        taken: list[Command] = []
+        taken_bytes = 0
         while queue and len(taken) < max_commands and taken_bytes < max_bytes:
-            waiting = queue.popleft()
-            if waiting.is_queued:
-                waiting.is_queued = False
-                taken_bytes += len(waiting.command)
-                taken.append(waiting)
-            else:
-                self._withdrawn -= 1
+            _, command = queue.popitem(last=False)
+            taken_bytes += len(command[0])
+            taken.append(command)
         self.bytes -= taken_bytes + len(taken) * OVERHEAD_BYTES
         return taken
 
-    def withdraw(self, waiting: Waiting) -> bool:
+    def take_all(self) -> list[Command]:
+        """Remove and return everything, oldest first."""
+        taken = list(self._queue.values())
+        self._queue.clear()
+        self.bytes = 0
+        return taken
+
+    def withdraw(self, number: int) -> bool:
         """Remove a command whose sender does not want it sent any more; return False if it has left the queue."""
-        if not waiting.is_queued:
+        command = self._queue.pop(number, None)
+        if command is None:
             return False
-        self.bytes -= len(waiting.command) + OVERHEAD_BYTES
-        waiting.is_queued, waiting.command = False, b""
-        self._withdrawn += 1
-        if self._withdrawn > len(self._queue) // 2:  # so seldom that it costs nothing each
-            self._queue = deque(waiting for waiting in self._queue if waiting.is_queued)
-            self._withdrawn = 0
+        self.bytes -= len(command[0]) + OVERHEAD_BYTES
         return True
 
-    def take_expired(self, now: float) -> list[Waiting]:
-        """Remove and return those that are too old."""
-        expired: list[Waiting] = []
-        while self._queue and (self._queue[0].due <= now or not self._queue[0].is_queued):
-            waiting = self._queue.popleft()
-            if waiting.is_queued:
-                waiting.is_queued = False
-                self.bytes -= len(waiting.command) + OVERHEAD_BYTES
-                expired.append(waiting)
-            else:
-                self._withdrawn -= 1
+    def take_expired(self, now: float) -> list[Command]:
+        """Remove and return the commands that are too old."""
+        expired: list[Command] = []
+        while (due := self.next_due) is not None and due <= now:
+            expired += self.take(1, 1)
         return expired
 
-    def take_unheld(self) -> list[Waiting]:
+    def take_unheld(self) -> list[Command]:
         """Remove and return what does not stay in the queue when the connection is lost: the youngest go first."""
-        kept, given_back = [], []
-        for waiting in self.take_all():
-            size = len(waiting.command) + OVERHEAD_BYTES
-            if waiting.is_held and self.bytes + size <= self._max_bytes:
-                self.bytes += size
-                waiting.is_queued = True
-                kept.append(waiting)
+        given_back: list[Command] = []
+        self.bytes = 0
+        for number, command in list(self._queue.items()):
+            total = self.bytes + len(command[0]) + OVERHEAD_BYTES
+            if command[-1] and total <= self._max_bytes:
+                self.bytes = total
             else:
-                given_back.append(waiting)
-        self._queue.extend(kept)
+                given_back.append(self._queue.pop(number))
         return given_back
-
-    def take_all(self) -> list[Waiting]:
-        """Remove and return everything, oldest first."""
-        return self.take(len(self._queue), self.bytes + 1)

@@ -3,9 +3,9 @@
 WebSocket clients, POST, announcements, the fleet's own talk and the app all publish here, and Redis is asked to take
 no more at once than it can give back (connection.py). The rest waits in one queue (holding.py).
 
-    keeps up              sent at the end of the turn of the loop
-    does not keep up      is_writable is False: clients are not read from, the app waits, announcements are dropped
-    away                  held for a while, or given back; announcements are dropped
+    Redis keeps up            a message is sent at the end of the turn of the loop
+    Redis does not keep up    is_writable is False: clients are not read from, the app waits, announcements are dropped
+    Redis is away             a message is held for a while, or given back; announcements are dropped
 
 No message is sent after its sender was told that it is not, or has stopped waiting for it.
 """
@@ -15,29 +15,26 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 
-from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
-from mux.broker.holding import CONNECTED_BYTES, Done, Holding, Waiting, resolve_with_reply
+from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection, pass_on, resolve_with_reply
+from mux.broker.holding import CONNECTED_BYTES, Done, Holding
 from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Reply, encode_publish
 
 MAX_ANNOUNCED_BYTES = CONNECTED_BYTES // 2
-"""With more in the queue no announcement is added, so that a crowd that comes or goes leaves room for messages."""
+"""Most bytes in the queue with which an announcement is added, so that a crowd leaves room for messages."""
 
 
 class Outbox:
-    """Publishes on whatever connection there is.
+    """Publishes on whatever connection there is, to Redis channels that this process hears itself.
 
     Args:
         holding: the queue.
-        prefix: we hear all Redis channels that start with it.
         on_writable: called when publishers that saw is_writable False may go on.
     """
 
-    def __init__(self, holding: Holding, prefix: bytes, on_writable: Callable[[], None]) -> None:
+    def __init__(self, holding: Holding, on_writable: Callable[[], None]) -> None:
         self._holding = holding
-        self._prefix = prefix
         self._on_writable = on_writable
         self._loop: asyncio.AbstractEventLoop
         self._now = 0.0
@@ -46,14 +43,15 @@ class Outbox:
         self._is_flushing = False
         self._closed: str | None = "the feed is not started"
         self._turn = asyncio.Lock()
-        self._room = asyncio.Event()
-        self._commands_left = self._bytes_left = 0
+        self._writable = asyncio.Event()
+        self._max_commands = self._max_bytes = 0
+        self._count = self._count_message  # bound once, and not for each message
         self.is_writable = True
         """False while Redis does not keep up with what is published: stop reading from publishers."""
         self.published = 0
         """Messages that Redis has taken."""
         self.refused: Counter[str] = Counter()
-        """Messages that it has not, by reason."""
+        """Messages that Redis has not taken, by reason."""
 
     def __len__(self) -> int:
         """How many messages wait to be sent."""
@@ -63,14 +61,14 @@ class Outbox:
         """Take messages from now on."""
         self._closed = None
         self._loop = asyncio.get_running_loop()
-        self._turn, self._room = asyncio.Lock(), asyncio.Event()
+        self._turn, self._writable = asyncio.Lock(), asyncio.Event()
 
     def close(self) -> None:
-        """Take no more, and give back what waits."""
+        """Take no more messages, and give back those that wait."""
         self._closed = "the feed has ended"
         self._stop_expiring()
-        for waiting in self._holding.take_all():
-            waiting.done(BrokerUnavailable("there was no connection to Redis for too long"))
+        for _, answered, done, _, _ in self._holding.take_all():
+            answered(done, BrokerUnavailable("there was no connection to Redis for too long"))
 
     def connected(self, connection: Connection) -> None:
         """Send what waits on a new connection, and all that comes, until it is lost."""
@@ -79,34 +77,35 @@ class Outbox:
         self.changed()
 
     def changed(self) -> None:
-        """Send or stop as the connection allows; to be called whenever it has more or less room, or is lost."""
-        connection = self._connection
+        """Send or stop as the connection allows; to be called whenever it can take more or less, or is lost."""
+        connection, holding = self._connection, self._holding
         if connection is None:
             return
         if connection.lost.done():
             self._lost()
             return
         if not self._is_flushing:
-            connection.send_from(self._holding)
-        self._commands_left, self._bytes_left = commands, size = connection.room(self._holding)
+            connection.send(holding.take(*connection.capacity))
+        self._max_commands, self._max_bytes = connection.capacity
+        commands, size = self._max_commands - len(holding), self._max_bytes - holding.bytes
         if self.is_writable and (commands <= 0 or size <= 0):
             self._stop_publishers()
         elif not self.is_writable and commands > MAX_UNANSWERED // 2 and size > MAX_UNANSWERED_BYTES // 2:
             self._let_publishers_go_on()
 
-    def send(self, redis_channel: bytes, payload: bytes, done: Done) -> Waiting | None:
+    def send(self, redis_channel: bytes, payload: bytes, done: Done) -> int | None:
         """Publish without waiting; done is called once, and at once when the message can neither be sent nor held.
 
         Returns what publish() withdraws.
         """
-        return self._add(redis_channel, payload, partial(self._count, redis_channel, done))
+        return self._add(redis_channel, payload, self._count, done)
 
     def announce(self, redis_channel: bytes, payload: bytes) -> None:
         """Publish what nobody waits for: dropped, and counted, when Redis is away or does not keep up."""
         if self._connection is None or self._holding.bytes > MAX_ANNOUNCED_BYTES:
             self.refused["announcement"] += 1
         else:
-            self._add(redis_channel, payload, self._count_announcement, is_held=False)
+            self._add(redis_channel, payload, self._count_announcement, _ignore, is_held=False)
 
     def send_aside(self, redis_channel: bytes, payload: bytes, done: Done | None = None) -> None:
         """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up.
@@ -114,7 +113,7 @@ class Outbox:
         done, when there is one, gets the reply, and is not called when the message is dropped.
         """
         if self._connection is not None and self.is_writable:
-            self._add(redis_channel, payload, done or _ignore, is_held=False)
+            self._add(redis_channel, payload, pass_on, done or _ignore, is_held=False)
 
     async def publish(
         self, redis_channel: bytes, payload: bytes, *, timeout_seconds: float | None = None, is_patient: bool = False
@@ -133,28 +132,28 @@ class Outbox:
             BrokerRefused: Redis did not take it.
         """
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        waiting: Waiting | None = None
+        number: int | None = None
         try:
             async with asyncio.timeout(timeout_seconds or None):
                 if timeout_seconds == 0:
                     self._check_now()
                 elif is_patient:
-                    await self._has_room()
-                waiting = self.send(redis_channel, payload, resolve_with_reply(answer))
+                    await self._wait_until_writable()
+                number = self.send(redis_channel, payload, resolve_with_reply(answer))
                 if timeout_seconds == 0:
                     self._flush()
-                    self._withdraw(waiting, "Redis does not keep up; the message was not sent")
+                    self._withdraw(number, "Redis does not keep up; the message was not sent")
                 reply = await answer
         except TimeoutError:
-            if waiting is None:
+            if number is None:
                 self._refuse("the message was not sent")
-            self._withdraw(waiting, f"the message was not sent within {timeout_seconds:g} s")
+            self._withdraw(number, f"the message was not sent within {timeout_seconds:g} s")
             raise BrokerLost(
                 f"Redis did not answer within {timeout_seconds:g} s: the message may be published"
             ) from None
         except asyncio.CancelledError:
-            if waiting is not None:
-                self._holding.withdraw(waiting)
+            if number is not None:
+                self._holding.withdraw(number)
             raise
         if isinstance(reply, BrokerError):
             raise reply
@@ -165,9 +164,9 @@ class Outbox:
         if self._connection is None or not self._connection.is_usable:
             self._refuse("there is no connection to Redis now; the message was not sent")
 
-    def _withdraw(self, waiting: Waiting | None, reason: str) -> None:
+    def _withdraw(self, number: int | None, reason: str) -> None:
         """Raise if a message had not been sent; it will not be."""
-        if waiting is not None and self._holding.withdraw(waiting):
+        if number is not None and self._holding.withdraw(number):
             self._refuse(reason)
 
     def _refuse(self, reason: str) -> None:
@@ -175,75 +174,84 @@ class Outbox:
         self.refused[error.reason.counted_as] += 1
         raise error from None
 
-    async def _has_room(self) -> None:
+    async def _wait_until_writable(self) -> None:
         """Wait until Redis keeps up, one after the other in the order of coming."""
         async with self._turn:
             while not self.is_writable:
-                await self._room.wait()
+                await self._writable.wait()
 
-    def _add(self, redis_channel: bytes, payload: bytes, done: Done, *, is_held: bool = True) -> Waiting | None:
+    def _add(
+        self,
+        redis_channel: bytes,
+        payload: bytes,
+        answered: Callable[[Done, Reply], None],
+        done: Done,
+        *,
+        is_held: bool = True,
+    ) -> int | None:
         if self._closed is not None:
-            done(BrokerUnavailable(self._closed))
+            answered(done, BrokerUnavailable(self._closed))
             return None
         if not self._is_flushing:
-            # Once a turn of the loop; it is exact enough for an age.
-            self._now = self._loop.time()
+            self._now = self._loop.time()  # once a turn of the loop is exact enough for an age
             self._is_flushing = True
             self._loop.call_soon(self._flush)
-        is_connected = self._connection is not None
-        command = encode_publish(redis_channel, payload)
-        waiting = self._holding.add(self._now, command, done, is_connected=is_connected, is_held=is_held)
-        if waiting is None:
+        holding, is_connected = self._holding, self._connection is not None
+        number = holding.add(
+            self._now,
+            encode_publish(redis_channel, payload),
+            answered,
+            done,
+            is_connected=is_connected,
+            is_held=is_held,
+        )
+        if number is None:
             problem = "Redis does not keep up" if is_connected else "there is no connection to Redis now"
-            done(BrokerUnavailable(f"{problem}; try again later"))
+            answered(done, BrokerUnavailable(f"{problem}; try again later"))
         elif is_connected:
-            self._commands_left -= 1
-            self._bytes_left -= len(command)
-            if (self._commands_left < 0 or self._bytes_left < 0) and self.is_writable:
+            if self.is_writable and (len(holding) > self._max_commands or holding.bytes > self._max_bytes):
                 self._stop_publishers()
         elif self._expiry is None:
             self._expire()
-        return waiting
+        return number
 
     def _flush(self) -> None:
         self._is_flushing = False
-        if self._connection is not None:
-            self._connection.send_from(self._holding)
+        self.changed()
 
     def _lost(self) -> None:
         self._connection = None
-        for waiting in self._holding.take_unheld():
-            waiting.done(BrokerUnavailable("there is no connection to Redis now; try again later"))
+        for _, answered, done, _, _ in self._holding.take_unheld():
+            answered(done, BrokerUnavailable("there is no connection to Redis now; try again later"))
         self._expire()
         if not self.is_writable:
             self._let_publishers_go_on()
 
     def _stop_publishers(self) -> None:
         self.is_writable = False
-        self._room.clear()
+        self._writable.clear()
 
     def _let_publishers_go_on(self) -> None:
         self.is_writable = True
-        self._room.set()
+        self._writable.set()
         self._on_writable()
 
     def _expire(self) -> None:
         """Give back what has been held for too long; called whenever that may be something."""
-        loop = asyncio.get_running_loop()
-        for waiting in self._holding.take_expired(loop.time()):
-            waiting.done(BrokerUnavailable("there was no connection to Redis for too long"))
+        for _, answered, done, _, _ in self._holding.take_expired(self._loop.time()):
+            answered(done, BrokerUnavailable("there was no connection to Redis for too long"))
         self._stop_expiring()
         due = self._holding.next_due
-        self._expiry = None if due is None else loop.call_at(due, self._expire)
+        self._expiry = None if due is None else self._loop.call_at(due, self._expire)
 
     def _stop_expiring(self) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
 
-    def _count(self, redis_channel: bytes, done: Done, reply: Reply) -> None:
-        # What we hear is delivered once at least: to us.
-        if type(reply) is int and (reply > 0 or not redis_channel.startswith(self._prefix)):
+    def _count_message(self, done: Done, reply: Reply) -> None:
+        # A message that Redis takes is delivered once at least: to us.
+        if type(reply) is int and reply > 0:
             self.published += 1
         else:
             reply = self._failure(reply)
@@ -260,7 +268,7 @@ class Outbox:
             self._connection.drop("deaf", "Redis delivered a message of ours to nobody")
         return BrokerLost("Redis delivered the message to nobody, not even to us")
 
-    def _count_announcement(self, reply: Reply) -> None:
+    def _count_announcement(self, _done: Done, reply: Reply) -> None:
         if isinstance(reply, BrokerError):
             self.refused["announcement"] += 1
         else:
@@ -268,4 +276,4 @@ class Outbox:
 
 
 def _ignore(reply: Reply) -> None:
-    pass
+    """Take the answer to a message whose sender does not wait."""

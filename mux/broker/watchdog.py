@@ -55,6 +55,7 @@ class Watchdog:
         self.round_trip_seconds = 0.0
         """How long the last answer took; 0 before the first."""
         self._timer = self._loop.call_later(seconds / QUESTIONS_PER_PROBE, self._tick)
+        connection.lost.add_done_callback(lambda lost: self._timer.cancel())
 
     @property
     def is_heard(self) -> bool:
@@ -65,10 +66,6 @@ class Watchdog:
     def good_at(self) -> Moment | None:
         """Everything that was published before this moment has come; None if no moment is proven."""
         return self._proof.good_at(self._connection.heard)
-
-    def stop(self) -> None:
-        """Stop watching."""
-        self._timer.cancel()
 
     def _tick(self) -> None:
         tick_seconds = self._seconds / QUESTIONS_PER_PROBE

@@ -113,11 +113,12 @@ async def test_a_probe_is_its_process_own(redis_url: str) -> None:
 
 async def test_pattern_with_glob_characters_hears_only_its_own(redis_url: str) -> None:
     """A prefix is taken literally, whatever Redis' patterns mean by its characters."""
-    async with broker_on(redis_url, rb"a\[b\]\*:*") as (broker, heard):
-        await broker.outbox.publish(b"ab*:x", b"not this")
-        await broker.outbox.publish(b"a[b]x:x", b"nor this")
-        await broker.outbox.publish(b"a[b]*:x", b"this")
-        assert await heard.wait_for(1) == [(b"a[b]*:x", b"this")]
+    with redis.Redis.from_url(redis_url) as other:
+        async with broker_on(redis_url, rb"a\[b\]\*:*") as (broker, heard):
+            other.publish(b"ab*:x", b"not this")
+            other.publish(b"a[b]x:x", b"nor this")
+            await broker.outbox.publish(b"a[b]*:x", b"this")
+            assert await heard.wait_for(1) == [(b"a[b]*:x", b"this")]
 
 
 @BOTH_LOOPS
@@ -363,8 +364,8 @@ async def test_pauses_grow_while_redis_comes_and_goes(monkeypatch: pytest.Monkey
         assert failures[0] == 1
 
 
-async def test_broker_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """An error nobody thought of neither hangs the start nor passes in silence."""
+async def test_an_unforeseen_error_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start neither hangs nor returns as if nothing had happened."""
     broker = make_broker("redis://127.0.0.1:1")
 
     async def fail() -> None:
@@ -373,7 +374,7 @@ async def test_broker_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, caplog
     monkeypatch.setattr(broker, "_open", fail)
     with pytest.raises(ZeroDivisionError):
         await broker.start()
-    await until(lambda: any(record.levelname == "CRITICAL" for record in caplog.records))
+    assert broker._task is None
 
 
 @BOTH_LOOPS

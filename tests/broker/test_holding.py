@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from mux.broker.holding import CONNECTED_BYTES, OVERHEAD_BYTES, Holding, Waiting
+from mux.broker.connection import pass_on
+from mux.broker.holding import CONNECTED_BYTES, OVERHEAD_BYTES, Command, Holding
 
 
 def _ignore(reply: object) -> None:
     pass
 
 
-def hold(holding: Holding, command: bytes, now: float = 0, *, is_held: bool = True) -> Waiting | None:
+def hold(holding: Holding, command: bytes, now: float = 0, *, is_held: bool = True) -> int | None:
     """Add a command while there is no connection."""
-    return holding.add(now, command, _ignore, is_connected=False, is_held=is_held)
+    return holding.add(now, command, pass_on, _ignore, is_connected=False, is_held=is_held)
 
 
-def commands(waiting: list[Waiting]) -> list[bytes]:
+def commands(waiting: list[Command]) -> list[bytes]:
     """Return what would have been sent."""
-    return [one.command for one in waiting]
+    return [one[0] for one in waiting]
 
 
 def test_messages_come_out_in_order_and_once() -> None:
@@ -55,17 +56,17 @@ def test_no_time_is_no_holding() -> None:
     """0 seconds turns it off, and so do 0 bytes; what has a connection waits for its turn all the same."""
     for holding in (Holding(max_bytes=10_000, max_seconds=0), Holding(max_bytes=0, max_seconds=5)):
         assert not hold(holding, b"x")
-        assert holding.add(0, b"x", _ignore, is_connected=True)
+        assert holding.add(0, b"x", pass_on, _ignore, is_connected=True)
         assert commands(holding.take_unheld()) == [b"x"]
 
 
 def test_with_a_connection_the_bytes_are_bounded_too_and_the_largest_message_passes() -> None:
     """Clients choose how large a message is, so a bound on the number is none."""
     holding = Holding(max_bytes=0, max_seconds=5)
-    assert holding.add(0, b"x" * 2 * CONNECTED_BYTES, _ignore, is_connected=True)
-    assert not holding.add(0, b"x", _ignore, is_connected=True)
+    assert holding.add(0, b"x" * 2 * CONNECTED_BYTES, pass_on, _ignore, is_connected=True)
+    assert not holding.add(0, b"x", pass_on, _ignore, is_connected=True)
     holding.take(1, 1)
-    while holding.add(0, b"x" * 65536, _ignore, is_connected=True):
+    while holding.add(0, b"x" * 65536, pass_on, _ignore, is_connected=True):
         assert holding.bytes <= CONNECTED_BYTES
     assert holding.bytes > CONNECTED_BYTES - 2 * 65536
 
@@ -75,7 +76,7 @@ def test_what_nobody_waits_for_is_not_held() -> None:
     holding = Holding(max_bytes=10_000, max_seconds=5)
     assert not hold(holding, b"announcement", is_held=False)
     for n in range(40):
-        holding.add(0, b"%02d" % n, _ignore, is_connected=True, is_held=n % 2 == 0)
+        holding.add(0, b"%02d" % n, pass_on, _ignore, is_connected=True, is_held=n % 2 == 0)
     over = commands(holding.take_unheld())
     assert over == [b"%02d" % n for n in range(1, 40, 2)]
     assert commands(holding.take_all()) == [b"%02d" % n for n in range(0, 40, 2)]
@@ -85,7 +86,7 @@ def test_the_youngest_go_when_the_connection_is_lost_and_there_is_less_room() ->
     """What was there first stays first."""
     holding = Holding(max_bytes=3 * (OVERHEAD_BYTES + 1), max_seconds=5)
     for n in range(5):
-        holding.add(0, b"%d" % n, _ignore, is_connected=True)
+        holding.add(0, b"%d" % n, pass_on, _ignore, is_connected=True)
     assert commands(holding.take_unheld()) == [b"3", b"4"]
     assert commands(holding.take_all()) == [b"0", b"1", b"2"]
 

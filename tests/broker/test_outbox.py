@@ -13,7 +13,7 @@ import redis
 from mux.broker import broker as broker_module
 from mux.broker.connection import MAX_UNANSWERED_BYTES
 from mux.broker.gap import Gap
-from mux.broker.holding import CONNECTED_BYTES, Holding, Waiting
+from mux.broker.holding import CONNECTED_BYTES, Command, Holding
 from mux.errors import BrokerBusy, BrokerLost, BrokerUnavailable
 from mux.serve.embedded import embedded_server
 from mux.wire.resp import Reply
@@ -109,7 +109,7 @@ async def test_a_long_queue_is_taken_from_one_by_one(own_redis: str) -> None:
     looked_at = 0
 
     class Counting(Holding):
-        def take(self, max_commands: int, max_bytes: int) -> list[Waiting]:
+        def take(self, max_commands: int, max_bytes: int) -> list[Command]:
             nonlocal looked_at
             taken = super().take(max_commands, max_bytes)
             looked_at += 1 + len(taken)
