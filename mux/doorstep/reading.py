@@ -27,8 +27,7 @@ from mux.doorstep.seen_request import trusts_proxies
 from mux.endpoints.takeover import Asking
 from mux.errors import Refused
 from mux.hub.admission import Admission
-from mux.hub.deadlines import Deadlines
-from mux.hub.running_time import RunningTime
+from mux.hub.measures import Deadlines, RunningTime
 from mux.wire.http.content import accepts_explicitly
 from mux.wire.http.head import RequestHead
 from mux.wire.sse.encoder import TYPE

@@ -1,20 +1,20 @@
-"""Who may connect, as far as it is a matter of how many there are.
+"""Decide who may connect, as far as it is a matter of how many there are.
 
-Three bounds, each 0 for none and each for this process alone: clients, clients from one address (hub.address), and
-descriptors. The last counts plain HTTP connections as well, for they have a descriptor each: when accept(2) finds
-none, the event loop spins and nobody is served, so the last few are never given away.
+Three bounds, each 0 for none and each for this process alone: clients, clients from one address, and descriptors. The
+last counts plain HTTP connections as well, for they have a descriptor each: when accept(2) finds none, the event loop
+spins and nobody is served, so the last few are never given away.
 
-Pure: who asks tells how many there are.
+Pure: the caller tells how many there are.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Generic, TypeVar
 
 from mux import reasons
 from mux.errors import Refused
-from mux.hub.address import counted_as
 
 T = TypeVar("T")
 
@@ -27,10 +27,45 @@ LAST_DESCRIPTORS = 32
 REFUSED_PER_ADDRESS = 16
 """Most connections over its bound that an address may have at the same time, to be told so."""
 
+UNREADABLE = "unreadable"
+"""All addresses that cannot be read count as this one, or any bound could be passed by writing nonsense."""
+
+PREFIX_BITS = 64
+"""A host on IPv6 picks any address of so long a prefix as it likes (RFC 4291, section 2.5.4; RFC 8981)."""
+
+_TRANSLATED = ip_network("64:ff9b::/96")
+"""A translator puts the IPv4 address of a client of an IPv6 server here (RFC 6052, section 2.1)."""
+
 
 def descriptors_for_clients(limit: int) -> int:
     """Return how many of a process's descriptors may be clients' (RLIMIT_NOFILE); at least one."""
     return max(1, limit - HEADROOM_DESCRIPTORS)
+
+
+def counted_as(address: str) -> str:
+    """Return what an address is counted by; nothing for none, as on a unix socket.
+
+    All of a /64 count as one, and an IPv4 address written as IPv6 is the IPv4 address. A proxy may have written the
+    address, with a port or in brackets.
+    """
+    text = address.strip()
+    if not text:
+        return ""
+    if text.startswith("["):  # [2001:db8::1]:4711
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:  # 192.0.2.1:4711
+        text = text.partition(":")[0]
+    try:
+        found = ip_address(text.partition("%")[0])  # without the zone, which only means something here
+    except ValueError:
+        return UNREADABLE
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        if found in _TRANSLATED:
+            return str(IPv4Address(int(found) & 0xFFFFFFFF))
+        return str(ip_network((int(found), PREFIX_BITS), strict=False))
+    return str(found)
 
 
 class Admission(Generic[T]):
@@ -41,15 +76,6 @@ class Admission(Generic[T]):
         max_per_address: clients of this process from one address; 0 for any number.
         max_descriptors: clients and plain connections together; 0 for any number.
     """
-
-    __slots__ = (
-        "_address_of",
-        "_from_address",
-        "_max_connections",
-        "_max_descriptors",
-        "_max_per_address",
-        "_plain_from",
-    )
 
     def __init__(self, *, max_connections: int = 0, max_per_address: int = 0, max_descriptors: int = 0) -> None:
         self._max_connections = max_connections
@@ -114,10 +140,7 @@ class Admission(Generic[T]):
 
     def departed(self, address: str) -> None:
         """Forget a plain connection that arrived(): it is gone, or is a client and counted as such."""
-        counted = counted_as(address)
-        self._plain_from[counted] -= 1
-        if not self._plain_from[counted]:
-            del self._plain_from[counted]
+        _subtract(self._plain_from, counted_as(address))
 
     def entered(self, client: T, address: str) -> None:
         """Count a client that was let in."""
@@ -129,6 +152,10 @@ class Admission(Generic[T]):
         """Forget a client; it may never have been counted."""
         address = self._address_of.pop(client, None)
         if address is not None:
-            self._from_address[address] -= 1
-            if not self._from_address[address]:
-                del self._from_address[address]
+            _subtract(self._from_address, address)
+
+
+def _subtract(counts: Counter[str], counted: str) -> None:
+    counts[counted] -= 1
+    if not counts[counted]:
+        del counts[counted]

@@ -1,13 +1,13 @@
-"""Everyone connected to this process: who listens, who is behind, who is silent, who is leaving.
+"""The clients of this process: which listen, which are behind, which are silent, which are leaving.
 
-The hub puts the router, the heartbeat and the deadlines together, and is the only one that ends a
-connection against the client's will. It does so between dispatches, never inside one. A connection
-it ends leaves its channels when the event loop reports it lost, the same way as every other.
+The hub puts the router, the heartbeat and the deadlines together, and alone ends a connection against the client's
+will. It does so between dispatches, never inside one. A connection that it ends leaves its channels when the event
+loop reports it lost, the same way as every other.
 
-1. A client is behind when its socket takes no more. Bytes that leave are what shows that it reads, however much
-   still waits; so it is unwritable when none have left for a while.
-2. What waits is bounded for each client, and for all of them together: then those go with which most waits.
-3. No deadline runs while the process stands still (hub.RunningTime).
+1. A client is behind when its socket takes no more. Bytes that leave show that it reads, however much still waits; so
+   it is unwritable when none have left for a while.
+2. The bytes that wait are bounded for each client, and for all together: then the clients with most are ended.
+3. No deadline runs while the process stands still (hub.measures.RunningTime).
 """
 
 from __future__ import annotations
@@ -22,39 +22,36 @@ from math import inf
 
 from mux import reasons
 from mux.hub.admission import Admission
-from mux.hub.deadlines import Deadlines
 from mux.hub.heartbeat import Heartbeat
-from mux.hub.pending import Pending
+from mux.hub.measures import Deadlines, Pending, RunningTime
 from mux.hub.router import Router
-from mux.hub.running_time import RunningTime
 from mux.hub.subscriber import AnySubscriber
 from mux.reasons import Reason
 from mux.wire.resp import Push
 
 CLOSING_SECONDS = 5.0
-"""How long a client has to finish the closing handshake. RFC 6455, section 7.1.1, asks for a reasonable
-time and names none; a browser answers within a round trip."""
+"""A client has so long to finish the closing handshake; RFC 6455, section 7.1.1, asks for a reasonable time."""
 
 TICKS_PER_DEADLINE = 5
 """A deadline may be met early by one tick, so by a fifth at the most; at the defaults a tick is a second."""
 
 HIGH_WATER_BYTES = 4096
-"""A client is behind when more than that waits for it. What waits with all others is not looked at, so it is little:
-asyncio's 64 KiB are 1.2 GB with 18,000 clients."""
+"""A client is behind when more than that waits for it. With all others the bytes that wait are not measured, so they
+are few: asyncio's 64 KiB are 1.2 GB with 18,000 clients."""
 
 LOW_WATER_BYTES = 1024
 """A client is no longer behind when no more than that waits for it."""
 
 RELIEF = 8
-"""When too much waits for all clients together, clients are ended until an eighth of the bound is free: looking at
-everybody who is behind has then cost little for each byte that was written since."""
+"""When too much waits for all clients together, clients are ended until an eighth of the bound is free, so that all
+who are behind need not be measured again soon."""
 
 MAX_INFLATION = 8
-"""How many times max_pending_bytes may wait for a client whose encoding adds much: a line end of a text is seven bytes
-of an event stream, and a reader of such texts is not to be dropped over fewer of them than anybody else."""
+"""Up to so many times max_pending_bytes may wait for a client whose encoding adds much: a line end of a text is seven
+bytes of an event stream, and its reader may be as many texts behind as any other client."""
 
 MEASURED_PER_TICK = 5000
-"""Most clients that are behind and are looked at in one tick: a millisecond or two."""
+"""Most clients that are measured in one tick: a millisecond or two."""
 
 ENDED_AT_ONCE = 1000
 """Most clients that are ended for one reason in one turn; the others follow in the next dispatch or tick."""
@@ -66,8 +63,8 @@ class Hub:
     """The clients of one process.
 
     Args:
-        max_pending_bytes: a client with more than that waiting to be sent is evicted; what its encoding has added
-            does not count, up to MAX_INFLATION times as much.
+        max_pending_bytes: a client with more than that waiting to be sent is evicted; bytes that its encoding has
+            added do not count, up to MAX_INFLATION times as much.
         max_unwritable_seconds: a client whose socket takes nothing for so long is evicted.
         ping_seconds: see Heartbeat.
         pong_seconds: see Heartbeat.
@@ -95,7 +92,7 @@ class Hub:
         self.evicted: Counter[str] = Counter()
         """How many connections were ended against their will, by reason."""
         self.evicted_bytes = 0
-        """What waited for them, together."""
+        """Bytes that waited for them, together."""
         self.refused: Counter[str] = Counter()
         """How many requests were refused and clients closed for breaking a rule, by reason."""
         self.on_empty: Callable[[], None] | None = None
@@ -125,7 +122,7 @@ class Hub:
 
     @property
     def pending_bytes(self) -> int:
-        """What waits for clients that are behind, and what is kept of what they sent; old by a tick at most."""
+        """Bytes that wait for clients that are behind, and that are kept of messages of clients; a tick old at most."""
         return self._outgoing.total + self._incoming.total
 
     def __len__(self) -> int:
@@ -167,8 +164,7 @@ class Hub:
     def spoke(self, number: int) -> list[AnySubscriber] | None:
         """Return some of the connections that are not closing; None when there is no spoke of this number.
 
-        Every such connection is on one spoke, and stays there. So whoever looks at all of them, a spoke at a time,
-        misses none that is there throughout.
+        Every such connection is on one spoke, and stays there.
         """
         return self._heartbeat.spoke(number)
 
@@ -177,13 +173,10 @@ class Hub:
         return list(self._closing)
 
     def keep(self, subscriber: AnySubscriber, count: int, *, is_late_soon: bool = False) -> None:
-        """Note how many bytes of what a client sent are kept, which is for a message that is not whole, or not due.
+        """Note how many bytes of messages that are not whole, or not due, are kept of a client; 0 when there are none.
 
-        Args:
-            subscriber: the client.
-            count: all bytes that are kept; 0 when there are none.
-            is_late_soon: whether the client is to send the rest, and has message_seconds for it from the first
-                call that says so, until one that does not.
+        When is_late_soon, the client has to send the rest within message_seconds from the first call that says so,
+        until one that does not.
         """
         if count:
             self._incoming.note(subscriber, count)
@@ -201,11 +194,7 @@ class Hub:
         return has_own
 
     def tick(self, now: float) -> None:
-        """Ping who is due and end who is overdue; to be called every tick_seconds.
-
-        Args:
-            now: seconds, on any clock that does not go back.
-        """
+        """Ping clients that are due and end those that are overdue; to be called every tick_seconds with the time."""
         if not self._time.advance(now):
             return
         seconds = self._time.seconds
@@ -231,13 +220,11 @@ class Hub:
 
     def _largest(self) -> list[AnySubscriber]:
         """Return the clients with which most waits, as many as it takes for the sum to be well within its bound."""
-        amounts = self._outgoing.amounts()
-        for subscriber in self._incoming:
-            amounts[subscriber] = self._amount(subscriber)
-        # Not all are sorted and looked at again, which takes 20 ms for 18,000: the others follow in the next dispatch.
-        candidates = nlargest(ENDED_AT_ONCE, amounts, key=amounts.__getitem__)
+        # Not all are sorted and measured again, which takes 20 ms for 18,000: the others follow in the next dispatch.
+        outgoing, incoming = self._outgoing.amounts, self._incoming.amounts
+        candidates = nlargest(ENDED_AT_ONCE, outgoing.keys() | incoming.keys(), key=self._amount)
         for subscriber in candidates:
-            if subscriber in self._outgoing:
+            if subscriber in outgoing:
                 self._outgoing.note(subscriber, subscriber.pending_bytes)
         excess = self.pending_bytes - self._max_pending_total_bytes
         if excess <= 0:
@@ -252,19 +239,19 @@ class Hub:
         return largest
 
     def _amount(self, subscriber: AnySubscriber) -> int:
-        return self._outgoing.amount(subscriber) + self._incoming.amount(subscriber)
+        return self._outgoing.amounts.get(subscriber, 0) + self._incoming.amounts.get(subscriber, 0)
 
     def _measure(self) -> None:
-        """Look how much waits for clients that are behind, each in its turn."""
+        """Measure how many bytes wait for clients that are behind, each in its turn."""
         if not self._unmeasured:
-            self._unmeasured = list(self._outgoing)
+            self._unmeasured = list(self._outgoing.amounts)
         for _ in range(min(MEASURED_PER_TICK, len(self._unmeasured))):
             subscriber = self._unmeasured.pop()
-            if subscriber in self._outgoing:
+            if subscriber in self._outgoing.amounts:
                 self._has_taken(subscriber)
 
     def _has_taken(self, subscriber: AnySubscriber, written: int = 0) -> bool:
-        """Tell whether bytes have left for a client since it was last looked at; if so, its time begins anew."""
+        """Tell whether bytes have left for a client since it was last measured; if so, its time begins anew."""
         size = subscriber.pending_bytes
         if size >= self._outgoing.note(subscriber, size) + written:
             return False
@@ -278,7 +265,7 @@ class Hub:
             if transport.is_closing():
                 continue
             count += 1
-            pending += subscriber.pending_bytes + self._incoming.amount(subscriber)
+            pending += subscriber.pending_bytes + self._incoming.amounts.get(subscriber, 0)
             subscriber.session = None  # what it sent goes at once, and not only when the loop reports it lost
             transport.abort()
             self._outgoing.forget(subscriber)
@@ -311,7 +298,7 @@ class Hub:
         if inflation:
             # Of all that was written since it is behind. Some of it may have left, hence MAX_INFLATION.
             self._inflation[subscriber] = self._inflation.get(subscriber, 0) + inflation
-        amount = self._outgoing.amount(subscriber)
+        amount = self._outgoing.amounts[subscriber]
         if amount > self._max_pending_bytes:
             inflation = self._inflation.get(subscriber, 0)
             if max(amount - inflation, amount // MAX_INFLATION) > self._max_pending_bytes:

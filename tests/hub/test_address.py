@@ -1,8 +1,7 @@
 import pytest
 
 from mux import reasons
-from mux.hub.address import UNREADABLE, counted_as
-from mux.hub.admission import Admission
+from mux.hub.admission import UNREADABLE, Admission, counted_as
 from tests.support.refusals import refused
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.hub.deadlines import Deadlines
+from mux.hub.measures import Deadlines
 
 
 def started_at(now: float, *things: str) -> Deadlines[str]:
@@ -59,13 +59,6 @@ def test_length_and_contents_are_what_is_running() -> None:
     assert (len(deadlines), list(deadlines)) == (1, ["b"])
     deadlines.tick(10)
     assert (len(deadlines), list(deadlines)) == (0, [])
-
-
-def test_a_clock_may_begin_anywhere() -> None:
-    """What was started before the first tick was once overdue at it: the clock was taken to begin at 0."""
-    deadlines: Deadlines[str] = Deadlines(10)
-    deadlines.start("a")
-    assert deadlines.tick(1_000_000) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from(["start", "stop", "tick"]), st.integers(0, 4)), max_size=40))
