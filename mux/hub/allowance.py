@@ -1,9 +1,7 @@
-"""How often each of many may do something: a token bucket for each, all with one rate and one burst.
+"""Bound how often each client may do something: a token bucket for each, all with one rate and one burst.
 
-A bucket is one number, the time at which it will be full again (the virtual scheduling algorithm of ITU-T
-I.371, annex A). A full bucket is what somebody who never spent has, so it is not kept: a client that says
-nothing costs nothing, and one that has spoken only until its bucket is full again. Nothing but time fills a
-bucket; in particular not that the client's parser was thrown away meanwhile.
+A bucket is one number, the time at which it will be full again (the virtual scheduling algorithm of ITU-T I.371, annex
+A). A full bucket is not kept, so a client that sends nothing costs nothing.
 
 Pure: the clock is the caller's.
 """
@@ -18,7 +16,7 @@ from mux.reasons import Reason
 T = TypeVar("T")
 
 FIRST_SWEEP = 1024
-"""How many buckets are kept before full ones are looked for."""
+"""So many buckets are kept before full ones are dropped."""
 
 
 class Allowance(Generic[T]):
@@ -29,8 +27,6 @@ class Allowance(Generic[T]):
         burst: tokens in a full bucket; at least 1, or nothing could ever be spent.
     """
 
-    __slots__ = ("_full_at", "_seconds", "_sweep_at", "_window")
-
     def __init__(self, *, per_second: float, burst: float) -> None:
         self._seconds = 1 / per_second
         self._window = burst / per_second
@@ -38,14 +34,11 @@ class Allowance(Generic[T]):
         self._sweep_at = FIRST_SWEEP
 
     def __len__(self) -> int:
-        """How many buckets are kept: those that are not full, and at most as many again."""
+        """Return how many buckets are kept: those that are not full, and at most as many again."""
         return len(self._full_at)
 
     def spend(self, thing: T, count: int, now: float) -> int:
-        """Take up to count tokens from thing's bucket and return how many there were.
-
-        The clock is any that does not go back; now is in seconds.
-        """
+        """Take up to count tokens from the bucket of a thing and return how many there were; now is in seconds."""
         full_at = max(now, self._full_at.get(thing, now))
         # A millionth, so that no token is lost to rounding.
         there = int((now + self._window - full_at) / self._seconds + 1e-6)
@@ -57,7 +50,7 @@ class Allowance(Generic[T]):
         return max(0, taken)
 
     def forget(self, thing: T) -> None:
-        """Drop thing's bucket, whether or not it has one."""
+        """Drop the bucket of a thing, whether or not it has one."""
         self._full_at.pop(thing, None)
 
     def _sweep(self, now: float) -> None:
@@ -67,14 +60,7 @@ class Allowance(Generic[T]):
 
 
 class Pace(Generic[T]):
-    """How fast each client may speak, in messages and in control frames.
-
-    Args:
-        messages: None for any number.
-        control_frames: likewise.
-    """
-
-    __slots__ = ("_control_frames", "_messages")
+    """How fast each client may send messages and control frames; None is as fast as it likes."""
 
     def __init__(self, messages: Allowance[T] | None, control_frames: Allowance[T] | None) -> None:
         self._messages = messages

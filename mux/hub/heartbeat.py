@@ -1,12 +1,11 @@
-"""Ping clients that say nothing, and find those that do not answer.
+"""Ping clients that send nothing, and find those that do not answer.
 
-A wheel turns by one spoke at a time, and a full turn takes one ping interval. Every connection hangs on one
-spoke, so one timer serves all of them, a spoke is a few of them, and pings never leave in one burst. Whoever needs
-ticks that are closer gives several to a spoke: the wheel has as few spokes whatever the settings.
+A wheel turns by one spoke at a time, and a full turn takes one ping interval. Every connection hangs on one spoke, so
+one timer serves all of them, and pings never leave in one burst. Where ticks have to be closer, a spoke has several.
 
-Any bytes count as an answer: a client that talks is alive, and while it talks it is not pinged. A client of a
-kind that cannot answer (Endpoint.is_answered) is pinged, so that what is between us sees its connection in use, and is
-never found silent: that its machine is gone is seen by the kernel, which waits for its acknowledgement.
+Any bytes count as an answer: a client that sends is alive, and is not pinged meanwhile. A client of a kind that cannot
+answer (Endpoint.is_answered) is pinged to keep proxies from closing its connection, and is never found silent: the
+kernel, which waits for acknowledgements, finds that its machine is gone.
 """
 
 from __future__ import annotations
@@ -18,22 +17,20 @@ from math import ceil, inf
 from mux.hub.subscriber import AnySubscriber
 
 SPOKES = 25
-"""Fewest spokes of a wheel. At the default of 25 s between pings the wheel turns by one spoke a second."""
+"""Fewest spokes of a wheel: at the default of 25 s between pings it turns by one spoke a second."""
 
 MAX_SPOKES = 100
 """Most spokes of a wheel. An answer is waited for too long by one spoke at most, a hundredth of the ping interval."""
 
 
 class Heartbeat:
-    """Every connection of this process, and when it was last heard.
+    """Every connection of this process, and whether it is alive.
 
     Args:
         ping_seconds: how often a silent client is pinged.
         pong_seconds: how long it has to answer, rounded up to a spoke; less than ping_seconds.
         longest_tick_seconds: how far apart ticks may be.
     """
-
-    __slots__ = ("_grace", "_next", "_position", "_ticks", "_ticks_per_spoke", "_wheel", "tick_seconds")
 
     def __init__(self, *, ping_seconds: float, pong_seconds: float, longest_tick_seconds: float = inf) -> None:
         ticks = max(SPOKES, ceil(ping_seconds / longest_tick_seconds))
@@ -70,7 +67,7 @@ class Heartbeat:
         self._wheel[subscriber.spoke].discard(subscriber)
 
     def tick(self) -> list[AnySubscriber]:
-        """Ping whoever is due and return those who let their time to answer pass."""
+        """Ping the clients that are due, and return those that did not answer in time."""
         self._ticks = (self._ticks + 1) % self._ticks_per_spoke
         if self._ticks:
             return []
@@ -78,7 +75,7 @@ class Heartbeat:
         silent = []
         for subscriber in self._wheel[self._position - self._grace]:
             if subscriber.awaited:
-                # Who is not read from cannot be heard: that is our doing, not silence.
+                # A client that is not read from cannot answer: its silence is our doing.
                 if not subscriber.has_sent and subscriber.transport.is_reading():
                     silent.append(subscriber)
                 subscriber.awaited = subscriber.has_sent = False

@@ -1,14 +1,14 @@
 """Route publications to the subscribers of their channel.
 
-A Router owns one dict from channel to whoever listens, and with it each subscriber's own list of its
-channels. Dispatch is a lookup, one encode and one write per subscriber, in the caller's stack frame:
-no task, no queue, no await. That keeps the cost of a delivery flat, and is safe because of two rules:
+A Router owns one dict from channel to its subscribers, and with it each subscriber's own list of its channels.
+Dispatch is a lookup, one encoding and one write for each subscriber, in the caller's stack frame: no task, no queue,
+no await. That keeps the cost of a delivery flat, and is safe because of two rules:
 
 1. write() never raises and never changes who is subscribed. It may set flags.
 2. Removal happens between dispatches, never inside one.
 
-Channels are the full names Redis knows them by, so that a message nobody here listens to costs one
-miss in the dict and is never cut, copied or decoded.
+Channels are Redis channels here, so a message without a subscriber costs one miss in the dict and is never cut, copied
+or decoded.
 
 Pure: no I/O, no clock, no asyncio.
 """
@@ -33,8 +33,7 @@ class Router:
     """Which subscriber listens to which channel, in both directions.
 
     Args:
-        max_message_bytes: a larger message is dropped and counted. Clients cannot publish one, but any
-            other Redis client can, and fanned out to a thousand subscribers it is a thousand times as large.
+        max_message_bytes: a larger message, which any other program may publish in Redis, is dropped and counted.
     """
 
     __slots__ = ("_max_message_bytes", "_own", "_subscribers", "delivered", "oversized", "received", "unheard")
@@ -46,9 +45,9 @@ class Router:
         self.received = 0
         """Messages that came from Redis, without those that processes send to one another."""
         self.unheard = 0
-        """Of these, how many nobody here listened to."""
+        """Messages received that nobody here listened to."""
         self.oversized = 0
-        """Of these, how many somebody listened to and were too large to be delivered."""
+        """Messages received that had a subscriber and were too large to be delivered."""
         self.delivered = 0
         """Messages handed to sockets: one message to a thousand subscribers counts a thousand."""
 
@@ -140,7 +139,7 @@ class Router:
             for number, (_, _, channel, payload) in enumerate(messages, first):
                 kind = GUESS
                 if channel not in table:
-                    # Only a miss is looked at twice, so that what is plainly named costs nothing more.
+                    # Only a miss is looked up twice, so that a message without a mark costs nothing more.
                     if channel[-1] > LAST_MARK or (plain := channel[:-1]) not in table:
                         if channel in own:
                             between_processes.append((channel, payload, number))

@@ -1,10 +1,7 @@
-"""A place that holds nothing, one thing, or a set of things.
+"""A slot holds nothing, one thing, or a set of things; things are never sets themselves.
 
-Most channels have one subscriber and most subscribers have one channel. A set for each would take
-more than everything else together (a set of one is 216 bytes, the reference to a thing is 8), so
-the thing itself is stored until there is a second one.
-
-Things are hashable and never sets themselves.
+Most channels have one subscriber and most subscribers have one channel. A set of one is 216 bytes and a reference 8,
+so the thing itself is stored until there is a second one.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
 """One client's socket, as the hub sees it.
 
-The event loop calls a Subscriber as it calls any asyncio protocol; the router writes to it. It knows
-how to write, when it is behind, and whom to tell what it hears: the endpoint, one object for all
-clients of a kind, which knows what the client's bytes mean.
+The event loop calls a Subscriber as any asyncio protocol, and the router writes to it. It gives the client's bytes to
+its endpoint, one object for all clients of a kind, which knows what they mean.
 
 Rules:
 
-1. write() never raises, never changes who is subscribed and never ends the connection. It tells the hub when
-   bytes pile up for the client; the hub evicts between dispatches.
-2. Nothing here is per message or per channel: this object is most of what an idle client costs.
-3. What waits takes little more memory than it has bytes. uvloop keeps 800 bytes beside each write that it cannot make,
+1. write() never raises, never changes who is subscribed and never ends the connection. It tells the hub when bytes
+   pile up for the client, and the hub evicts between dispatches.
+2. Nothing here is per message or per channel: this object is most of the memory that an idle client costs.
+3. Bytes that wait take little more memory than they are. uvloop keeps 800 bytes beside each write that it cannot make,
    so small ones are put together here while the socket takes no more, and large ones are not copied.
 """
 
@@ -24,16 +23,16 @@ from mux.reasons import Reason
 from mux.wire.publication import Encoder
 
 SMALL_BYTES = 1024
-"""Less than that is put together with what else waits."""
+"""Writes of fewer bytes are put together."""
 
 TOGETHER_BYTES = 16 * 1024
-"""When so much has been put together it is one write."""
+"""So many bytes that were put together become one write."""
 
 S = TypeVar("S")
 
 
 class Transport(Protocol):
-    """What is used of asyncio's and uvloop's transports."""
+    """The methods of asyncio's and uvloop's transports that are used."""
 
     def write(self, data: bytes) -> None: ...
     def write_eof(self) -> None: ...
@@ -49,15 +48,15 @@ class Transport(Protocol):
 
 
 class Endpoint(Protocol[S]):
-    """What a kind of client does with what it hears; one object serves them all."""
+    """Handles all clients of a kind."""
 
     @property
     def ping(self) -> bytes:
-        """What keeps a connection in use, and what a live client answers."""
+        """The bytes that keep a connection in use, and that a live client answers."""
 
     @property
     def is_answered(self) -> bool:
-        """True if a live client answers the ping, and False if nothing can be known from its silence."""
+        """True if a live client answers the ping, and False if its silence proves nothing."""
 
     def inflation(self, data: bytes) -> int:
         """Return how many of the bytes written to a client its encoding has added to what was published."""
@@ -73,7 +72,7 @@ class Endpoint(Protocol[S]):
 
 
 class Backlog(Protocol):
-    """Who keeps an eye on clients that read too slowly."""
+    """Watches clients that read too slowly."""
 
     def blocked(self, subscriber: AnySubscriber) -> None:
         """Its socket takes no more."""
@@ -82,7 +81,7 @@ class Backlog(Protocol):
         """Its socket takes bytes again."""
 
     def piled_up(self, subscriber: AnySubscriber, data: bytes) -> None:
-        """These bytes were written while its socket takes no more. Nothing may be ended here."""
+        """Bytes were written while its socket takes no more. No connection may be ended here."""
 
 
 class Subscriber(Generic[S]):
@@ -90,9 +89,9 @@ class Subscriber(Generic[S]):
 
     Args:
         transport: the socket; the caller has set, or sets next, this object as its protocol.
-        endpoint: the kind of client.
-        encode: what turns publications into bytes this client reads.
-        backlog: whom to tell when the client does not keep up.
+        endpoint: handles this kind of client.
+        encode: turns publications into bytes that this client reads.
+        backlog: is told when the client does not keep up.
     """
 
     __slots__ = (
@@ -115,11 +114,11 @@ class Subscriber(Generic[S]):
         self.encode = encode
         self.backlog = backlog
         self.session: S | None = None
-        """The endpoint keeps here what it knows of the client; None when that is nothing, or the client was evicted."""
+        """The endpoint's own knowledge of the client; None when there is none, or the client was evicted."""
         self.identity: UUID | None = None
-        """What the client is called where it is announced."""
+        """The name under which the client is announced."""
         self.joined: Slot[bytes] = None
-        """The router keeps here the channels the client listens to, and nobody else reads them."""
+        """The channels that the client listens to. Only the router reads them."""
         self.spoke = 0
         """The spoke of the heartbeat's wheel on which the client hangs."""
         self.awaited = False
@@ -127,16 +126,16 @@ class Subscriber(Generic[S]):
         self.has_sent = False
         """True when bytes have come from the client since the heartbeat last asked."""
         self.behind: bytearray | None = None
-        """Small writes that wait to be put together while the socket takes no more; None while it does."""
+        """Small writes that wait to be put together while the socket takes no more bytes; None while it takes them."""
 
     @property
     def is_blocked(self) -> bool:
-        """True while the socket takes no more and what is written piles up here."""
+        """True while the socket takes no more bytes."""
         return self.behind is not None
 
     @property
     def pending_bytes(self) -> int:
-        """How many bytes wait to be sent."""
+        """The number of bytes that wait to be sent."""
         return self.transport.get_write_buffer_size() + len(self.behind or b"")
 
     def write(self, data: bytes) -> None:
@@ -167,7 +166,7 @@ class Subscriber(Generic[S]):
         self.backlog.piled_up(self, data)
 
     def _pass_on(self) -> None:
-        """Give the transport what was put together."""
+        """Give the transport the small writes, together."""
         if self.behind:
             together = bytes(self.behind)
             self.behind.clear()
@@ -175,20 +174,20 @@ class Subscriber(Generic[S]):
                 self.transport.write(together)
 
     def ping(self) -> bool:
-        """Ask for a sign of life; return whether one can be expected."""
+        """Send a ping; return whether a live client answers it."""
         self.write(self.endpoint.ping)
         return self.endpoint.is_answered
 
     def close(self) -> None:
-        """End both sides, after what waits to be sent."""
+        """End both sides, after the bytes that wait to be sent."""
         self._pass_on()
         self.transport.close()
 
     def finish(self) -> None:
-        """End our side only, where that is possible, after what waits to be sent.
+        """End our side only, where that is possible, after the bytes that wait to be sent.
 
-        Closing a socket with unread bytes in it sends a reset, and a reset can overtake the goodbye that tells
-        the client why. So the client closes first; the hub bounds how long that may take.
+        Closing a socket with unread bytes in it sends a reset, which can overtake the goodbye before it. So the client
+        closes first, and the hub bounds how long that may take.
         """
         transport = self.transport
         if transport.is_closing():
@@ -200,10 +199,9 @@ class Subscriber(Generic[S]):
         try:
             transport.write_eof()
         except OSError:
-            transport.abort()  # the client has reset the connection, and asyncio has not looked yet
+            transport.abort()  # the client has reset the connection, and asyncio has not noticed yet
 
-    # What follows is called by the event loop (asyncio.Protocol). connection_made() is not: the
-    # transport was made for somebody else's protocol.
+    # The event loop calls what follows (asyncio.Protocol). It has called connection_made() of an earlier protocol.
 
     def data_received(self, data: bytes) -> None:
         self.has_sent = True

@@ -1,14 +1,14 @@
-"""Every metric, once: its name, what it says, and where its number is read.
+"""Every metric, once: its name, its meaning, and where its number is read.
 
-Nothing is counted here. The numbers are plain integers that whoever does the work adds to, and they are
-looked at when somebody asks. A snapshot of them is JSON, so that the processes of a server can put theirs
-together: values add up, whichever process they are of, but for those of which the highest says more than the sum.
+Nothing is counted here: the code that does the work adds to plain integers, which are read when Prometheus asks. A
+snapshot of them is JSON, so that the processes of a server can add theirs up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 from mux.broker.broker import Broker
@@ -25,7 +25,7 @@ Snapshot: TypeAlias = dict[str, Value]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What metrics are read from: the objects a process has one of."""
+    """The objects of a process from which metrics are read."""
 
     hub: Hub
     broker: Broker
@@ -57,99 +57,74 @@ class Metric:
     is_highest: bool = False
 
 
+_counter = partial(Metric, "counter")
+_gauge = partial(Metric, "gauge")
+_histogram = partial(Metric, "histogram")
+
 METRICS = (
-    Metric(
-        "gauge",
+    _gauge(
         "mux_processes",
         "Processes of this server, by state: serving, starting, stalled, or waiting to be started again.",
         lambda of: {"serving": 1},  # alone; where there is a supervisor it says how they are
         label="state",
     ),
-    Metric("gauge", "mux_connections", "Clients connected.", lambda of: len(of.hub)),
-    Metric("gauge", "mux_channels", "Channels with a client, summed over processes.", lambda of: len(of.hub.router)),
-    Metric(
-        "gauge",
+    _gauge("mux_connections", "Clients connected.", lambda of: len(of.hub)),
+    _gauge("mux_channels", "Channels with a client, summed over processes.", lambda of: len(of.hub.router)),
+    _gauge(
         "mux_pending_bytes",
         "Bytes that wait for clients that are behind, and that are kept of what clients have sent.",
         lambda of: of.hub.pending_bytes,
     ),
-    Metric("gauge", "mux_subscribed", "Processes subscribed to Redis.", lambda of: int(of.broker.is_connected)),
-    Metric("counter", "mux_messages_received", "Messages that came from Redis.", lambda of: of.hub.router.received),
-    Metric(
-        "counter",
-        "mux_messages_unheard",
-        "Messages received that no client listened to.",
-        lambda of: of.hub.router.unheard,
-    ),
-    Metric(
-        "counter",
+    _gauge("mux_subscribed", "Processes subscribed to Redis.", lambda of: int(of.broker.is_connected)),
+    _counter("mux_messages_received", "Messages that came from Redis.", lambda of: of.hub.router.received),
+    _counter("mux_messages_unheard", "Messages received that no client listened to.", lambda of: of.hub.router.unheard),
+    _counter(
         "mux_messages_oversized",
         "Messages received that were too large to be delivered.",
         lambda of: of.hub.router.oversized,
     ),
-    Metric("counter", "mux_gaps", "Times in which messages may have been missed.", lambda of: of.broker.gaps),
-    Metric("counter", "mux_gap_seconds", "How long these times were together.", lambda of: of.broker.gap_seconds),
-    Metric(
-        "gauge",
+    _counter("mux_gaps", "Times in which messages may have been missed.", lambda of: of.broker.gaps),
+    _counter("mux_gap_seconds", "How long these times were together.", lambda of: of.broker.gap_seconds),
+    _gauge(
         "mux_probe_round_trip_seconds",
         "How long Redis took for the last answer to a probe; of several processes the longest.",
         lambda of: of.broker.round_trip_seconds,
         is_highest=True,
     ),
-    Metric(
-        "counter",
-        "mux_messages_delivered",
-        "Messages handed to sockets of clients.",
-        lambda of: of.hub.router.delivered,
-    ),
-    Metric(
-        "counter",
-        "mux_messages_published",
-        "Messages that Redis has taken from us.",
-        lambda of: of.broker.outbox.published,
-    ),
-    Metric(
-        "counter",
+    _counter("mux_messages_delivered", "Messages handed to sockets of clients.", lambda of: of.hub.router.delivered),
+    _counter("mux_messages_published", "Messages that Redis has taken from us.", lambda of: of.broker.outbox.published),
+    _counter(
         "mux_refusals",
         "Messages, and requests to join or publish, that were not accepted, by reason.",
         lambda of: dict(of.hub.refused + of.broker.outbox.refused),
         label="reason",
     ),
-    Metric(
-        "counter",
+    _counter(
         "mux_connections_evicted",
         "Connections ended against the client's will, by reason.",
         lambda of: dict(of.hub.evicted),
         label="reason",
     ),
-    Metric(
-        "counter",
+    _counter(
         "mux_reconnects",
         "Connections to Redis made anew, by what ended the one before.",
         lambda of: dict(of.broker.reconnects),
         label="cause",
     ),
-    Metric(
-        "histogram",
-        "mux_batch_messages",
-        "Messages that came from Redis in one read.",
-        lambda of: _histogram(of.batch_sizes),
-    ),
-    Metric(
-        "histogram",
+    _histogram("mux_batch_messages", "Messages that came from Redis in one read.", lambda of: _counts(of.batch_sizes)),
+    _histogram(
         "mux_fan_out_seconds",
         "Time to hand one batch to all its clients.",
-        lambda of: _histogram(of.fan_out_times),
+        lambda of: _counts(of.fan_out_times),
         unit=1e-6,
     ),
-    Metric(
-        "histogram",
+    _histogram(
         "mux_loop_lag_seconds",
         "How late the event loop was, ten times a second.",
-        lambda of: _histogram(of.loop_lag.lags),
+        lambda of: _counts(of.loop_lag.lags),
         unit=1e-6,
     ),
-    Metric("counter", "mux_loop_stalls", "Lags longer than a second.", lambda of: of.loop_lag.stalls),
+    _counter("mux_loop_stalls", "Lags longer than a second.", lambda of: of.loop_lag.stalls),
 )
 
 
@@ -168,12 +143,10 @@ def without_gauges(snapshot: Snapshot) -> Snapshot:
 
 def add(one: Snapshot, other: Snapshot) -> Snapshot:
     """Return two snapshots put together; what only one has is taken from there."""
-    return {
-        name: _add(one[name], other[name], is_highest=name in _HIGHEST)
-        if name in one and name in other
-        else (one | other)[name]
-        for name in one | other
-    }
+    total = one | other
+    for name in one.keys() & other.keys():
+        total[name] = _add(one[name], other[name], is_highest=name in _HIGHEST)
+    return total
 
 
 def _add(one: Value, other: Value, *, is_highest: bool) -> Value:
@@ -187,5 +160,5 @@ def _add(one: Value, other: Value, *, is_highest: bool) -> Value:
     return max(one, other) if is_highest else one + other
 
 
-def _histogram(histogram: Histogram) -> list[int]:
+def _counts(histogram: Histogram) -> list[int]:
     return [*histogram.counts, histogram.total]
