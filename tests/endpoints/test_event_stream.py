@@ -20,6 +20,7 @@ from mux.endpoints import takeover
 from mux.endpoints.event_stream import RETRY_MILLISECONDS
 from tests.endpoints.test_feed import http
 from tests.support.event_streams import Event, open_stream, parse, request, unchunked
+from tests.support.requests import opened
 from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, receive, serving, until
 
 STREAM = "Accept: text/event-stream"
@@ -480,7 +481,7 @@ async def test_pages_that_may_connect_may_read_every_answer(
             + header.encode(),
         }
         for answered, asked in requests.items():
-            head = await _head(feed.port, asked + b"\r\n" + (b"hi" if asked.startswith(b"POST") else b""))
+            head = await head_of(feed.port, asked + b"\r\n" + (b"hi" if asked.startswith(b"POST") else b""))
             assert head[0].split()[1] == str(answered)
             assert {line for line in head if line.startswith(("Access-Control", "Vary"))} == expected
 
@@ -489,7 +490,7 @@ async def test_pages_that_may_connect_may_read_every_answer(
 async def test_preflight_tells_what_a_page_may_send(redis_url: str, prefix: str, origin: str) -> None:
     """Who may connect, whatever the channel; 403 for others."""
     async with serving(redis_url=redis_url, prefix=prefix, allowed_origin=(LISTED,)) as feed:
-        head = await _head(
+        head = await head_of(
             feed.port,
             f"OPTIONS /feed/lobby HTTP/1.1\r\nHost: x\r\nOrigin: {origin}\r\nAccess-Control-Request-Method: POST\r\n"
             "Access-Control-Request-Headers: content-type\r\n\r\n".encode(),
@@ -511,19 +512,15 @@ async def test_preflight_tells_what_a_page_may_send(redis_url: str, prefix: str,
 async def test_two_origins_are_refused_and_told_nothing(feed: Serving) -> None:
     """A browser sends one; two could hide one another."""
     asked = request(feed.port, "lobby", f"Origin: http://127.0.0.1:{feed.port}", "Origin: http://evil.example.com")
-    head = await _head(feed.port, asked)
+    head = await head_of(feed.port, asked)
     assert head[0] == "HTTP/1.1 403 Forbidden"
     assert not [line for line in head if line.startswith("Access-Control")]
 
 
-async def _head(port: int, asked: bytes) -> list[str]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(asked)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-    finally:
-        writer.transport.abort()
+async def head_of(port: int, asked: bytes) -> list[str]:
+    """Return the status line and the header fields of the answer to a request, whose body may have no end."""
+    async with opened(port, asked) as (_, head):
+        return head.split("\r\n")
 
 
 @BOTH_LOOPS

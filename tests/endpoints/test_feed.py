@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from mux import Settings
 from mux.hub.hub import CLOSING_SECONDS
 from mux.serve.embedded import embedded_server
+from tests.support.requests import exchange, request
 from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, Serving, raw_client, receive, serving, until
 
 
@@ -451,17 +452,8 @@ UPGRADE = [
 async def http(
     feed: Serving, method: str, path: str, body: bytes = b"", headers: list[str] | None = None
 ) -> tuple[int, str]:
-    """Send a request by hand and return the status and the body of the answer."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{feed.port}", *(headers or [])]
-    if body and not any("chunked" in line for line in lines):
-        lines.append(f"Content-Length: {len(body)}")
-    reader, writer = await asyncio.open_connection("127.0.0.1", feed.port)
-    try:
-        writer.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            length = head.lower().partition("content-length: ")[2].partition("\r\n")[0]
-            answer = await reader.readexactly(int(length or 0))
-        return int(head.split()[1]), answer.decode()
-    finally:
-        writer.transport.abort()
+    """Send a request and return the status and the body of the answer."""
+    answer = await exchange(
+        feed.port, request(method, path, *(headers or []), host=f"127.0.0.1:{feed.port}", body=body)
+    )
+    return answer.status, answer.body.decode()

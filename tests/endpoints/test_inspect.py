@@ -18,6 +18,7 @@ from mux.serve.application import create_app
 from mux.serve.run import listening_socket
 from mux.settings import Settings
 from tests.support.nginx import NGINX, nginx, reachable
+from tests.support.requests import exchange, request
 from tests.support.servers import PATIENCE_SECONDS, TOKEN, mux_serve, raw_client, run_mux, running, serving
 
 
@@ -27,13 +28,8 @@ async def ask(
     """Return status, head and body of an answer."""
     if token is not None:
         headers = (f"Authorization: Bearer {token}", *headers)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers, "", ""]
-    writer.write("\r\n".join(lines).encode())
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    return int(head.split(b" ", 2)[1]), head.decode().lower(), body
+    answer = await exchange(port, request(method, path, "Connection: close", *headers, host=host))
+    return answer.status, answer.head.lower(), answer.body
 
 
 async def test_the_shape_of_stats(redis_url: str, prefix: str) -> None:
@@ -233,7 +229,7 @@ async def test_a_listener_that_others_can_reach_wants_the_token(
                 assert (await ask(port, path))[0] == 200
             # An upgrade is ignored: a client that offered one, and sent no more, was not answered.
             upgrade = ("Connection: Upgrade", "Upgrade: websocket", f"Authorization: Bearer {TOKEN}")
-            assert (await ask_half_closed(port, "/stats", *upgrade)).startswith(b"HTTP/1.1 200 ")
+            assert (await exchange(port, request("GET", "/stats", *upgrade), ends=True)).status == 200
         Sanic.unregister_app(app.ctx.ops_app)
 
 
@@ -250,27 +246,6 @@ async def test_readiness_is_answered_while_the_server_drains(redis_url: str, pre
         assert (await asyncio.to_thread(server.process.wait, PATIENCE_SECONDS)) == 0
 
 
-async def ask_unix(path: Path, target: str) -> bytes:
-    """Return an answer over a unix socket."""
-    reader, writer = await asyncio.open_unix_connection(str(path))
-    writer.write(f"GET {target} HTTP/1.1\r\nHost: anything\r\nConnection: close\r\n\r\n".encode())
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        answer = await reader.read()
-    writer.close()
-    return answer
-
-
-async def ask_half_closed(port: int, target: str, *fields: str) -> bytes:
-    """Return the answer to a request after which the client has ended its sending side."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write("".join(f"{line}\r\n" for line in (f"GET {target} HTTP/1.1", "Host: localhost", *fields, "")).encode())
-    writer.write_eof()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        answer = await reader.read()
-    writer.close()
-    return answer
-
-
 async def test_a_unix_socket_is_a_listener(redis_url: str, prefix: str) -> None:
     """For this user alone, and then without a token; one that was left is replaced, and it is gone with the server."""
     with tempfile.TemporaryDirectory() as directory:  # not pytest's: the path of a unix socket has at most 107 bytes
@@ -282,11 +257,11 @@ async def test_a_unix_socket_is_a_listener(redis_url: str, prefix: str) -> None:
             assert f"Health and numbers: unix:{path}\n" in server.welcome
             assert path.stat().st_mode & 0o777 == 0o600
             for target in (*NUMBERS, "/healthz"):
-                assert (await ask_unix(path, target)).startswith(b"HTTP/1.1 200 ")
+                assert (await exchange(path, request("GET", target))).status == 200
             second = await asyncio.to_thread(run_mux, "serve", "--port", "0", *options)
             assert second.returncode == 1
             assert second.stderr.startswith(f"mux: cannot listen on unix:{path}: ")
-            assert (await ask_unix(path, "/healthz")).startswith(b"HTTP/1.1 200 ")
+            assert (await exchange(path, request("GET", "/healthz"))).status == 200
             assert (await asyncio.to_thread(server.stop))[0] == 0
         assert not path.exists()
 

@@ -19,6 +19,7 @@ from mux.endpoints import takeover
 from mux.hub.admission import HEADROOM_DESCRIPTORS, LAST_DESCRIPTORS
 from mux.serve.application import create_app
 from mux.settings import Settings
+from tests.support.requests import exchange
 from tests.support.servers import PATIENCE_SECONDS, RawClient, Serving, handshake, raw_client, running, serving, until
 
 PING = b"\x89\x80\x00\x00\x00\x00"
@@ -26,16 +27,10 @@ GOODBYE = b"\x88\x82\x00\x00\x00\x00\x03\xe8"
 HI = b"\x81\x82\x00\x00\x00\x00hi"
 
 
-async def ask(port: int, request: bytes) -> tuple[int, str]:
+async def ask(port: int, asked: bytes) -> tuple[int, str]:
     """Send a request and return the status and the whole answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(request)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            answer = (await reader.read(65536)).decode()
-        return int(answer.split()[1]), answer
-    finally:
-        writer.transport.abort()
+    answer = await exchange(port, asked)
+    return answer.status, answer.head + answer.body.decode()
 
 
 async def closing(client: RawClient) -> tuple[bytes, int, str]:

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from mux import Mux
 from mux.metrics.catalogue import METRICS
+from tests.support.requests import exchange, request
 from tests.support.servers import (
     AUTHORIZATION,
     PATIENCE_SECONDS,
@@ -29,16 +30,10 @@ from tests.support.servers import (
 )
 
 
-async def ask(port: int, path: str, *, method: str = "GET", body: bytes = b"", headers: str = "") -> tuple[int, bytes]:
-    """Return the status and the body of an answer, over a connection of its own."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
-    head += f"{AUTHORIZATION}\r\n{headers}\r\n"
-    writer.write(head.encode() + body)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        answer = await reader.read()
-    writer.close()
-    return int(answer.split(b" ", 2)[1]), answer.partition(b"\r\n\r\n")[2]
+async def ask(port: int, path: str, *headers: str, method: str = "GET", body: bytes = b"") -> tuple[int, bytes]:
+    """Return the status and the body of an answer to who has the token."""
+    answer = await exchange(port, request(method, path, "Connection: close", AUTHORIZATION, *headers, body=body))
+    return answer.status, answer.body
 
 
 async def scrape(port: int) -> dict[str, float]:
@@ -133,9 +128,9 @@ async def test_every_refusal_is_counted_by_its_reason(redis_url: str, prefix: st
 
     async with serving(redis_url=redis_url, prefix=prefix, ops=True, max_message_bytes=100) as feed:
         assert (await ask(feed.port, "/feed/a%20b"))[0] == 400
-        assert (await ask(feed.port, "/feed/a", headers="Origin: https://else.where\r\n"))[0] == 403
+        assert (await ask(feed.port, "/feed/a", "Origin: https://else.where"))[0] == 403
         assert (await ask(feed.port, "/feed/a", method="POST", body=b"x" * 101))[0] == 413
-        assert (await ask(feed.port, "/feed/a", headers="Upgrade: websocket\r\n"))[0] == 426
+        assert (await ask(feed.port, "/feed/a", "Upgrade: websocket"))[0] == 426
         for data in (masked(0x81, b"\xff"), masked(0x82, b"x" * 101), masked(0xF1, b"")):
             async with raw_client(feed.port) as client:
                 await fails(client, data)

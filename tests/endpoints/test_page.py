@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from email.message import Message
-from email.parser import BytesHeaderParser
 from hashlib import sha256
 
 import pytest
 
 from mux.version import __version__
-from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, serving
+from tests.support.requests import Answer, exchange, request
+from tests.support.servers import Serving, mux_serve, serving
 
 
 @pytest.fixture
@@ -23,22 +21,14 @@ async def site(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
         yield one
 
 
-async def ask(port: int, *headers: str, method: str = "GET") -> tuple[int, Message, bytes]:
-    """Return the status, the headers and the body of the answer to a request for the page."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    lines = [f"{method} / HTTP/1.1", "Host: x", "Connection: close", "Content-Length: 0", *headers, "", ""]
-    writer.write("\r\n".join(lines).encode())
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        answer = await reader.read()
-    writer.close()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    status, _, fields = head.partition(b"\r\n")
-    return int(status.split()[1]), BytesHeaderParser().parsebytes(fields), body
+async def ask(port: int, *headers: str, method: str = "GET") -> Answer:
+    """Return the answer to a request for the page."""
+    return await exchange(port, request(method, "/", "Connection: close", *headers))
 
 
 async def test_the_policy_allows_the_one_script_and_the_one_style(site: Serving) -> None:
     """By their hashes; nothing else may run, be loaded, frame the page or be sent to."""
-    status, headers, body = await ask(site.port)
+    status, headers, body, _ = await ask(site.port)
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == policy["base-uri"] == policy["form-action"] == policy["frame-ancestors"] == "'none'"
@@ -53,7 +43,7 @@ async def test_the_policy_allows_the_one_script_and_the_one_style(site: Serving)
 
 async def test_the_page_is_whole_and_fetches_nothing(site: Serving, prefix: str) -> None:
     """It names its version and prefix, and has no attribute that would load, run or style something."""
-    _, _, body = await ask(site.port)
+    _, _, body, _ = await ask(site.port)
     page = body.decode()
     assert f'<meta name="mux-version" content="{__version__}">' in page
     assert f'<meta name="mux-prefix" content="{prefix}">' in page
@@ -64,11 +54,11 @@ async def test_the_page_is_whole_and_fetches_nothing(site: Serving, prefix: str)
 
 async def test_a_browser_that_has_the_page_is_told_so(site: Serving) -> None:
     """By its ETag, alone or among others, weak or not; and HEAD is answered as GET, without the page."""
-    status, headers, body = await ask(site.port, method="HEAD")
+    status, headers, body, _ = await ask(site.port, method="HEAD")
     assert (status, body) == (200, b"")
     etag = headers["etag"]
     for known in (etag, f"W/{etag}", f'"other", {etag}'):
-        status, headers, body = await ask(site.port, f"If-None-Match: {known}")
+        status, headers, body, _ = await ask(site.port, f"If-None-Match: {known}")
         assert (status, body, headers["etag"]) == (304, b"", etag)
     assert (await ask(site.port, 'If-None-Match: "other"'))[0] == 200
 
@@ -81,7 +71,7 @@ async def test_nothing_else_is_answered(site: Serving) -> None:
 async def test_a_prefix_is_no_html(redis_url: str) -> None:
     """Whatever an operator calls the fleet, it is a value of an attribute."""
     async with serving(redis_url=redis_url, prefix='"><script>{version}</script>', page=True) as site:
-        _, _, body = await ask(site.port)
+        _, _, body, _ = await ask(site.port)
         assert b'content="&quot;&gt;&lt;script&gt;{version}&lt;/script&gt;"' in body
         assert body.count(b"<script>") == 1
 

@@ -9,7 +9,7 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from mux import Settings, create_app
-from tests.endpoints.test_door import ask
+from tests.endpoints.test_request_checks import ask
 from tests.support.servers import running
 
 EXPECTED = [
@@ -46,7 +46,7 @@ async def test_a_route_that_is_not_there_is_one_sentence_whatever_is_accepted(
             port = sock.getsockname()[1]
             for request, expected, allow in EXPECTED:
                 for accept in ACCEPTS:
-                    asking = ask(port, request, "Host: localhost", *accept, head=request.startswith("HEAD"))
+                    asking = ask(port, request, "Host: localhost", *accept)
                     status, headers, sentence = await asking
                     assert (status, headers.get("allow")) == (expected, allow), (request, accept)
                     assert headers["content-type"] == "text/plain; charset=utf-8"

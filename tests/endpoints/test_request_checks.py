@@ -21,6 +21,7 @@ from tests.endpoints.test_event_stream_clients import documented_block
 from tests.endpoints.test_feed import UPGRADE, http
 from tests.support.event_streams import open_stream
 from tests.support.nginx import NGINX, nginx, reachable
+from tests.support.requests import exchange
 from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 _numbers = itertools.count()
@@ -28,18 +29,10 @@ _numbers = itertools.count()
 STREAM = "Accept: text/event-stream"
 
 
-async def ask(port: int, *lines: str, body: bytes = b"", head: bool = False) -> tuple[int, dict[str, str], str]:
-    """Send a request as it stands; return status and headers, and the body as far as its length says, unless head."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            status, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-            headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
-            answer = b"" if head else await reader.readexactly(int(headers.get("content-length", "0")))
-        return int(status.split()[1]), headers, answer.decode()
-    finally:
-        writer.transport.abort()
+async def ask(port: int, *lines: str, body: bytes = b"") -> tuple[int, dict[str, str], str]:
+    """Send a request as it stands; return status, headers and body of the answer."""
+    answer = await exchange(port, "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body)
+    return answer.status, answer.headers, answer.body.decode()
 
 
 EVIL = "evil.example:{port}"
