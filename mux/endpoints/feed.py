@@ -37,8 +37,8 @@ from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.settings import Settings
 from mux.wire.channel import binary_variant, channel_from_path
+from mux.wire.http.answer import preflight
 from mux.wire.http.content import accepts_explicitly, is_binary
-from mux.wire.http.cors import preflight
 from mux.wire.resp import Reply
 from mux.wire.sse.encoder import CODINGS, STREAM, TYPE
 from mux.wire.websocket.handshake import accept_usual

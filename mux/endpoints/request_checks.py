@@ -22,7 +22,7 @@ from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.settings import Settings
 from mux.wire.channel import Namespace, check_channel
-from mux.wire.http.cors import sharing
+from mux.wire.http.answer import sharing
 from mux.wire.http.host import HostPolicy
 from mux.wire.http.origin import OriginPolicy
 

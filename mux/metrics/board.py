@@ -1,20 +1,19 @@
-"""What all processes of a server have counted, where each of them can read it.
+"""The numbers of all processes of a server, in memory that each of them can read.
 
-Prometheus asks a port, and one of the processes behind it answers; it has to answer for all. So each writes a
-snapshot of its numbers into a row of shared memory once a second, and whoever is asked adds the rows up.
-prometheus-client's own way for several processes is a memory-mapped file for each, written at every increment
-of every counter; that would put a write to shared memory into the fan-out, and leave files behind.
+Prometheus asks a port, and the one process that answers has to answer for all. So each writes a snapshot of its numbers
+into its row of shared memory once a second, and the process that is asked adds the rows up. prometheus-client's own way
+is a memory-mapped file for each process, written at every increment of every counter; that would put a write to shared
+memory into the fan-out, and leave files behind.
 
 Rules:
 
-1. Counters never go back. A row outlives its process: the process that takes it over starts from there, and
-   whoever answers writes its own row first.
-2. Gauges end with their process; whoever finds it dead calls bury().
-3. A row has one writer. It writes where nobody reads, and then says that this is the half to read; a
-   writer that is killed halfway leaves the row as it was.
+1. Counters never go back: a process that takes a row over starts from there.
+2. Gauges end with their process; the supervisor, which finds it dead, calls bury().
+3. A row has one writer. It writes the half that is not read, and then marks that half as the one to read; a writer that
+   is killed meanwhile leaves the row as it was.
 
-Beside its numbers a row has a count of beats, which its process adds to as long as its event loop turns, and a
-state, which the supervisor writes from what it sees of them.
+Beside its numbers a row has a count of beats, which its process adds to as long as its event loop turns, and a state,
+which the supervisor writes.
 
 The memory has no name: it is gone with the processes that have it, whatever ends them.
 """
@@ -34,7 +33,7 @@ from mux.metrics.catalogue import Snapshot, add, without_gauges
 from mux.metrics.seat import State
 
 HALF_BYTES = 32 * 1024
-"""Room for one snapshot, which is 2 KB; memory that is not written to is not taken."""
+"""Bytes of a half. A snapshot is 2 KB, and memory that is not written to is not taken."""
 
 _BEATS = 1 + 2 * HALF_BYTES
 _STATE = _BEATS + 1
@@ -43,7 +42,7 @@ _HEAD_BYTES = 8
 _ATTEMPTS = 100
 
 STATES: tuple[State, ...] = ("waiting", "starting", "serving", "stalled")
-"""How a process can be; on the board by number."""
+"""The states of a process; the board has their numbers."""
 
 
 class Board:
@@ -75,7 +74,7 @@ class Board:
         return memoryview(self._memory).cast("B")[row * _ROW_BYTES + _BEATS]
 
     def show(self, row: int, state: State) -> None:
-        """Tell how the process of a row is; only the supervisor may."""
+        """Set the state of the process of a row; only the supervisor may."""
         memoryview(self._memory).cast("B")[row * _ROW_BYTES + _STATE] = STATES.index(state)
 
     def states(self) -> dict[str, int]:
@@ -113,7 +112,7 @@ class Board:
         raise AssertionError(f"row {row} is written to all the time")  # twice while it was read, each time
 
     def bury(self, row: int) -> None:
-        """Leave of a row what remains of a process that has ended; the process must have."""
+        """Take the gauges out of the row of a process, which must have ended."""
         snapshot = self.read(row)
         if snapshot:
             self.write(row, without_gauges(snapshot))
@@ -127,12 +126,7 @@ class Board:
 
 
 class Row:
-    """One process' row of a Board.
-
-    Args:
-        board: shared with the other processes.
-        row: which one; that of a process that has ended, or a new one.
-    """
+    """The row of this process on a board; a process that has ended may have had it before."""
 
     def __init__(self, board: Board, row: int) -> None:
         self._board = board
@@ -149,7 +143,7 @@ class Row:
         return self._board.states()
 
     def write(self, snapshot: Snapshot) -> None:
-        """Put the numbers of this process on the board, on top of those who had the row before it."""
+        """Put the numbers of this process on the board, added to those of the processes that had the row before it."""
         self._board.write(self._row, add(self._before, snapshot))
 
     def total(self) -> Snapshot:

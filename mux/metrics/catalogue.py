@@ -13,8 +13,7 @@ from typing import Literal, TypeAlias
 
 from mux.broker.broker import Broker
 from mux.hub.hub import Hub
-from mux.metrics.histogram import Histogram
-from mux.metrics.loop_lag import LoopLag
+from mux.metrics.histogram import Histogram, LoopLag
 
 Value: TypeAlias = float | dict[str, int] | list[int]
 """A number; numbers by label; or the counts of a Histogram by bucket, and their total as the last."""

@@ -1,10 +1,10 @@
 """Snapshots in the formats of Prometheus.
 
-To write one takes milliseconds, and whoever has the token may ask a thousand times in one read.
-So what was written is remembered for a moment.
+To write one takes milliseconds, and an operator's program may ask a thousand times in one read. So the text is
+remembered for a moment.
 
-There are two formats, and of an Accept header nothing counts but whether it names OpenMetrics: prometheus-client takes
-whatever version it finds there for a number, and sends it back.
+There are two formats, and the Accept header only decides whether it is OpenMetrics: prometheus-client would take any
+version that it finds there for a number, and send it back.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Of(Collector):
 _OPENMETRICS = "application/openmetrics-text"
 
 REMEMBERED_SECONDS = 0.1
-"""How long what was written is given again."""
+"""The same text answers all requests of so many seconds."""
 
 
 class Exposition:
@@ -62,11 +62,7 @@ class Exposition:
         self._good_until = float("-inf")
 
     def expose(self, accept: str) -> tuple[bytes, str]:
-        """Return the numbers, a tenth of a second old at most, and their content type.
-
-        Args:
-            accept: the Accept header of the request; text or OpenMetrics.
-        """
+        """Return the numbers as the Accept header of a request asks for them, and their content type."""
         if self._clock() >= self._good_until:
             self._written.clear()
             self._good_until = self._clock() + REMEMBERED_SECONDS
@@ -77,12 +73,7 @@ class Exposition:
 
 
 def expose(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-    """Return a snapshot as Prometheus reads it, and the content type of that.
-
-    Args:
-        snapshot: has every metric.
-        accept: the Accept header of the request; text or OpenMetrics.
-    """
+    """Return a snapshot as the Accept header of a request asks for it, and the content type."""
     registry = CollectorRegistry()
     registry.register(_Of(snapshot))
     encode, content_type = choose_encoder(

@@ -1,4 +1,4 @@
-"""Watch one process: time its event loop, and tell its numbers to everyone who asks."""
+"""Watch one process: time its event loop, and share its numbers with the other processes of the server."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from mux.broker.broker import Broker
 from mux.hub.hub import Hub
 from mux.metrics.board import Row
 from mux.metrics.catalogue import Snapshot, Sources, take_snapshot
-from mux.metrics.histogram import Histogram
-from mux.metrics.loop_lag import LAG_TICK_SECONDS, LoopLag
+from mux.metrics.histogram import LAG_TICK_SECONDS, Histogram, LoopLag
 
 TICKS_PER_WRITE = 10
-"""Ticks between two writes of the numbers: what other processes know of this one is a second old at most."""
+"""Ticks between two writes of the numbers, which so are a second old at most for other processes."""
 
 
 class Observer:
@@ -64,7 +63,7 @@ class Observer:
         return self._row.total() | {"mux_processes": self._row.states()}
 
     def close(self) -> None:
-        """Stop watching; what was counted last is told."""
+        """Stop watching, and share the last numbers."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

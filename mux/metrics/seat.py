@@ -1,4 +1,4 @@
-"""The seat of one worker: how it is, and when another one takes it.
+"""The seat of one worker: its state, and the time at which the next worker takes it.
 
     waiting ──► starting ──► serving ◄──► stalled
        ▲            │           │            │
@@ -22,10 +22,10 @@ State: TypeAlias = Literal["waiting", "starting", "serving", "stalled"]
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5.0
-"""The pause before a worker is started again doubles, from FIRST to LAST_PAUSE_SECONDS, each time one dies young."""
+"""The pause before the next worker doubles, from FIRST to LAST_PAUSE_SECONDS, each time one dies young."""
 
 YOUNG_SECONDS = 10.0
-"""A worker that lived longer was in order; the next one starts after the shortest pause."""
+"""The next worker starts after the shortest pause when this one lived longer."""
 
 SILENT_SECONDS = 3.0
 """A worker without a beat for this long, or for half of stall_seconds, is called stalled; it beats ten times a
@@ -51,9 +51,9 @@ class Seat:
         self._since = 0.0
         self._beats = 0
         self.silence = 0.0
-        """For how many seconds there was no beat."""
+        """Seconds since the last beat."""
         self.due = 0.0
-        """When a worker is to be started, while the state is waiting."""
+        """The time at which a worker is to be started, while the state is waiting."""
         self.state: State = "waiting"
 
     def started(self, now: float, beats: int) -> None:
@@ -62,7 +62,7 @@ class Seat:
         self._since, self._beats, self.silence = now, beats, 0.0
 
     def ended(self, now: float) -> float:
-        """Note that the worker has ended, or could not be started; return after how many seconds another is due."""
+        """Note that the worker has ended, or could not be started; return the seconds until the next is due."""
         is_young = self.state == "waiting" or now - self._since <= YOUNG_SECONDS
         self._pause = min(self._pause * 2, LAST_PAUSE_SECONDS) if is_young else FIRST_PAUSE_SECONDS
         self.state = "waiting"

@@ -1,15 +1,12 @@
-"""What a channel may be called, and what it is called in Redis.
+"""The names of channels, for clients and in Redis.
 
-A channel `lobby` lives in the Redis channel `feed:lobby`, where `feed:` is the prefix that keeps
-fleets on one Redis apart. Anybody may PUBLISH there; what they send is text if it is valid UTF-8
-and binary if it is not.
+A channel `lobby` is the Redis channel `feed:lobby`, where `feed:` is the prefix that keeps fleets on one Redis apart.
+Any program may PUBLISH there; its message is text if it is valid UTF-8 and binary if it is not.
 
-That guess is wrong for a binary message that happens to be valid UTF-8, and it says nothing of who speaks.
-So what is *known* of a message is said by one byte after the name: NUL for binary, 0x01 for a client that
-has joined, 0x02 for one that has left. Names are printable ASCII, so a marked name is never another
-channel's, and no client can name it; the pattern `feed:*` matches all of them; and because they travel on
-one connection, the order between them is kept. A mark that is not known here is of a later version: such a
-message is nobody's.
+That guess is wrong for a binary message that happens to be valid UTF-8. So a kind that is *known* is marked by one byte
+after the name: NUL for binary, 0x01 for a client that has joined, 0x02 for one that has left. Names are printable
+ASCII, so a marked name is never another channel's and no client can name it; the pattern `feed:*` matches all of them;
+and as they travel on one connection, their order is kept. A message with another mark, of a later version, is dropped.
 """
 
 from __future__ import annotations
@@ -20,23 +17,19 @@ from mux.errors import InvalidChannel, InvalidSetting
 from mux.wire.publication import BINARY, LEFT, Kind
 
 MAX_CHANNEL_BYTES = 255
-"""Longest channel name, in bytes; Centrifugo's default as well."""
+"""Longest channel name, in bytes, as in Centrifugo."""
 
 MAX_PREFIX_BYTES = 64
-"""Longest prefix: long enough for any scheme of names, short enough to cost nothing per message."""
+"""Longest prefix, in bytes."""
 
 RESERVED = b"$"
 """Names that start with this belong to mux itself."""
 
 LAST_MARK = LEFT - BINARY
-"""A kind is marked by how far it is from BINARY; a Redis channel whose last byte is greater than this is not marked."""
+"""A kind is marked by its distance from BINARY; a Redis channel whose last byte is greater than this has no mark."""
 
 _ALLOWED = frozenset(range(0x21, 0x7F))
 _GLOB = b"*?[]^\\"
-
-
-def _is_printable(name: bytes) -> bool:
-    return _ALLOWED.issuperset(name)
 
 
 def check_channel(name: str | bytes) -> bytes:
@@ -52,7 +45,7 @@ def check_channel(name: str | bytes) -> bytes:
         raise InvalidChannel("the channel name is empty")
     if len(name) > MAX_CHANNEL_BYTES:
         raise InvalidChannel(f"the channel name has {len(name)} bytes; at most {MAX_CHANNEL_BYTES} are allowed")
-    if not _is_printable(name):
+    if not _ALLOWED.issuperset(name):
         raise InvalidChannel("the channel name may have only printable ASCII characters, and no space")
     if name.startswith(RESERVED):
         raise InvalidChannel("channel names that start with '$' are reserved")
@@ -92,13 +85,13 @@ class Namespace:
 
     def __init__(self, prefix: str) -> None:
         encoded = prefix.encode("utf-8", "surrogatepass")
-        if not 0 < len(encoded) <= MAX_PREFIX_BYTES or not _is_printable(encoded):
+        if not 0 < len(encoded) <= MAX_PREFIX_BYTES or not _ALLOWED.issuperset(encoded):
             raise InvalidSetting(
                 f"the prefix {prefix!r} must be 1 to {MAX_PREFIX_BYTES} printable ASCII characters without space"
             )
         self._prefix = encoded
         self.pattern = b"".join(b"\\%c" % byte if byte in _GLOB else b"%c" % byte for byte in encoded) + b"*"
-        """What to PSUBSCRIBE to: the prefix, with Redis' glob characters escaped, and a star."""
+        """The pattern to PSUBSCRIBE to: the prefix, with Redis' glob characters escaped, and a star."""
 
     def redis_channel(self, channel: bytes) -> bytes:
         """Return the Redis channel of a channel."""

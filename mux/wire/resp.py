@@ -1,11 +1,10 @@
 """Redis' side of the connection: bytes to messages and replies, commands to bytes.
 
 With RESP3 messages arrive as pushes, apart from replies, so one connection can do both
-(https://redis.io/docs/latest/develop/reference/protocol-spec/#pushes). hiredis parses; this module
-sorts.
+(https://redis.io/docs/latest/develop/reference/protocol-spec/#pushes). hiredis parses, and this module sorts.
 
-A message stays the list that hiredis made, b"pmessage", pattern, channel, payload: taking it apart
-here would cost a tuple for every message nobody on this process listens to.
+A message stays the list that hiredis made: to take it apart here would cost a tuple for every message without a
+subscriber.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ import hiredis
 from mux.errors import BrokerGarbled, BrokerRefused
 
 Push: TypeAlias = list[bytes]
-"""One message: [b"pmessage", pattern, channel, payload]. It is not counted here whether these are four: who unpacks
-them knows, and it would be a twentieth of what a message costs."""
+"""One message: [b"pmessage", pattern, channel, payload]. Whether these are four is found where they are unpacked: to
+check it here would be a twentieth of the cost of a message."""
 
 Reply: TypeAlias = object
-"""Whatever else came: bytes, int, None, bool, dict, list, an Announcement or, for an error, BrokerRefused."""
+"""Anything but a message: bytes, int, None, bool, dict, list, an Announcement or, for an error, BrokerRefused."""
 
 _PushNotification = hiredis.PushNotification
 # hiredis' annotation says a tuple of one word, and nothing of what is returned.
@@ -35,7 +34,7 @@ class Announcement(list[object]):
 
 
 class RespReader:
-    """Takes bytes in any slices and gives what they complete.
+    """Takes bytes in any slices and gives the messages and replies that they complete.
 
     Not usable after BrokerGarbled.
     """

@@ -14,7 +14,7 @@ from mux import reasons
 from mux.errors import MessageTooLarge, Refused
 
 MAX_SIZE_LINE_BYTES = 1024
-"""Most bytes of the line before a chunk. Nobody sends extensions of any length."""
+"""Most bytes of the line before a chunk, with its extensions, which are short where there are any."""
 
 MAX_TRAILER_BYTES = 8 * 1024
 """Most bytes of all trailers of a body."""
@@ -33,8 +33,8 @@ class ChunkedReader:
         max_bytes: a larger body is refused.
 
     Attributes:
-        body: what there is of it.
-        is_complete: True when all of it is there.
+        body: the part of it that has come.
+        is_complete: True when all of it has come.
         has_more: True when read() has stopped before the end of the buffer, for the sake of others.
     """
 
@@ -43,7 +43,7 @@ class ChunkedReader:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._left = 0
-        """Bytes of the chunk under way that are to come, the CRLF after it included."""
+        """Bytes of the chunk under way that have not come, the CRLF after it included."""
         self._is_in_trailers = False
         self._trailer_bytes = 0
         self.body = bytearray()
@@ -51,7 +51,7 @@ class ChunkedReader:
         self.has_more = False
 
     def read(self, buffer: bytearray) -> None:
-        """Take what belongs to the body from the beginning of a buffer.
+        """Take the bytes of the body from the beginning of a buffer.
 
         Raises:
             Refused: it is malformed, or too large.
@@ -91,7 +91,7 @@ class ChunkedReader:
         return end + 2 - at
 
     def _data(self, buffer: bytearray, at: int) -> int:
-        """Read of a chunk what there is, and the CRLF after it when that is whole."""
+        """Read the part of a chunk that has come, and the CRLF after it when that is whole; return its bytes."""
         data = min(len(buffer) - at, self._left - 2)
         if data > 0:
             self.body += memoryview(buffer)[at : at + data]

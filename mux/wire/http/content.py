@@ -1,7 +1,7 @@
-"""What the body of a POST says of itself: which bytes are published as they are.
+"""The type and coding of a POST's body, which is published as it is, and of the answer that a request accepts.
 
-A body in a coding (gzip) or in another charset than UTF-8 would reach clients as something else than what was sent, so
-it is refused. Whatever charset the bytes of application/octet-stream are said to have, they are bytes.
+A body in a coding (gzip) or in another charset than UTF-8 would mean something else to the clients that receive it, so
+it is refused. The bytes of application/octet-stream are bytes, whatever charset is named with them.
 
 Pure: values in, a decision out.
 """

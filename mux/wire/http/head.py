@@ -1,13 +1,13 @@
 """The head of a request, read strictly: a request line, fields, an empty line (RFC 9112, sections 2 to 7).
 
-llhttp reads it, through httptools. What llhttp lets pass and RFC 9112 or nginx does not is refused here: more than one
-blank in the request line, a version of its own, a fragment, a missing or second Host, an absolute target without a
+llhttp reads it, through httptools. Heads that llhttp lets pass and RFC 9112 or nginx does not are refused here: more
+than one blank in the request line, another version, a fragment, a missing or second Host, an absolute target without a
 host, a transfer coding other than chunked.
 
 1. The answer follows from the bytes alone, never from how they were sliced: llhttp refuses at the first wrong byte, and
-   every limit is a fixed place that is looked at in its turn.
-2. What comes out is well-formed and means one thing: names in lower case, values without blanks around them, a target
-   that begins with a slash, one Host, and at most one way to tell where the body ends.
+   every limit is a fixed number of bytes that is checked in its turn.
+2. A head that passes is well-formed and means one thing: names in lower case, values without blanks around them, a
+   target that begins with a slash, one Host, and at most one way to tell where the body ends.
 3. An upgrade to anything but a WebSocket is ignored (RFC 9110, section 7.8).
 
 Pure: no I/O, no clock, no asyncio.
@@ -16,6 +16,7 @@ Pure: no I/O, no clock, no asyncio.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import httptools
 
@@ -36,26 +37,14 @@ _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
 _REQUEST_LINE = re.compile(rb"([A-Z-]+) ([!\"$-~]+) HTTP/([0-9]\.[0-9])")  # every visible character but #
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 _is_host = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?").fullmatch
-_NOT_FORWARDED = frozenset(
-    (
-        "connection",
-        "content-length",
-        "expect",
-        "http2-settings",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-"""Fields that are about this connection, or about how the body travelled: they are answered for here."""
-
-
 _OF_BODIES = frozenset(("content-length", "expect", "transfer-encoding"))
+_NOT_FORWARDED = _OF_BODIES.union(
+    ("connection", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer", "upgrade")
+)
+"""Fields that are about this connection, or about how the body travelled, are not handed on."""
 
 
+@dataclass(slots=True)
 class RequestHead:
     """A request without its body.
 
@@ -71,28 +60,15 @@ class RequestHead:
         expects_continue: True when the client waits to be told to send its body (RFC 9110, section 10.1.1).
     """
 
-    __slots__ = (
-        "expects_continue",
-        "fields",
-        "is_kept",
-        "is_websocket",
-        "length",
-        "method",
-        "size",
-        "target",
-        "version",
-    )
-
-    def __init__(self, method: str, target: str, version: str, fields: list[tuple[str, str]], size: int) -> None:
-        self.method = method
-        self.target = target
-        self.version = version
-        self.fields = fields
-        self.size = size
-        self.length: int | None = 0
-        self.is_kept = version == "1.1"
-        self.is_websocket = False
-        self.expects_continue = False
+    method: str
+    target: str
+    version: str
+    fields: list[tuple[str, str]]
+    size: int
+    length: int | None = 0
+    is_kept: bool = False
+    is_websocket: bool = False
+    expects_continue: bool = False
 
     @property
     def has_body(self) -> bool:
@@ -114,7 +90,7 @@ class RequestHead:
 
 
 class _Found:
-    """What a parser has found; apart from the reader, so that reader and parser do not hold each other."""
+    """The fields that a parser has found; apart from the reader, so that reader and parser do not hold each other."""
 
     __slots__ = ("fields", "is_complete")
 
@@ -173,14 +149,14 @@ class HeadReader:
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserUpgrade:
-            pass  # what follows the head is looked at by whoever reads the body
+            pass  # the bytes after the head are read by another reader
         except httptools.HttpParserError as error:
             # The words of llhttp name a rule of HTTP and nothing of the request.
             raise Refused(reasons.MALFORMED, f"this is no HTTP/1.1: {str(error).lower()}") from None
 
 
 def empty_lines(buffer: bytes | bytearray) -> int:
-    """Return how many bytes of empty lines there are before a request, which are passed over (RFC 9112, 2.2)."""
+    """Return how many bytes of empty lines come before a request; they mean nothing (RFC 9112, section 2.2)."""
     found = _EMPTY_LINES.match(buffer)
     assert found is not None, "it matches nothing as well"
     return found.end()
@@ -201,7 +177,7 @@ def _understood(line: bytes, fields: list[tuple[str, str]], size: int) -> Reques
         raise Refused(reasons.TARGET, f"the target has more than {MAX_TARGET_BYTES} bytes")
     if not target.startswith(b"/"):
         target, fields = _from_absolute(method, target, fields)
-    head = RequestHead(method, target.decode(), version, fields, size)
+    head = RequestHead(method, target.decode(), version, fields, size, is_kept=version == "1.1")
     _understand_fields(head)
     return head
 
@@ -218,10 +194,10 @@ def _from_absolute(method: str, target: bytes, fields: list[tuple[str, str]]) ->
 
 
 def _understand_fields(head: RequestHead) -> None:
-    """Draw from the fields what is to be known about the request.
+    """Set the attributes of a head that follow from its fields.
 
     Raises:
-        Refused: one of them cannot be, or contradicts another.
+        Refused: a field is malformed, or contradicts another.
     """
     hosts, connection, upgrades = 0, "", []
     for name, value in head.fields:

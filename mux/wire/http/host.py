@@ -1,14 +1,14 @@
-"""Under which names this server is asked, and which of them it answers to.
+"""Decide which names of hosts this server answers to.
 
 A browser lets a page read the answers of the host it came from. A page of http://evil.example:8000 whose name is made
 to point at 127.0.0.1 therefore reads a server on this machine, and its Origin equals its Host (DNS rebinding). The Host
-of such a request is the name of the page, so that is what is looked at:
+of such a request is the name of the page, so it is checked:
 
 1. With a list of allowed hosts the Host of every request has to be on it.
-2. Without one, names are distrusted where such a page can get to: on connections that come to a loopback address. A
-   name that nobody can register (localhost, one without a dot) and an IP address always pass. Any other name is
-   refused with the very port of this server, because a browser that comes straight here says it and a proxy says a
-   port of its own, if any; and it is refused with an equal plain-http Origin, unless a proxy shows itself.
+2. Without one, names are distrusted on connections to a loopback address, which such a page can reach. A name that
+   nobody can register (localhost, one without a dot) and an IP address always pass. Any other name is refused with the
+   very port of this server, which a browser names that comes straight here, while a proxy names its own port or none;
+   and it is refused with an equal plain-http Origin, unless a proxy shows itself.
 
 The headers by which a proxy shows itself are no proof: a script may send all of them but Via. So they count for
 requests that come under another port, and under our own only Via and HTTP/1.0 do, which no browser sends.
@@ -26,7 +26,7 @@ from mux import reasons
 from mux.errors import InvalidSetting, Refused
 
 ANY = "*"
-"""In the list: any host."""
+"""The entry of the list for any host."""
 
 _SHOWN_BY_PROXIES = ("forwarded", "via", "x-forwarded-", "x-real-ip")
 """A proxy that shows itself adds a header that begins so (RFC 9110, section 7.6.3; RFC 7239)."""

@@ -1,8 +1,8 @@
-"""Which browser pages may connect.
+"""Decide which browser pages may connect.
 
-A browser sends cookies to any host a page names and tells, in Origin, which page it was (RFC 6454,
-section 7); a WebSocket is not held back by the same-origin policy. So the server looks: a page of this
-very host may connect, a page of a host on the list may, and who sends no Origin is no browser.
+A browser sends cookies to any host that a page names, tells in Origin which page it was (RFC 6454, section 7), and does
+not apply the same-origin policy to a WebSocket. So the server checks: a page of this very host may connect, a page of a
+host on the list may, and a client without an Origin is no browser.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from mux import reasons
 from mux.errors import InvalidSetting, Refused
 
 ANY = "*"
-"""In the list: any page of any host, and `null` as well."""
+"""The entry of the list for any page of any host, and for `null`."""
 
 NULL = "null"
-"""The Origin of a page that has none to tell: one in a sandbox, a `data:` URL, a file in most browsers."""
+"""The Origin of a page without one of its own: in a sandbox, of a `data:` URL, of a file in most browsers."""
 
-# User information, and what somebody may take for a pattern or a list.
+# User information, and the signs of a pattern or a list.
 _FORBIDDEN = frozenset("@*, \t")
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")  # RFC 3986, section 3.1; an origin that passes is sent back
@@ -30,7 +30,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _NO_HOST = ("", None)
 
 _OTHER_SITES = frozenset(("cross-site", "same-site"))
-"""The second is another host or port of the same registered name, which is another origin as well."""
+"""`same-site` is another host or port of the same registered name, which is another origin as well."""
 
 
 def _authority(scheme: str, netloc: str) -> tuple[str, int | None] | None:
@@ -122,8 +122,8 @@ class OriginPolicy:
     def check_site(self, sites: Iterable[str]) -> None:
         """Let a request that has no Origin join or not.
 
-        A page can have a browser send one, as that of an image, and its browser says that it is another site's
-        (Fetch Metadata, section 2.3). A page that means to read says its Origin.
+        A page can make a browser send one, as for an image, and the browser tells that it is of another site (Fetch
+        Metadata, section 2.3). A request whose answer the page reads has its Origin.
 
         Args:
             sites: the values of its Sec-Fetch-Site header.

@@ -2,8 +2,8 @@
 
     bytes as they come ──► empty lines ──► head ──► is it let pass, and its body wanted? ──► body ──► request
 
-A request is taken from the buffer only when it is asked for, so whoever asks for the next one when the last is answered
-has requests that are sent ahead wait as the bytes they are.
+A request is taken from the buffer only when its caller asks for it. So requests that are sent ahead wait as bytes until
+the one before them is answered.
 
 Pure: no I/O, no clock, no asyncio.
 """
@@ -22,8 +22,8 @@ class RequestReader:
     """Reads requests.
 
     Attributes:
-        buffer: what has come and is not read; whoever receives bytes appends them.
-        head: that of the request under way, from when it is whole until its body is.
+        buffer: bytes that have come and are not read; the caller appends them.
+        head: the head of the request under way, from when it is whole until its body is.
         has_begun: True from the first byte of a request to its last.
         is_tired: True when next() has stopped before the end of the buffer, for the sake of others.
     """

@@ -1,8 +1,7 @@
 """Publications to WebSocket frames.
 
-A server's frames are not masked (RFC 6455, section 5.1), so a frame is the same for every client: a
-batch is encoded once, and the very same bytes object is written to every subscriber. Every message
-is one frame; compression is never negotiated, because its state is per connection.
+A server's frames are not masked (RFC 6455, section 5.1), so a batch is encoded once, and the very same bytes object is
+written to every subscriber. Every message is one frame, and never compressed, for that has a state per connection.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ _FIN_TEXT = 0x81
 _FIN_BINARY = 0x82
 
 PING = b"\x89\x00"
-"""An empty ping (RFC 6455, section 5.5.2): the answer to the heartbeat is any bytes at all."""
+"""An empty ping (RFC 6455, section 5.5.2); any bytes answer it."""
 
 _TEXT_HEADERS = tuple(bytes((_FIN_TEXT, size)) for size in range(126))
 _BINARY_HEADERS = tuple(bytes((_FIN_BINARY, size)) for size in range(126))

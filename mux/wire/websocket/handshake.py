@@ -1,16 +1,13 @@
 """The server's side of the WebSocket opening handshake (RFC 6455, section 4.2).
 
-Sanic has parsed the request already, and `websockets` judges it. That takes as long as a quarter of all
-that a connection costs, and nearly every client sends the same few headers; so these are known by sight.
+Sanic has parsed the request already, and `websockets` judges it. That takes a quarter of the time of a whole
+connection, and nearly every client sends the same few headers; so these are accepted without it.
 
-1. What is answered at once, `websockets` would accept as well. Whatever looks in any way unusual goes to
-   `websockets`, and nothing is refused but by it.
-2. No extension is agreed on. Of the subprotocols a client offers the first is chosen: mux carries whatever they say,
-   and a browser ends a connection whose server chooses none of its offers.
-3. Only the headers of the handshake are looked at: a cookie in some odd encoding is nobody's business here.
-
-A handshake keeps nothing of a connection: one object answers for all, and what a connection costs later
-does not include it.
+1. `websockets` would accept every request that is answered without it, and it alone refuses one.
+2. No extension is agreed on. Of the subprotocols that a client offers the first is chosen: mux carries any, and a
+   browser ends a connection whose server chooses none of its offers.
+3. Only the headers of the handshake are read: a cookie in some odd encoding does no harm.
+4. A handshake keeps nothing of a connection: one object answers for all.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ from websockets.typing import Subprotocol
 _HEADERS = ("connection", "upgrade", "sec-websocket-")
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-"""What every key is hashed with (RFC 6455, section 1.3)."""
+"""Every key is hashed with this (RFC 6455, section 1.3)."""
 
 # Case for case as browsers and libraries send them; Firefox asks to be kept alive as well.
 _CONNECTIONS = frozenset({"Upgrade", "upgrade", "keep-alive, Upgrade", "Keep-Alive, Upgrade"})
@@ -98,8 +95,8 @@ class Handshake:
         answer = self._protocol.accept(Request(path, own))
         wrong, self._protocol.handshake_exc = self._protocol.handshake_exc, None
         if wrong is not None:
-            # The request holds it, and its frames hold the request and all that called this: they would go together,
-            # and only by the collector.
+            # The request holds the error, and the frames of its traceback hold the request: only the collector would
+            # free them.
             wrong.__traceback__ = None
         return answer
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mux.wire.http.cors import sharing
+from mux.wire.http.answer import sharing
 from mux.wire.http.origin import OriginPolicy
 
 LISTED = "https://app.example.com"
