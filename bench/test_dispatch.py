@@ -13,13 +13,15 @@ import pytest
 from bench.messages import PATTERN, PAYLOAD, PREFIX
 from bench.null_client import new_hub, null_client
 from bench.scores import Benchmark, Score
-from mux.wire.sse import encoder as sse_encoder
+from mux.wire.sse.encoder import Events
 from mux.wire.websocket import encoder as ws_encoder
+
+EVENTS = Events()
 
 ENCODERS = {
     "subs": [ws_encoder.encode],
-    "sse": [sse_encoder.encode],
-    "mixed": [ws_encoder.encode, sse_encoder.encode],
+    "sse": [EVENTS.encode],
+    "mixed": [ws_encoder.encode, EVENTS.encode],
 }
 """How the subscribers are served; of the mixed ones every other is an event stream."""
 

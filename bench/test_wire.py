@@ -16,7 +16,7 @@ from bench.messages import PREFIX, masked, push
 from bench.scores import Benchmark, Score
 from mux.wire.publication import GUESS
 from mux.wire.resp import RespReader
-from mux.wire.sse import encoder as sse_encoder
+from mux.wire.sse.encoder import Events
 from mux.wire.websocket.encoder import encode
 from mux.wire.websocket.parser import WebSocketParser
 
@@ -58,7 +58,7 @@ def test_encode_events(messages: int, size: int, kind: str, benchmark: Benchmark
     """The events of a batch as one chunk; beside encode_batch, which makes frames."""
     case = benchmark.group = f"encode_events_{kind}_{messages}msgs_{size}B"
     payload = EVENTS[kind] * (size // len(EVENTS[kind]))
-    benchmark(sse_encoder.encode, b"", [(payload, GUESS, 1)] * messages)
+    benchmark(Events().encode, b"", [(payload, GUESS, 1)] * messages)
     score(case, "us/message", per=messages)
 
 

@@ -32,6 +32,7 @@ from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.operator_check import OperatorCheck, TokenCheck
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
+from mux.endpoints.past import Past
 from mux.endpoints.takeover import is_under_asgi_server
 from mux.errors import InvalidSetting, NoSockets
 from mux.fleet.fleet import Fleet
@@ -42,6 +43,7 @@ from mux.hub.hub import Hub
 from mux.inspect.inspector import Inspector
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
+from mux.journal.quiet import Quiet
 from mux.logs.lines import speak_like
 from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Row
@@ -169,11 +171,13 @@ class Core:
             batch_sizes=self._intake.batch_sizes,
             fan_out_times=self._intake.fan_out_times,
         )
+        quiet = Quiet()
         self._recovery = (
-            Recovery(self._intake, self._journal, self.hub.router, self.namespace, rank=lambda mark: 0)
+            Recovery(self._intake, self._journal, self.hub.router, self.namespace, quiet, rank=self._rank)
             if self._journal.is_on
             else None
         )
+        self.past = Past.of(self._journal, self._recovery.order, quiet) if self._recovery is not None else None
         self.broker = Broker(
             parse_location(self._redis_url),
             self.namespace.pattern,
@@ -196,7 +200,7 @@ class Core:
             prefix=self.namespace.redis_channel(b""),
             gives_names=settings.inspect,
         )
-        self.feed = Feed(self.hub, self.broker.outbox, settings)
+        self.feed = Feed(self.hub, self.broker.outbox, settings, self.past)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
         self._goodbyes = Goodbyes(self.hub, seconds=settings.drain_seconds)
@@ -250,11 +254,15 @@ class Core:
             self._timer.cancel()
             self._timer = None
         await self._inspector.aclose()
+        await self.feed.aclose()
         await self._fleet.aclose()
         if self._recovery is not None:
             await self._recovery.aclose()
         await self.broker.aclose()
         self._observer.close()
+
+    def _rank(self, mark: str) -> int:
+        return self._fleet.rank(mark)
 
     def _after_gap(self, gap: Gap) -> None:
         if self.settings.on_gap == "close":

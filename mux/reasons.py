@@ -116,7 +116,15 @@ CHANNEL = Reason("channel", 400, 0, "no channel has this name", _MENDED)
 HANDSHAKE = Reason(
     "handshake", 400, 0, "no valid opening handshake; 426 when `Connection` does not say `Upgrade`", _MENDED
 )
-QUERY = Reason("query", 400, 0, "a parameter of `/channels` that is not known, or that has no such value", _MENDED)
+QUERY = Reason("query", 400, 0, "a parameter that is not known, or that has no such value", _MENDED)
+MISSED = Reason(
+    "missed",
+    410,
+    4410,
+    "not all that came since the position in `since` is known any more",
+    "without `since`; read anew",
+    "not all that came since this position is known any more: connect again without it",
+)
 BODY = Reason("body", 400, 0, "a body where none is wanted", _MENDED)
 CONTENT = Reason("content", 415, 0, "a POST with a `Content-Encoding`, or a charset that is not UTF-8", _MENDED)
 TEXT = Reason("invalid_text", 0, 1007, "text that is not UTF-8", _MENDED)

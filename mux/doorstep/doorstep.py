@@ -47,7 +47,7 @@ DROPPED_BYTES = 1024 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # A channel that is written as it is called; one that is percent-encoded goes the long way.
-_FEED = re.compile(r"/feed/([A-Za-z0-9._~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@/-]*)(?:\?.*)?")
+_FEED = re.compile(r"/feed/([A-Za-z0-9._~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@/-]*)(?:\?(?!.*(?:last|since|%)).*)?")
 
 
 class Stage(Enum):

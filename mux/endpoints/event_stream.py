@@ -2,7 +2,7 @@
 
 Such a client only listens. It cannot answer a ping, so three things take the place of an answer:
 
-1. A comment goes out as often as a ping would, and the kernel waits for the client's machine to acknowledge it. When
+1. A heartbeat goes out as often as a ping would, and the kernel waits for the client's machine to acknowledge it. When
    it does not for unacknowledged_seconds, the kernel ends the connection, and lost() is called.
 2. A client whose machine is there and that does not read is a slow consumer, like any other (hub.Hub).
 3. A client that sends no more has left. One that closes and one that will only read on say the same, a FIN.
@@ -24,12 +24,13 @@ from typing import TypeAlias
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from mux.endpoints.catch_up import Owed
 from mux.endpoints.takeover import take_over
 from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.reasons import Reason
-from mux.wire.sse.encoder import NOT_KEPT, TYPE, Coding, come_back, comment, inflation
+from mux.wire.sse.encoder import NOT_KEPT, TYPE, Coding, Events, come_back, comment, inflation
 
 EventStreamClient: TypeAlias = Subscriber[None]
 
@@ -44,6 +45,8 @@ class EventStreamEndpoint:
     Args:
         hub: where they are connected.
         coding: how events travel.
+        events: makes what is said of the connection.
+        last: returns the number of the last message that was delivered.
         unacknowledged_seconds: how long a client's machine may leave unacknowledged what was sent to it.
         on_leave: takes a client and the channels it has just left; called once for each that had any.
     """
@@ -52,21 +55,31 @@ class EventStreamEndpoint:
         self,
         hub: Hub,
         coding: Coding,
+        events: Events,
         *,
+        last: Callable[[], int],
         unacknowledged_seconds: float,
         on_leave: Callable[[EventStreamClient, list[bytes]], None],
     ) -> None:
         self._hub = hub
         self._coding = coding
+        self._events = events
+        self._last = last
         self.encode = coding.encode
         self._unacknowledged_seconds = unacknowledged_seconds
         self._on_leave = on_leave
         self._dice = Random()  # noqa: S311 - nothing is kept secret by it
         self._measured = b""
         self._inflation = 0
-        self.ping = coding.wrap(comment("still here"))
+        self._quiet_ping = coding.wrap(comment("still here"))
 
     is_answered = False
+
+    def ping(self, client: EventStreamClient) -> bytes:
+        """Return a heartbeat; it tells a client that has been given everything where it is."""
+        if client.encode == self._events.withhold:
+            return self._quiet_ping
+        return self._coding.wrap(self._events.heartbeat(self._last()))
 
     def inflation(self, data: bytes) -> int:
         """Return what stands before the lines of events."""
@@ -80,6 +93,7 @@ class EventStreamEndpoint:
         headers: Mapping[str, str],
         address: str,
         join: Callable[[EventStreamClient], None],
+        owed: Owed | None = None,
     ) -> None:
         """Answer with the beginning of a stream and take the connection over; see take_over().
 
@@ -88,10 +102,14 @@ class EventStreamEndpoint:
             headers: to be sent beside those of every stream.
             address: where the client counts.
             join: is called with the connected client.
+            owed: what join gives the client; if that is not all it has asked for, it is told so first.
         """
+        beginning = self._come_back()
+        if owed is not None and owed.found.missed:
+            beginning += self._events.missed(owed.asked, owed.found.missed, self._last())
         take_over(
             request,
-            self._coding.head(headers) + self._coding.wrap(self._come_back()),
+            self._coding.head(headers) + self._coding.wrap(beginning),
             join,
             kind=self,
             hub=self._hub,

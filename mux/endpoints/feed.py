@@ -3,7 +3,7 @@
     WebSocket       joins the channel; every message is published
     event stream    joins the channel and listens; a GET that accepts text/event-stream
     POST            publishes the body
-    GET             426: there is nothing to see without one of the first two
+    GET             as JSON, the latest messages; otherwise 426: there is nothing to see without one of the others
 
 Nothing is delivered from here. What is published goes to Redis and comes back with everybody else's,
 so that every client on every process sees the same order, the sender included.
@@ -22,12 +22,14 @@ from urllib.parse import unquote
 from sanic import Sanic
 from sanic.http import Http
 from sanic.request import Request
-from sanic.response import HTTPResponse, text
+from sanic.response import HTTPResponse, raw, text
 
 from mux import reasons
 from mux.broker.outbox import Outbox
+from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.membership import Membership
+from mux.endpoints.past import DEFAULT_MESSAGES, Past, messages_json, query_of, wants_messages
 from mux.endpoints.refusals import refuse
 from mux.endpoints.request_checks import Action, Permit, RequestChecks
 from mux.endpoints.takeover import Asking, has_socket, may_take_over
@@ -35,12 +37,13 @@ from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocke
 from mux.errors import BrokerError, BrokerRefused, InvalidSetting, MessageTooLarge, Refused
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
+from mux.recovery.history import OFF, Found, Query
 from mux.settings import Settings
 from mux.wire.channel import binary_variant, channel_from_path
 from mux.wire.http.answer import preflight
 from mux.wire.http.content import accepts_explicitly, is_binary
 from mux.wire.resp import Reply
-from mux.wire.sse.encoder import CODINGS, STREAM, TYPE
+from mux.wire.sse.encoder import STREAM, TYPE, Events, codings
 from mux.wire.websocket.handshake import accept_usual
 
 FEED_ROUTE = "mux_feed"
@@ -85,11 +88,18 @@ class Feed:
         hub: who is connected.
         outbox: publishes what clients send.
         settings: prefix, announce, client_publish, allowed_host, allowed_origin, and what limits a client.
+        past: what there was before a client came; without it, nothing is known of that.
     """
 
-    def __init__(self, hub: Hub, outbox: Outbox, settings: Settings) -> None:
+    def __init__(self, hub: Hub, outbox: Outbox, settings: Settings, past: Past | None = None) -> None:
         self._hub = hub
         self._outbox = outbox
+        self._past = past
+        self._history = None if past is None else past.history
+        self._catch_up: CatchUp | None = None
+        if past is not None:
+            self._catch_up = CatchUp(hub, past.history, max_pending_bytes=settings.max_pending_bytes)
+        self._events = Events() if past is None else Events(past.numbering, past.quiet.note)
         self._body_seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
         self._clients_publish = settings.client_publish
@@ -108,8 +118,15 @@ class Feed:
         # Who does not read is to be evicted by the hub, which says so, before the kernel gives up on it.
         silent_seconds = settings.pong_seconds + max(settings.ping_seconds, settings.max_unwritable_seconds)
         self._streams = {
-            version: EventStreamEndpoint(hub, coding, unacknowledged_seconds=silent_seconds, on_leave=members.left)
-            for version, coding in CODINGS.items()
+            version: EventStreamEndpoint(
+                hub,
+                coding,
+                self._events,
+                last=self._last,
+                unacknowledged_seconds=silent_seconds,
+                on_leave=self._stop_listening,
+            )
+            for version, coding in codings(self._events).items()
         }
 
     def refusal_of_host(self, request: Request) -> HTTPResponse | None:
@@ -119,6 +136,11 @@ class Feed:
         except Refused as error:
             return self.refuse(error)
         return None
+
+    async def aclose(self) -> None:
+        """End what is still being given to clients."""
+        if self._catch_up is not None:
+            await self._catch_up.aclose()
 
     def resume(self) -> None:
         """Go on with what the clients sent that were told to wait; Redis keeps up."""
@@ -141,7 +163,7 @@ class Feed:
             address = self.checks.admit(request)
         except Refused:
             return False
-        self._websockets.open(request, accepted, address, partial(self._join, permit))
+        self._websockets.open(request, accepted, address, partial(self._join, permit, None))
         return True
 
     async def connect(self, request: Request, channel: str) -> HTTPResponse | None:
@@ -152,15 +174,50 @@ class Feed:
             permit = self.permit(request, channel, Action.JOIN)
             if not isinstance(permit, Permit):
                 permit = await permit()
+            if stream is None and not is_websocket and wants_messages(request):
+                return await self._messages(request, permit)
+            query = query_of(request)
+            owed = None if query is None else await self._look_back(request, permit, query)
             # Nothing waits from here on, so what is true now is true when the client joins.
-            return self._take(request, permit, stream, is_websocket=is_websocket)
+            return self._take(request, permit, stream, owed, is_websocket=is_websocket)
         except Refused as error:
             if stream is not None and error.reason.is_goodbye:
                 return stream.turn_away(error)
             return self.refuse(error)
 
+    async def _look_back(self, request: Request, permit: Permit, query: Query) -> Owed:
+        """Return what a client is owed; it is true in the turn of the loop in which this returns.
+
+        Raises:
+            Refused: the client would not be let in.
+        """
+        self.checks.check_not_leaving()
+        self.checks.check_site(request)
+        if self._history is None:
+            return Owed(permit.redis_channel, query.since, Found([], OFF if query.since else ""))
+        found = await self._history.find(permit.redis_channel, query)
+        return Owed(permit.redis_channel, query.since, found)
+
+    async def _messages(self, request: Request, permit: Permit) -> HTTPResponse:
+        """Return the latest messages of a channel as JSON.
+
+        Raises:
+            Refused: the client would not be let in, or not all of what is asked for is known any more.
+        """
+        owed = await self._look_back(request, permit, query_of(request) or Query(last=DEFAULT_MESSAGES))
+        if owed.found.missed:
+            raise Refused(reasons.MISSED)
+        body = await messages_json(self._history, unquote(request.match_info["channel"]), owed.found.publications)
+        return raw(body, 200, {"Cache-Control": "no-store"}, "application/json")
+
     def _take(
-        self, request: Request, permit: Permit, stream: EventStreamEndpoint | None, *, is_websocket: bool
+        self,
+        request: Request,
+        permit: Permit,
+        stream: EventStreamEndpoint | None,
+        owed: Owed | None,
+        *,
+        is_websocket: bool,
     ) -> HTTPResponse | None:
         """Check all that can change meanwhile, and take the connection of a request over; or return another answer.
 
@@ -176,18 +233,36 @@ class Feed:
             return HTTPResponse(status=200, headers=dict(STREAM))
         address = self.checks.admit(request)
         if stream is None:
-            return self._websockets.accept(request, address, partial(self._join, permit))
-        stream.accept(request, self.checks.sharing(request), address, partial(self._listen, permit))
+            return self._websockets.accept(request, address, partial(self._join, permit, owed))
+        stream.accept(request, self.checks.sharing(request), address, partial(self._listen, permit, owed), owed)
         return None
 
-    def _join(self, permit: Permit, client: WebSocketClient) -> None:
-        """Let a WebSocket client listen to one channel, and publish to it if it may."""
+    def _join(self, permit: Permit, owed: Owed | None, client: WebSocketClient) -> None:
+        """Let a WebSocket client listen to one channel, and publish to it if it may, and give it what it is owed."""
         client.session = WebSocketSession(permit.redis_channel if permit.may_publish else None)
         self._members.join(client, permit.redis_channel)
+        if owed is not None and owed.found.missed:
+            self._websockets.close(client, reasons.MISSED)
+        elif owed is not None and self._catch_up is not None:
+            self._catch_up.begin(client, owed, withhold)
 
-    def _listen(self, permit: Permit, client: EventStreamClient) -> None:
-        """Let the client of an event stream listen to one channel."""
+    def _listen(self, permit: Permit, owed: Owed | None, client: EventStreamClient) -> None:
+        """Let the client of an event stream listen to one channel, and give it what it is owed."""
         self._members.join(client, permit.redis_channel)
+        if self._past is not None:
+            self._past.quiet.entered(permit.redis_channel, self._last())
+        if owed is not None and self._catch_up is not None:
+            self._catch_up.begin(client, owed, self._events.withhold)
+
+    def _stop_listening(self, client: EventStreamClient, redis_channels: list[bytes]) -> None:
+        if self._past is not None:
+            for redis_channel in redis_channels:
+                self._past.quiet.left(redis_channel, self._last())
+        self._members.left(client, redis_channels)
+
+    def _last(self) -> int:
+        """Return the number of the last message that was delivered; 0 while they have none."""
+        return 0 if self._history is None else self._history.last
 
     def _stream_for(self, request: Request) -> EventStreamEndpoint | None:
         """Return the endpoint of the event stream that a request is for, if it is for one."""

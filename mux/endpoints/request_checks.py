@@ -121,14 +121,22 @@ class RequestChecks:
         if self.is_draining:
             raise Refused(reasons.LEAVING)
 
+    def check_site(self, request: Asking) -> None:
+        """Let a request pass that a page of another site has not sent in secret.
+
+        Raises:
+            Refused: such a page has sent it.
+        """
+        if "origin" not in request.headers:  # one that is there has been checked
+            self._origins.check_site(request.headers.getall("sec-fetch-site", []))
+
     def admit(self, request: Asking) -> str:
         """Return the address by which to count the client that a request becomes; nothing if addresses do not count.
 
         Raises:
             Refused: a page of another site has sent the request in secret, or there is no room for a client.
         """
-        if "origin" not in request.headers:  # one that is there has been checked
-            self._origins.check_site(request.headers.getall("sec-fetch-site", []))
+        self.check_site(request)
         admission = self._hub.admission
         address = request.client_ip if admission.counts_addresses else ""
         admission.check(clients=len(self._hub), plain=plain_connections(request), address=address)

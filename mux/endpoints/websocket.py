@@ -84,8 +84,11 @@ class WebSocketEndpoint:
         self._afterwards: dict[WebSocketClient, Callable[[], None]] = {}
 
     encode = staticmethod(encode)
-    ping = PING
     is_answered = True
+
+    def ping(self, client: WebSocketClient) -> bytes:
+        """Return a ping, which every client answers."""
+        return PING
 
     def inflation(self, data: bytes) -> int:
         """Return 0: what frames add is little."""

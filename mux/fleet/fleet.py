@@ -149,6 +149,8 @@ class Fleet:
 
         Processes that know each other agree on the order without a message, and it differs from mark to mark.
         """
+        if not self._is_open:
+            return 0
         own_place = _place(mark, self.myself.id)
         return min(MAX_RANK, sum(_place(mark, id_) < own_place for id_ in self._census.ids))
 

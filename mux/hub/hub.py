@@ -113,6 +113,7 @@ class Hub:
         self._inflation: dict[AnySubscriber, int] = {}
         self._incoming: Pending[AnySubscriber] = Pending()
         self._unmeasured: list[AnySubscriber] = []
+        self._when_writable: dict[AnySubscriber, Callable[[], object]] = {}
         self._connections = 0
 
     @property
@@ -186,6 +187,14 @@ class Hub:
             self._unfinished.start(subscriber)
         else:
             self._unfinished.stop(subscriber)
+
+    def when_writable(self, subscriber: AnySubscriber, call: Callable[[], object]) -> None:
+        """Call a function, once, when the socket of a subscriber takes bytes again, or is gone."""
+        self._when_writable[subscriber] = call
+
+    def evict(self, subscriber: AnySubscriber, reason: Reason) -> None:
+        """End a connection because its client does not keep up; not inside a dispatch."""
+        self._evict([subscriber], reason)
 
     def dispatch(self, messages: Sequence[Push], first: int = 1, *, is_own_taken: bool = False) -> bool:
         """Deliver a batch from Redis, then end the connections it was too much for; as Router.dispatch()."""
@@ -291,6 +300,8 @@ class Hub:
         self._outgoing.forget(subscriber)
         self._inflation.pop(subscriber, None)
         self._unwritable.stop(subscriber)
+        if self._when_writable and (call := self._when_writable.pop(subscriber, None)) is not None:
+            call()
 
     def piled_up(self, subscriber: AnySubscriber, data: bytes) -> None:
         self._has_taken(subscriber, len(data))

@@ -50,9 +50,8 @@ class Transport(Protocol):
 class Endpoint(Protocol[S]):
     """Handles all clients of a kind."""
 
-    @property
-    def ping(self) -> bytes:
-        """The bytes that keep a connection in use, and that a live client answers."""
+    def ping(self, subscriber: Subscriber[S]) -> bytes:
+        """Return the bytes that keep a connection in use, and that a live client answers."""
 
     @property
     def is_answered(self) -> bool:
@@ -175,7 +174,7 @@ class Subscriber(Generic[S]):
 
     def ping(self) -> bool:
         """Send a ping; return whether a live client answers it."""
-        self.write(self.endpoint.ping)
+        self.write(self.endpoint.ping(self))
         return self.endpoint.is_answered
 
     def close(self) -> None:

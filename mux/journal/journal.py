@@ -187,6 +187,14 @@ class Journal:
             self._open = Segment(self.last + 1)
             self._run = self.size = 0
 
+    def last_before(self, at: float) -> int:
+        """Return the number of the last message that came before a time, or one less than the first that is kept."""
+        segment = self._open
+        for segment in self.segments():
+            if segment.began_at is not None and segment.began_at < at:
+                break
+        return segment.last_before(at)
+
     def time_of(self, number: int) -> float:
         """Return when the message of a number came that is kept."""
         for segment in self.segments():

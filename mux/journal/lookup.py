@@ -9,10 +9,14 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import chain
 from math import inf
+from operator import itemgetter
 
 from mux.journal.journal import Journal
-from mux.journal.segment import Numbered, Segment
+from mux.journal.segment import Segment
+from mux.wire.publication import Publication
 
 STEP_SLICES = 20
 """Most slices that one step parses: about 4 ms of work with messages of 100 bytes. It is more than one read from Redis
@@ -29,19 +33,15 @@ class Lookup:
         journal: where they are looked up.
         channel: its full name in Redis.
         after: only messages with a greater number.
-        since: only messages that came at this time or later.
         most: no more than so many, the latest.
     """
 
-    __slots__ = ("_after", "_channel", "_journal", "_looked", "_most", "_since")
+    __slots__ = ("_after", "_channel", "_journal", "_looked", "_most")
 
-    def __init__(
-        self, journal: Journal, channel: bytes, *, after: float = -inf, since: float = -inf, most: float = inf
-    ) -> None:
+    def __init__(self, journal: Journal, channel: bytes, *, after: float = -inf, most: float = inf) -> None:
         self._journal = journal
         self._channel = channel
         self._after = after
-        self._since = since
         self._most = most
         self._looked: set[Segment] = set()
 
@@ -71,9 +71,9 @@ class Lookup:
             is_growing = False
         return True
 
-    def result(self) -> list[Numbered]:
+    def result(self) -> list[Publication]:
         """Return the messages, in order, in the turn in which step() has returned True."""
-        pieces: list[list[Numbered]] = []
+        pieces: list[list[Publication]] = []
         found = 0
         for segment in self._journal.segments():
             if not self._wants(segment) or found >= self._most:
@@ -81,13 +81,12 @@ class Lookup:
             piece = segment.messages(self._channel)
             pieces.append(piece)
             found += len(piece)
-        messages = [message for piece in reversed(pieces) for message in piece if self._is_wanted(message[0])]
+        if pieces:  # only the oldest may begin too early
+            pieces[-1] = pieces[-1][bisect_right(pieces[-1], self._after, key=itemgetter(2)) :]
+        messages = list(chain.from_iterable(reversed(pieces)))
         return messages if len(messages) <= self._most else messages[-int(self._most) :] if self._most else []
-
-    def _is_wanted(self, number: int) -> bool:
-        return number > self._after and (self._since == -inf or self._journal.time_of(number) >= self._since)
 
     def _wants(self, segment: Segment) -> bool:
         if not segment.size:
             return True
-        return segment.last > self._after and segment.ended_at >= self._since
+        return segment.last > self._after

@@ -16,22 +16,23 @@ Pure: bytes in, values out.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
+from operator import itemgetter
 
 from mux.wire.channel import LAST_MARK
-from mux.wire.publication import BINARY, GUESS, Kind
+from mux.wire.publication import BINARY, GUESS, Publication
 from mux.wire.resp import Push, RespReader, encode_push
-
-Numbered = tuple[int, bytes, Kind]
-"""A message of one channel: (number, payload, kind)."""
 
 SLICE_BYTES = 16 * 1024
 """Most bytes that are parsed at once: about a quarter of a millisecond of work with messages of 100 bytes."""
 
 SEARCHES = 2
 """A segment is parsed when it is asked for the next channel after so many."""
+
+
+_NUMBER = itemgetter(2)
 
 
 class Segment:
@@ -133,7 +134,7 @@ class Segment:
 
     def forget(self) -> None:
         """Drop everything that was parsed."""
-        self._index: dict[bytes, list[Numbered]] = {}
+        self._index: dict[bytes, list[Publication]] = {}
         self._reader: RespReader | None = None
         # Whole reads, bytes of the next read, and messages.
         self._parsed = 0, 0, 0
@@ -161,10 +162,14 @@ class Segment:
             self._parsed = reads, start, count + len(messages)
         return reads == len(self._reads)
 
-    def messages(self, channel: bytes) -> list[Numbered]:
+    def messages(self, channel: bytes) -> list[Publication]:
         """Return the messages of a channel, in order, when parse() has said that there is no more to do; not a copy."""
         found = self._index.get(channel, [])
-        return found if self._limit is None else [message for message in found if message[0] < self._limit]
+        return found if self._limit is None else found[: bisect_left(found, self._limit, key=_NUMBER)]
+
+    def last_before(self, at: float) -> int:
+        """Return the number of the last message that came before a time; first - 1 when none did."""
+        return self.first - 1 + sum(self._counts[: bisect_left(self._times, at)])
 
     def time_of(self, number: int) -> float:
         """Return when the message of a number came."""
@@ -179,6 +184,6 @@ class Segment:
                 kind, channel = BINARY + channel[-1], channel[:-1]
             found = index.get(channel)
             if found is None:
-                index[channel] = [(number, payload, kind)]
+                index[channel] = [(payload, kind, number)]
             else:
-                found.append((number, payload, kind))
+                found.append((payload, kind, number))

@@ -38,7 +38,8 @@ from mux.errors import BrokerError, BrokerGarbled
 from mux.journal.journal import Journal
 from mux.journal.segment import SLICE_BYTES, Segment
 from mux.recovery.order import Order
-from mux.recovery.talk import MAX_NUMBER, CopyTalk
+from mux.recovery.talk import CopyTalk
+from mux.wire.position import MAX_NUMBER
 from mux.wire.resp import Push, Reply, RespReader
 
 KEY_SECONDS = 10

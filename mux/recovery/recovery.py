@@ -32,6 +32,7 @@ from mux.broker.gap import Gap
 from mux.hub.router import Router
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
+from mux.journal.quiet import Quiet
 from mux.recovery.copies import Chunk, Copies, messages_of, segments_of
 from mux.recovery.order import Order, Placed, Talk
 from mux.recovery.talk import CHANNEL, CopyTalk, read, write
@@ -91,6 +92,7 @@ class Recovery:
         journal: what this process has heard.
         router: whom messages of the reserved channel are for.
         namespace: where the reserved channel and the keys are.
+        quiet: is told where messages may be missing.
         rank: returns how many other processes are to speak before this one about a mark.
     """
 
@@ -100,11 +102,13 @@ class Recovery:
         journal: Journal,
         router: Router,
         namespace: Namespace,
+        quiet: Quiet,
         rank: Callable[[str], int],
     ) -> None:
         self._intake = intake
         self._journal = journal
         self._router = router
+        self._quiet = quiet
         self._redis_channel = namespace.redis_channel(CHANNEL)
         self._prefix = namespace.redis_channel(b"$copy:")
         self._dice = Random()  # noqa: S311 - nothing is kept secret by it
@@ -288,6 +292,7 @@ class Recovery:
             return
         if hole.missed != 0:
             journal.skip(hole.missed or 0)
+            self._quiet.doubt(journal.last)
 
     # The agreement.
 
@@ -315,6 +320,7 @@ class Recovery:
         if self._hole is None:
             if placed.missed is None:
                 self._journal.doubt(number)
+                self._quiet.doubt(number)
             if self.order.epoch >= self._began:
                 self._is_warm = True  # nobody was there before this process
             elif not self._is_warm and self._fetching is None:
@@ -400,6 +406,7 @@ class Recovery:
     def _tick_journal(self) -> None:
         self._journal_timer = self._loop.call_later(JOURNAL_TICK_SECONDS, self._tick_journal)
         self._journal.tick(perf_counter())
+        self._quiet.tick(self._journal.kept_after)
 
     def _pause(self) -> float:
         return BEAT_SECONDS * self._dice.uniform(0.9, 1.1)

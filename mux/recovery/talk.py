@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import orjson
 
 from mux.recovery.order import Claim, Talk
+from mux.wire.position import MAX_NUMBER
 
 CHANNEL = b"$order"
 """The channel, without the prefix of the fleet."""
@@ -22,9 +23,6 @@ MAX_BYTES = 512
 
 MAX_WORD = 64
 """Most characters of a name: of a mark, an epoch, a server or a copy."""
-
-MAX_NUMBER = 2**53 - 1
-"""The greatest number of a message: JSON's numbers are exact up to it in every language (RFC 8259, section 6)."""
 
 
 @dataclass(frozen=True, slots=True)

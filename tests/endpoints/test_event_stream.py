@@ -182,7 +182,7 @@ async def test_what_a_client_sends_later_is_dropped(
                 await asyncio.sleep(0.01)
 
         talking = asyncio.create_task(chatter())
-        await stream.until(lambda: len(parse(stream.heard).comments) >= 2)
+        await stream.until(lambda: len(parse(stream.heard).heartbeats) >= 2)
         talking.cancel()
         await feed.mux.publish("lobby", "still heard")
         assert await stream.events(1) == [Event("message", "still heard")]
@@ -197,8 +197,8 @@ async def test_heartbeat_is_a_comment_that_needs_no_answer(redis_url: str, prefi
         serving(redis_url=redis_url, prefix=prefix, ping_seconds=0.1, pong_seconds=0.05) as feed,
         open_stream(feed.port, version=version) as stream,
     ):
-        await stream.until(lambda: len(parse(stream.heard).comments) >= 4)
-        assert set(parse(stream.heard).comments) == {"still here"}
+        await stream.until(lambda: len(parse(stream.heard).heartbeats) >= 4)
+        assert parse(stream.heard).comments == []
         assert parse(stream.heard).events == []
         assert not feed.mux._core.hub.evicted
 
@@ -271,7 +271,7 @@ async def test_a_reader_of_line_ends_is_no_slow_consumer(
             pipeline.publish(f"{prefix}lobby", text * (65536 // len(text)))
         await asyncio.to_thread(pipeline.execute)
         pause = asyncio.create_task(feed.mux.publish("lobby", "end"))
-        await reader.until(lambda: reader.heard.endswith(b"data: end\n\n"))
+        await reader.until(lambda: b"data: end\n" in reader.heard)
         await pause
         line_ends = (text * (65536 // len(text))).replace("\r\n", "\n").replace("\r", "\n")
         assert parse(reader.heard).events == [Event("message", line_ends)] * count + [Event("message", "end")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from mux.hub.subscriber import AnySubscriber, Backlog, Subscriber
 from mux.reasons import Reason
@@ -17,7 +18,8 @@ def lines(channel: bytes, publications: Sequence[Publication]) -> bytes:
 class FakeEndpoint:
     """Keeps what it is told."""
 
-    ping = b"ping"
+    def ping(self, subscriber: Subscriber[Any]) -> bytes:
+        return b"ping"
 
     def __init__(self) -> None:
         self.is_answered = True

@@ -14,6 +14,7 @@ from mux.broker.location import parse_location
 from mux.hub.hub import Hub
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
+from mux.journal.quiet import Quiet
 from mux.recovery.recovery import Recovery
 from mux.wire.channel import Namespace
 from tests.hub.fakes import FakeClient
@@ -31,7 +32,7 @@ class Process:
         self.hub = Hub(max_pending_bytes=1 << 26, max_unwritable_seconds=10, ping_seconds=25, pong_seconds=10)
         self.journal = Journal(max_bytes=journal_bytes, max_seconds=3600, talk=namespace.redis_channel(b"$"))
         self.intake = BatchIntake(self.hub, self.journal)
-        self.recovery = Recovery(self.intake, self.journal, self.hub.router, namespace, rank=lambda mark: 0)
+        self.recovery = Recovery(self.intake, self.journal, self.hub.router, namespace, Quiet(), rank=lambda mark: 0)
         self.gaps: list[Gap] = []
         self.broker = Broker(
             parse_location(url),

@@ -24,19 +24,26 @@ class Stream(NamedTuple):
     events: list[Event]
     retries: list[int]
     comments: list[str]
+    heartbeats: list[str]
+    """The positions that came without a message."""
+    positions: list[str]
+    """Those of events, one each while there are any."""
 
 
 def parse(stream: bytes) -> Stream:
-    """Interpret a whole event stream (HTML standard, section 9.2.6, without the last event id)."""
-    parsed = Stream([], [], [])
+    """Interpret a whole event stream (HTML standard, section 9.2.6)."""
+    parsed = Stream([], [], [], [], [])
     text = stream.decode(errors="replace").removeprefix("\ufeff")
-    name, data = "", ""
+    name, data, position = "", "", ""
     # What comes after the last line end is no line yet.
     for line in re.split("\r\n|\n|\r", text)[:-1]:
         field, _, value = line.partition(":")
         if not line:
-            if data:
+            if name == "position":
+                parsed.heartbeats.append(position)
+            elif data:
                 parsed.events.append(Event(name or "message", data.removesuffix("\n")))
+                parsed.positions.append(position)
             name = data = ""
         elif not field:
             parsed.comments.append(value.removeprefix(" "))
@@ -44,6 +51,8 @@ def parse(stream: bytes) -> Stream:
             name = value.removeprefix(" ")
         elif field == "data":
             data += value.removeprefix(" ") + "\n"
+        elif field == "id":
+            position = value.removeprefix(" ")
         elif field == "retry" and value.removeprefix(" ").isascii() and value.removeprefix(" ").isdigit():
             parsed.retries.append(int(value))
     return parsed

@@ -13,7 +13,8 @@ What a client reads:
 2. Binary is an event named `binary` whose data is base64, and an announcement one named `joined` or `left`, so that
    a page that expects JSON in every message is not given a sentence. The name comes after the data, where the
    standard allows it as well, so that every event starts with the same bytes, and a batch is one join.
-3. Whatever is said of the connection itself is a comment, or the time to wait before coming back. No empty line
+3. The position of an event is its `id`, the last line of it. A client gives the last one back when it comes again.
+4. Whatever is said of the connection itself is a comment, or the time to wait before coming back. No empty line
    follows it, for some clients make an event without data of it then; a client acts on a line as soon as it is whole.
 
 Pure: no I/O, no clock, no asyncio.
@@ -25,6 +26,9 @@ from binascii import b2a_base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import orjson
+
+from mux.wire.position import Numbering
 from mux.wire.publication import BINARY, JOINED, LEFT, Encoder, Kind, Publication, is_text
 
 GROWTH = 8
@@ -40,30 +44,97 @@ _NEXT = _LAST + _FIRST
 _NAMES = {JOINED: b"\nevent: joined", LEFT: b"\nevent: left"}
 
 
-def encode(channel: bytes, publications: Sequence[Publication]) -> bytes:
-    """Return the events of a batch, in order, as one chunk; of an empty batch nothing, for an empty chunk is the last.
+class Events:
+    """Turns publications into events, each with its position while there is one.
 
-    A publication known to be binary becomes a binary event, and so does one that is not valid UTF-8; announcements
-    have events of their own; everything else becomes text. A stream has one channel, so no event names it.
+    Args:
+        numbering: says the positions; without it, events have none.
+        on_encoded: called with each channel and the number of its last message, when there is a numbering.
     """
-    contents = _contents(publications)
-    if not contents:
-        return b""
-    # Into the ends of the list and not around the joined events: these may be megabytes, and are copied once.
-    size = sum(map(len, contents)) + len(_NEXT) * len(contents)
-    contents[0] = b"%x\r\n%b%b" % (size, _FIRST, contents[0])
-    contents[-1] += b"\n\n\r\n"
-    return _NEXT.join(contents)
 
+    def __init__(
+        self, numbering: Numbering | None = None, on_encoded: Callable[[bytes, int], None] | None = None
+    ) -> None:
+        self._numbering = numbering
+        self._on_encoded = on_encoded
 
-def encode_plain(channel: bytes, publications: Sequence[Publication]) -> bytes:
-    """Return the events of a batch, in order, without a chunk around them; otherwise as encode()."""
-    contents = _contents(publications)
-    if not contents:
+    def encode(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
+        """Return the events of a batch, in order, as one chunk; of an empty batch nothing: an empty chunk is the last.
+
+        A publication known to be binary becomes a binary event, and so does one that is not valid UTF-8; announcements
+        have events of their own; everything else becomes text. A stream has one channel, so no event names it.
+        """
+        contents = self._contents(channel, publications)
+        if not contents:
+            return b""
+        # Into the ends of the list and not around the joined events: these may be megabytes, and are copied once.
+        size = sum(map(len, contents)) + len(_NEXT) * len(contents)
+        contents[0] = b"%x\r\n%b%b" % (size, _FIRST, contents[0])
+        contents[-1] += b"\n\n\r\n"
+        return _NEXT.join(contents)
+
+    def encode_plain(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
+        """Return the events of a batch, in order, without a chunk around them; otherwise as encode()."""
+        contents = self._contents(channel, publications)
+        if not contents:
+            return b""
+        contents[0] = _FIRST + contents[0]
+        contents[-1] += _LAST
+        return _NEXT.join(contents)
+
+    def withhold(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
+        """Return nothing, for a client that is still given what came before."""
+        if publications and self._on_encoded is not None:
+            self._on_encoded(channel, publications[-1][2])
         return b""
-    contents[0] = _FIRST + contents[0]
-    contents[-1] += _LAST
-    return _NEXT.join(contents)
+
+    def heartbeat(self, number: int) -> bytes:
+        """Return lines that no client shows, and from which it knows that it has everything up to a number.
+
+        An EventSource takes the position of an event although nobody listens to its name. The event has a name and
+        empty data, for some clients take a position alone for a message without data.
+        """
+        numbering = self._numbering
+        if numbering is None or not numbering.epoch:
+            return comment("still here")
+        return b"event: position\nid: %b-%d\ndata:\n\n" % (numbering.epoch.encode(), numbering.base + number)
+
+    def missed(self, asked: str, reason: str, number: int) -> bytes:
+        """Return the event that tells a client that not all of what it missed can be given to it.
+
+        Args:
+            asked: the position it has asked for.
+            reason: why, in a word.
+            number: everything after the message of this number follows.
+        """
+        numbering = self._numbering
+        told = {"since": asked, "reason": reason}
+        position = b""
+        if numbering is not None and numbering.epoch:
+            position = b"id: %b-%d\n" % (numbering.epoch.encode(), numbering.base + number)
+        return b"event: missed\n%bdata: %b\n\n" % (position, orjson.dumps(told))
+
+    def _contents(self, channel: bytes, publications: Sequence[Publication]) -> list[bytes]:
+        """Return what stands between the first `data: ` of each event and its empty line."""
+        contents = [
+            # One line of ASCII is done. A byte is looked for several times faster than a string of one byte.
+            payload
+            if not kind and payload.isascii() and _LF not in payload and _CR not in payload
+            else _content(payload, kind)
+            for payload, kind, _ in publications
+        ]
+        numbering = self._numbering
+        if numbering is None or not contents:
+            return contents
+        if self._on_encoded is not None:
+            self._on_encoded(channel, publications[-1][2])
+        if not numbering.epoch:
+            return contents
+        mark, base = b"\nid: %b-" % numbering.epoch.encode(), numbering.base
+        return [
+            b"%b%b%d" % (content, mark, base + publication[2])
+            for content, publication in zip(contents, publications, strict=True)
+        ]
 
 
 def inflation(data: bytes) -> int:
@@ -114,23 +185,13 @@ what nginx, and others after it, take for that."""
 STREAM = {"Content-Type": TYPE, **NOT_KEPT, "Connection": "close"}
 """The headers of every stream. It is the last response on its connection."""
 
-CHUNKED = Coding(encode, chunk, b"0\r\n\r\n", {"Transfer-Encoding": "chunked"})
 
-PLAIN = Coding(encode_plain, lambda data: data, b"", {})
-
-CODINGS = {"1.1": CHUNKED, "1.0": PLAIN}
-"""By the version of the request."""
-
-
-def _contents(publications: Sequence[Publication]) -> list[bytes]:
-    """Return what stands between the first `data: ` of each event and its empty line."""
-    return [
-        # One line of ASCII is done. A byte is looked for several times faster than a string of one byte.
-        payload
-        if not kind and payload.isascii() and _LF not in payload and _CR not in payload
-        else _content(payload, kind)
-        for payload, kind, _ in publications
-    ]
+def codings(events: Events) -> dict[str, Coding]:
+    """Return how event streams travel, by the version of the request."""
+    return {
+        "1.1": Coding(events.encode, chunk, b"0\r\n\r\n", {"Transfer-Encoding": "chunked"}),
+        "1.0": Coding(events.encode_plain, lambda data: data, b"", {}),
+    }
 
 
 def _content(payload: bytes, kind: Kind) -> bytes:

@@ -1,0 +1,146 @@
+"""Give a client what it has missed, and let what comes now follow in order.
+
+What is little is written at once, in the turn in which the client joins: nothing can come between. What is more than a
+client may have waiting is written as the client takes it. It is a subscriber already, but what comes meanwhile is not
+written for it; it is in the journal, and is looked up when the client is that far.
+
+A client that reads more slowly than the journal forgets is ended, as a slow consumer. It knows its position.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from mux import reasons
+from mux.hub.hub import Hub
+from mux.hub.subscriber import AnySubscriber
+from mux.recovery.history import Found, History
+from mux.wire.publication import Encoder, Publication
+
+AT_ONCE_BYTES = 256 * 1024
+"""So much is written in one turn of the loop; it is less than any client may have waiting at the defaults."""
+
+PIECE_BYTES = 64 * 1024
+"""A longer replay is written in pieces of so much."""
+
+MESSAGE_BYTES = 64
+"""What a message takes beside its payload, about."""
+
+
+class Owed(NamedTuple):
+    """What a client is given when it joins.
+
+    Attributes:
+        channel: the full name of its channel in Redis.
+        asked: the position it has asked for; nothing when it asked for the last messages.
+        found: what there is.
+    """
+
+    channel: bytes
+    asked: str
+    found: Found
+
+
+class CatchUp:
+    """Writes what clients are owed.
+
+    Args:
+        hub: where they are connected.
+        history: what there is.
+        max_pending_bytes: how much may wait for a client.
+    """
+
+    def __init__(self, hub: Hub, history: History, *, max_pending_bytes: int) -> None:
+        self._hub = hub
+        self._history = history
+        self._at_once_bytes = min(AT_ONCE_BYTES, max_pending_bytes // 2)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, client: AnySubscriber, owed: Owed, withhold: Encoder) -> None:
+        """Write what a client is owed that joins in this turn, or begin to.
+
+        Args:
+            client: whose encoder says how.
+            owed: what was found in this turn.
+            withhold: an encoder that returns nothing, in the place of the client's until it has caught up.
+        """
+        publications = owed.found.publications
+        if not publications:
+            return
+        if _size(publications) <= self._at_once_bytes:
+            client.write(client.encode(owed.channel, publications))
+            self._hub.evict_overflowing()
+            return
+        encode, client.encode = client.encode, withhold
+        task = asyncio.get_running_loop().create_task(
+            self._go_on(client, owed.channel, publications, encode), name="mux-catch-up"
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _go_on(
+        self, client: AnySubscriber, channel: bytes, publications: Sequence[Publication], encode: Encoder
+    ) -> None:
+        while True:
+            for piece in _pieces(publications):
+                await self._until_writable(client)
+                if not self._is_there(client):
+                    return
+                client.write(encode(channel, piece))
+                await asyncio.sleep(0)
+            following = await self._history.after(channel, publications[-1][2])
+            if not self._is_there(client):
+                return
+            if following is None:
+                self._hub.evict(client, reasons.OVERFLOW)
+                return
+            if _size(following) <= self._at_once_bytes:
+                client.encode = encode
+                if following:
+                    client.write(encode(channel, following))
+                    self._hub.evict_overflowing()
+                return
+            publications = following
+
+    def _is_there(self, client: AnySubscriber) -> bool:
+        return self._hub.router.is_listening(client) and not client.transport.is_closing()
+
+    async def _until_writable(self, client: AnySubscriber) -> None:
+        while client.is_blocked and self._is_there(client):
+            writable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._hub.when_writable(client, partial(_done, writable))
+            await writable
+
+
+def withhold(channel: bytes, publications: Sequence[Publication]) -> bytes:
+    """Return nothing, for a WebSocket client that is still given what came before."""
+    return b""
+
+
+def _size(publications: Sequence[Publication]) -> int:
+    return sum(len(publication[0]) for publication in publications) + MESSAGE_BYTES * len(publications)
+
+
+def _pieces(publications: Sequence[Publication]) -> Iterator[Sequence[Publication]]:
+    start = size = 0
+    for end, publication in enumerate(publications):
+        size += len(publication[0]) + MESSAGE_BYTES
+        if size >= PIECE_BYTES:
+            yield publications[start : end + 1]
+            start, size = end + 1, 0
+    if start < len(publications):
+        yield publications[start:]
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

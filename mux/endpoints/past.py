@@ -1,0 +1,109 @@
+"""What a request asks for of the time before it, and the answer to one that is no client: the messages as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from binascii import b2a_base64
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import orjson
+from sanic.request import Request
+
+from mux import reasons
+from mux.errors import Refused
+from mux.journal.journal import Journal
+from mux.journal.quiet import Quiet
+from mux.recovery.history import History, Query
+from mux.recovery.order import Order
+from mux.wire.http.content import accepts_explicitly
+from mux.wire.position import Numbering
+from mux.wire.publication import BINARY, JOINED, LEFT, Publication, is_text
+from mux.wire.sse.encoder import TYPE
+
+DEFAULT_MESSAGES = 100
+"""Messages in an answer of JSON when nobody says how many."""
+
+MAX_MESSAGES = 10_000
+"""Most messages in an answer of JSON."""
+
+MESSAGES_PER_TURN = 50
+"""Messages that are written as JSON in one turn of the loop: a millisecond or two."""
+
+
+class Past(NamedTuple):
+    """What a process knows of what came before a client did."""
+
+    history: History
+    numbering: Numbering
+    quiet: Quiet
+
+    @classmethod
+    def of(cls, journal: Journal, order: Order, quiet: Quiet) -> Past:
+        """Return what is known from a journal."""
+        return cls(History(journal, order, quiet), order, quiet)
+
+
+def wants_messages(request: Request) -> bool:
+    """Tell whether a request is for the latest messages as JSON."""
+    headers = request.headers
+    accept = ",".join(headers.getall("accept", []))
+    return (
+        "upgrade" not in headers
+        and accepts_explicitly(accept, "application/json")
+        and not accepts_explicitly(accept, TYPE)
+    )
+
+
+def query_of(request: Request) -> Query | None:
+    """Return which messages from before it a request asks for; None when it asks for none.
+
+    Raises:
+        Refused: it asks for what cannot be.
+    """
+    args = request.args if request.query_string else {}
+    return Query.read(
+        since=_only(args, "since"),
+        last=_only(args, "last"),
+        last_event_id=request.headers.get("last-event-id", "") or _only(args, "last_event_id"),
+    )
+
+
+async def messages_json(history: History | None, channel: str, publications: Sequence[Publication]) -> bytes:
+    """Return the answer to a request for messages: as many as MAX_MESSAGES, the latest, and where they end."""
+    head = {
+        "channel": channel,
+        "position": "" if history is None else history.position(history.last),
+        "complete": len(publications) <= MAX_MESSAGES,
+    }
+    publications = publications[-MAX_MESSAGES:]
+    found: list[bytes] = []
+    for start in range(0, len(publications), MESSAGES_PER_TURN):
+        found += [message_json(history, one) for one in publications[start : start + MESSAGES_PER_TURN] if history]
+        await asyncio.sleep(0)
+    return b'%b,"messages":[%b]}' % (orjson.dumps(head)[:-1], b",".join(found))
+
+
+def message_json(history: History, publication: Publication) -> bytes:
+    """Return one message as JSON: its position, its time in seconds of Unix time, and its text or base64."""
+    payload, kind, number = publication
+    told: dict[str, object] = {"position": history.position(number), "time": round(history.time_of(number), 3)}
+    if kind in (JOINED, LEFT):
+        told["event"] = "joined" if kind == JOINED else "left"
+    if kind != BINARY and is_text(payload):
+        told["text"] = payload.decode()
+    else:
+        told["base64"] = b2a_base64(payload, newline=False).decode()
+    return orjson.dumps(told)
+
+
+def _only(args: Mapping[str, list[str]], name: str) -> str:
+    """Return the value of a parameter that may be given once; nothing when it is not given.
+
+    Raises:
+        Refused: it is given more than once.
+    """
+    found = dict(args).get(name, [])
+    if len(found) > 1:
+        raise Refused(reasons.QUERY, f"`{name}` is given more than once")
+    return found[0] if found else ""

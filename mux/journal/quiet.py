@@ -1,0 +1,86 @@
+"""When the last message of a channel came, for channels that are quiet for longer than the journal goes back.
+
+The journal forgets a message after a while, and then nobody knows whether a channel had one. Of a channel whose events
+are encoded here, this process knows: the encoder says when it has a message. So a client whose channel was silent for
+an hour can resume, if it comes back to the process that it left.
+
+Numbers are those of the journal. Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+MAX_LEFT = 100_000
+"""Most channels that are remembered after their last client has left: about 30 MB."""
+
+
+class _Left(NamedTuple):
+    """What is known of a channel that is not watched any more: from `last` to `until` it had no message."""
+
+    last: int
+    until: int
+
+
+class Quiet:
+    """The number of the last message of each channel that is watched, or was."""
+
+    def __init__(self) -> None:
+        self._last: dict[bytes, int] = {}
+        self._watchers: dict[bytes, int] = {}
+        self._left: dict[bytes, _Left] = {}
+        self._floor = 0
+
+    def entered(self, channel: bytes, number: int) -> None:
+        """Watch a channel, or let one more watch it; number is that of the last message of all channels."""
+        if channel in self._watchers:
+            self._watchers[channel] += 1
+        else:
+            self._watchers[channel] = 1
+            self._last[channel] = number
+            self._left.pop(channel, None)
+
+    def left(self, channel: bytes, number: int) -> None:
+        """Let one less watch a channel; number is that of the last message of all channels."""
+        watchers = self._watchers.get(channel, 0)
+        if watchers > 1:
+            self._watchers[channel] = watchers - 1
+        elif watchers:
+            del self._watchers[channel]
+            self._left[channel] = _Left(self._last.pop(channel), number)
+            if len(self._left) > MAX_LEFT:
+                del self._left[next(iter(self._left))]
+
+    def note(self, channel: bytes, number: int) -> None:
+        """Take note that the message of a number is of a channel; called for each batch that is encoded."""
+        last = self._last.get(channel)
+        if last is not None and last < number:  # what is written again to one client is older
+            self._last[channel] = number
+
+    def quiet_after(self, channel: bytes, kept_after: int) -> int | None:
+        """Return the number after which all messages of a channel are in the journal; None when that is not known.
+
+        Args:
+            channel: its full name in Redis.
+            kept_after: the number after which all messages of all channels are in the journal.
+        """
+        last = self._last.get(channel)
+        if last is None:
+            left = self._left.get(channel)
+            if left is None or left.until < kept_after:
+                return None
+            last = left.last
+        return max(last, self._floor)
+
+    def doubt(self, number: int) -> None:
+        """Take note that a message of any channel may have been missed before the message of a number."""
+        self._floor = number
+        self._left.clear()
+
+    def tick(self, kept_after: int) -> None:
+        """Forget the channels of which nothing is known any more."""
+        while self._left:
+            channel = next(iter(self._left))
+            if self._left[channel].until >= kept_after:
+                return
+            del self._left[channel]
