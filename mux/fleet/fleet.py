@@ -145,7 +145,7 @@ class Fleet:
         self._census.beat(identity, asyncio.get_running_loop().time(), is_new=False)
 
     def rank(self, mark: str) -> int:
-        """Return how many processes come before this one in the order of a mark; at most MAX_RANK.
+        """Return how many processes come before this one in the order of a mark, at most MAX_RANK; 0 before start().
 
         Processes that know each other agree on the order without a message, and it differs from mark to mark.
         """

@@ -81,7 +81,9 @@ async def test_processes_agree_on_an_order_for_each_mark(fleets: list[Fleet], ma
 def test_a_rank_is_bounded_and_differs_by_mark() -> None:
     """A process has every rank for some mark."""
     fleet = Fleet(None, b"feed:$fleet")  # type: ignore[arg-type]  # nothing is published
+    assert fleet.rank("early") == 0
     fleet.myself = Identity("box", 0, f"{0:032x}")
+    fleet._is_open = True
     fleet._census = Census(fleet.myself.id, Random(1))
     for number in range(1, 20):
         fleet._census.beat(Identity("box", number, f"{number:032x}"), 0.0, is_new=False)

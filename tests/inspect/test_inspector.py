@@ -128,7 +128,7 @@ async def test_a_question_that_cannot_be_has_no_answer(question: dict[str, objec
 async def test_numbers_are_those_of_the_metrics() -> None:
     """And whose they are."""
     stats = await Asked().stats()
-    assert (stats["host"], stats["pid"], stats["delivered"]) == ("box", 7, SNAPSHOT["mux_delivered"])
+    assert (stats["host"], stats["pid"], stats["delivered"]) == ("box", 7, SNAPSHOT["mux_messages_delivered"])
 
 
 async def test_an_answer_is_cut_where_the_fleet_is_too_large_for_it() -> None:
