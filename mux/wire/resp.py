@@ -39,15 +39,12 @@ class RespReader:
     Not usable after BrokerGarbled.
     """
 
-    __slots__ = ("_reader",)
+    __slots__ = ("_reader", "is_whole")
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader(protocolError=BrokerGarbled, replyError=BrokerRefused, notEnoughData=_MORE)
-
-    @property
-    def is_whole(self) -> bool:
+        self.is_whole = True
         """Whether a message or reply ends where the last bytes ended, so that the next begins one."""
-        return not self._reader.has_data()
 
     def feed(self, data: bytes) -> tuple[list[Push], list[Reply]]:
         """Return the messages and all other replies that data completes, each in order.
@@ -56,19 +53,25 @@ class RespReader:
             BrokerGarbled: data is not RESP.
         """
         reader = self._reader
-        reader.feed(data)
         gets = reader.gets
         messages: list[Push] = []
         others: list[Reply] = []
+        last = len(data) - 1
         try:
-            while (reply := gets()) is not _MORE:
-                if type(reply) is _PushNotification:
-                    if reply[0] == b"pmessage":
-                        messages.append(reply)
+            # The last byte by itself: it completes something if a message or reply ends there. hiredis does not tell:
+            # a half message of which it has parsed all that came leaves it without data.
+            for start, size in ((0, last), (last, 1)) if data else ():
+                reader.feed(data, start, size)
+                before = len(messages) + len(others)
+                while (reply := gets()) is not _MORE:
+                    if type(reply) is _PushNotification:
+                        if reply[0] == b"pmessage":
+                            messages.append(reply)
+                        else:
+                            others.append(Announcement(reply))
                     else:
-                        others.append(Announcement(reply))
-                else:
-                    others.append(reply)
+                        others.append(reply)
+                self.is_whole = len(messages) + len(others) > before
         except (IndexError, TypeError) as error:  # an empty push; a map with a key that cannot be one in Python
             raise BrokerGarbled(f"a reply that cannot be: {error}") from error
         return messages, others

@@ -1,6 +1,6 @@
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -169,3 +169,21 @@ def test_publish_reads_back_as_what_was_published(channel: bytes, payload: bytes
 def test_a_client_name_has_only_what_redis_takes(name: str, escaped: bytes) -> None:
     """CLIENT SETNAME refuses spaces, line ends and what is not ASCII."""
     assert escape_name(name) == escaped
+
+
+def test_an_end_between_two_messages_is_told_from_one_inside() -> None:
+    """At every byte; the journal once read the rest of a message as one of its own, and a good connection was dropped.
+
+    hiredis has no data left either when it has parsed all that came of half a message.
+    """
+    parts = [MESSAGE, *(wire for wire, _ in REPLIES), SUBSCRIBED, b"-ERR no\r\n", MARKED]
+    ends = set(accumulate(map(len, parts)))
+    for at in range(1, len(STREAM) + 1):
+        reader = RespReader()
+        reader.feed(STREAM[:at])
+        assert reader.is_whole is (at in ends), STREAM[:at]
+    reader = RespReader()
+    assert reader.is_whole
+    for at in range(len(STREAM)):
+        reader.feed(STREAM[at : at + 1])
+        assert reader.is_whole is (at + 1 in ends)
