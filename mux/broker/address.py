@@ -1,4 +1,4 @@
-"""Where a server is and how to get in; options of a URL mean what they mean to redis-py."""
+"""Where a server is and how to get in; the options of a URL mean what they mean to redis-py."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from redis.asyncio.connection import (
 )
 from redis.exceptions import RedisError
 
-from mux.broker.url import Option, RedisUrl, join_hosts, split_url
+from mux.broker.url import Option, RedisUrl, join_hosts
 from mux.errors import InvalidSetting
 
 CONNECT_SECONDS = 5.0
-"""How long connecting and introducing ourselves may take, unless the URL has socket_connect_timeout."""
+"""Seconds in which a connection is made, unless the URL has socket_connect_timeout."""
 
 LONGEST_CONNECT_SECONDS = 86_400.0
 
 REDIS_PORT = 6379
 
-_KNOWN = {*URL_QUERY_ARGUMENT_PARSERS} | {
-    name
-    for kind in (AbstractConnection, SSLConnection, UnixDomainSocketConnection)
-    for name in inspect.signature(kind).parameters
-}
-"""Options that may be named in a sentence: they are words of redis-py, whatever the URL was meant to be."""
-
 _OF_THE_URL_ITSELF = frozenset(("host", "port", "path"))
+
+_KNOWN = {*URL_QUERY_ARGUMENT_PARSERS}.union(
+    *(inspect.signature(kind).parameters for kind in (AbstractConnection, SSLConnection, UnixDomainSocketConnection))
+) - _OF_THE_URL_ITSELF
+"""Options that a sentence may name: they are words of redis-py, whatever the URL was meant to be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """Either host and port, or the path of a unix socket. str() and repr() have no user and no password.
 
-    connect_seconds bounds finding the server, connecting and introducing ourselves together; spent_seconds of it
-    are gone. named_as says what the server is, when others told us where it is.
+    Attributes:
+        connect_seconds: bounds finding the server, connecting and introducing ourselves together.
+        spent_seconds: how much of connect_seconds is gone.
+        named_as: what the server is, when sentinels told us where it is.
     """
 
     host: str = ""
@@ -64,44 +64,32 @@ class Address:
         return f"{where} ({self.named_as})" if self.named_as else where
 
 
-def parse_address(url: str) -> Address:
-    """Read a redis://, rediss:// or unix:// URL with redis-py's options.
+def make_address(url: RedisUrl) -> Address:
+    """Return the address of a URL's first host, with its credentials and options.
 
-    Raises:
-        InvalidSetting: it is no such URL, or an option is unknown or cannot be used.
-    """
-    parts = split_url(url)
-    assert not parts.kind, "parse_location() reads the others"
-    return make_address(parts, parts.scheme, parts.options)
-
-
-def make_address(parts: RedisUrl, scheme: str, options: list[Option]) -> Address:
-    """Return the address that a URL's first host, its credentials and these options make.
-
-    The options that concern connecting (credentials, TLS, socket_connect_timeout) are used; those of
-    redis-py's pools and retries have no meaning here and are ignored. So is the number of a database:
-    PUBLISH reaches all of them.
+    Credentials, TLS and socket_connect_timeout are used. The options of redis-py's pools and retries have no meaning
+    here and are ignored, as is the number of a database: PUBLISH reaches all of them.
 
     Raises:
         InvalidSetting: an option is unknown or cannot be used.
     """
-    made = _try_options(scheme, options)
+    made = _try_options(url.scheme, url.options)
     if isinstance(made, Exception):
         # Raised here, where no error of others is at hand to be chained.
-        raise InvalidSetting(_complain(scheme, options, made))
+        raise InvalidSetting(_complain(url, made))
     connection, connect_seconds = made
     if not (isfinite(connect_seconds) and 0 < connect_seconds <= LONGEST_CONNECT_SECONDS):
         raise InvalidSetting(
             f"the Redis URL's socket_connect_timeout must be more than 0 and at most {LONGEST_CONNECT_SECONDS:g}"
         )
-    host, port = parts.hosts[0] if parts.hosts else ("", None)
+    host, port = url.hosts[0] if url.hosts else ("", None)
     return Address(
         host=host,
         port=(port or REDIS_PORT) if host else 0,
-        path=parts.path if scheme == "unix" else "",
+        path="" if host else url.path,
         tls=connection.ssl_context.get() if isinstance(connection, SSLConnection) else None,
-        username=parts.username or connection.username,
-        password=parts.password or connection.password,
+        username=url.username or connection.username,
+        password=url.password or connection.password,
         connect_seconds=connect_seconds,
     )
 
@@ -116,21 +104,19 @@ def _try_options(scheme: str, options: list[Option]) -> tuple[AbstractConnection
         connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
         if isinstance(connection, SSLConnection):
             connection.ssl_context.get()
-        seconds = pool.connection_kwargs.get("socket_connect_timeout", CONNECT_SECONDS)
+        return connection, float(pool.connection_kwargs.get("socket_connect_timeout", CONNECT_SECONDS))
     except (ValueError, TypeError, AttributeError, LookupError, OSError, RedisError) as error:
         return error
-    return connection, float(seconds)
 
 
-def _complain(scheme: str, options: list[Option], error: Exception) -> str:
+def _complain(url: RedisUrl, error: Exception) -> str:
     """Say which option is wrong, without a word of the URL."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         return f"the Redis URL cannot be used now: {_why_no_file(error)}"  # of the process, not of an option
-    for option in options:
-        wrong = _try_options(scheme, [option])
+    for option in url.options:
+        wrong = _try_options(url.scheme, [option])
         if isinstance(wrong, Exception):
-            known = option.name in _KNOWN - _OF_THE_URL_ITSELF
-            if not known:
+            if option.name not in _KNOWN:
                 return f"option {option.number} of the Redis URL is unknown; there are those of redis-py"
             why = _why_no_file(wrong) or "it has a value that it cannot have"
             return f"the Redis URL's option {option.name} cannot be used: {why}"

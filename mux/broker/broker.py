@@ -1,13 +1,11 @@
 """The Redis connection of a process, for as long as the process lives.
 
-A lost connection is made anew, for ever, with full jitter so that a fleet does not come back as one.
-Subscribing again is one command, however many channels are open.
+A lost connection is made anew, for ever, with full jitter so that a fleet does not come back as one. Subscribing again
+is one command, however many channels are open.
 
-Delivery is at most once, and no loss is silent: what is published while there is no connection is held
-for a while or given back, what was sent but not answered when the connection broke is reported as lost and
-never sent again, and every time in which messages may have been missed is a Gap.
-
-Messages are published by the outbox (outbox.py); the Broker gives it a connection.
+Delivery is at most once, and no loss is silent: what is published while there is no connection is held for a while or
+given back, what was sent but not answered when the connection broke is reported as lost and never sent again, and
+every time in which messages may have been missed is a Gap.
 """
 
 from __future__ import annotations
@@ -34,21 +32,24 @@ from mux.broker.loss import Loss
 from mux.broker.outbox import Outbox
 from mux.broker.standing import blame_buffer, good_before
 from mux.broker.watchdog import Watchdog
-from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
+from mux.errors import BrokerBusy, BrokerError, BrokerUnavailable
 from mux.wire.resp import escape_name
 
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 2.0
-"""The pause before the next try grows from FIRST_RETRY_SECONDS to LAST_RETRY_SECONDS."""
+"""The pause before the next try to connect grows from FIRST_RETRY_SECONDS to LAST_RETRY_SECONDS."""
 
 STABLE_SECONDS = 5.0
-"""A connection that lived so long was in order: after it the pauses start from the shortest again."""
+"""A connection that lived for more seconds was in order: after it the pauses start from the shortest again."""
 
 POLL_SECONDS = 0.01
-"""How often aclose() looks whether everything is sent."""
+"""Seconds after which aclose() checks again whether everything is sent."""
 
 CLOSE_SECONDS = 2.0
-"""How long aclose() waits for Redis to answer what was published."""
+"""Most seconds for which aclose() waits to send what is held, and then for Redis to answer."""
+
+BUSY_SECONDS = 0.25
+"""Seconds between two tries of check_redis() while Redis says that it takes nobody now."""
 
 logger = logging.getLogger("mux.broker")
 
@@ -69,10 +70,10 @@ class Broker:
     Args:
         location: where Redis is.
         pattern: what to subscribe to.
-        probe_prefix: what the Redis channel starts with that probes go to; the pattern matches it. The rest is drawn
-            by start(), so that processes forked from one app do not hear each other's probes.
-        probe_seconds: how long nothing may come until the connection is probed.
-        holding: what waits to be published.
+        probe_prefix: the beginning of the Redis channel of our probes; the pattern matches it. The rest is drawn by
+            start(), so that processes forked from one app do not hear each other's probes.
+        probe_seconds: how long silence may last until it counts as a probe that was not heard.
+        holding: the queue of what waits to be published.
         on_read: takes every read, synchronously; may raise BrokerGarbled, and nothing else.
         on_writable: called when publishers that saw is_writable False may go on.
         on_gap: called with each Gap, when it is known what became of it; must not raise.
@@ -133,20 +134,16 @@ class Broker:
         self._is_closing = False
         self._good_until = Moment.now()
         self.outbox.open()
+        connection: Connection | None = None
         try:
             connection = await self._open()
-        except BrokerError as error:
-            if isinstance(error, BrokerRefused):
-                self.outbox.close()
-                raise
-            self._failed_to_open(error)
-            self._begin(None)
-        except BaseException:
-            self.outbox.close()
-            raise
-        else:
             self._use(connection)
-            self._begin(connection)
+        except BrokerUnavailable as error:
+            self._failed_to_open(error)
+        except BaseException:
+            await self.aclose()
+            raise
+        self._begin(connection)
 
     @property
     def is_connected(self) -> bool:
@@ -296,3 +293,45 @@ class Broker:
         self.reconnects[loss.cause] += 1
         self._loss = None
         return Gap.between(0, good, Moment.now(), loss.cause, loss.reason)
+
+
+async def check_redis(location: Location, pattern: bytes, probe_channel: bytes) -> None:
+    """See whether a Redis would take us, and leave.
+
+    While a Redis says that it takes nobody now, for it loads or fails over, it is waited for; that is logged.
+
+    Raises:
+        BrokerUnavailable: it cannot be reached, at none of its addresses.
+        BrokerRefused: it would not take us.
+    """
+    told = ""
+    while (busy := await _try_each(location, pattern, probe_channel)) is not None:
+        if str(busy) != told:
+            told = str(busy)
+            logger.warning("%s; waiting for that to pass", busy)
+        await asyncio.sleep(BUSY_SECONDS)
+
+
+async def _try_each(location: Location, pattern: bytes, probe_channel: bytes) -> BrokerBusy | None:
+    """Try each address once; return None when one takes us, or what a Redis said that takes nobody now."""
+    failures: list[BrokerUnavailable] = []
+    for _ in range(location.tries):
+        try:
+            connection = await Connection.open(
+                await location.locate(),
+                pattern,
+                probe_channel=probe_channel,
+                client_name=b"mux-probe",
+                on_read=lambda read, messages, is_whole: None,
+                on_writable=lambda: None,
+            )
+        except BrokerUnavailable as error:
+            failures.append(error)
+        else:
+            await connection.aclose()
+            await connection.lost
+            return None
+    busy = next((failure for failure in failures if isinstance(failure, BrokerBusy)), None)
+    if busy is None:
+        raise failures[-1]
+    return busy

@@ -23,16 +23,24 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import TypeAlias, cast
 
 from mux.broker.address import Address
 from mux.broker.dial import DIAL_ERRORS, dial
 from mux.broker.gap import Moment
-from mux.broker.hello import check_hello, connection_id, is_cluster
 from mux.broker.holding import Command, Done
 from mux.broker.loss import Loss, reason_of, reason_of_garbage
-from mux.broker.refusal import DEAF, SILENT, SILENT_IN_TLS, UNREACHED, closed_too_soon, command_refused, hello_refused
+from mux.broker.refusal import (
+    DEAF,
+    SILENT,
+    SILENT_IN_TLS,
+    UNREACHED,
+    check_hello,
+    closed_too_soon,
+    command_refused,
+    connection_id,
+    is_cluster,
+)
 from mux.broker.standing import Record
 from mux.errors import BrokerError, BrokerGarbled, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.version import __version__
@@ -46,7 +54,6 @@ closes subscribers whose output buffer overflows: a push to its own publisher ta
 MAX_UNANSWERED_BYTES = 2 * 1024 * 1024
 """Most bytes of the commands that are on their way to Redis, unless it is one command. As many come back as pushes, to
 every process of a fleet; Redis allows an output buffer 32 MB at once and 8 MB for a minute."""
-
 
 OnRead: TypeAlias = Callable[[bytes, list[Push], bool], None]
 """Takes the bytes of one read, the messages they completed, and whether a message or reply ended where they end."""
@@ -72,7 +79,7 @@ class Connection(asyncio.Protocol):
 
     Args:
         on_read: takes every read, synchronously; may raise BrokerGarbled, and nothing else.
-        on_writable: called whenever there may be more or less room for commands, and when the connection is lost.
+        on_writable: called whenever the capacity may have changed, and when the connection is lost.
     """
 
     def __init__(self, on_read: OnRead, on_writable: Callable[[], None]) -> None:
@@ -82,11 +89,11 @@ class Connection(asyncio.Protocol):
         self.heard = 0
         """Messages that came."""
         self.good_at = Moment.now()
-        """When we were first known to hear everything that this server has."""
+        """The first moment from which everything that this server has is known to come."""
         self.client_id = 0
         """What Redis calls this connection."""
         self.is_clustered = False
-        """Whether the server is one of a cluster's nodes, which hears by the cluster's bus what others publish."""
+        """Whether the server is one of a cluster's nodes."""
         self.record = Record()
         """What the server has said of itself."""
         self._loop = loop
@@ -115,9 +122,9 @@ class Connection(asyncio.Protocol):
         """Connect, introduce ourselves, subscribe, and hear ourselves.
 
         Raises:
-            BrokerUnavailable: there is nobody at the address.
-            BrokerBusy: there is, but it takes nothing now.
-            BrokerRefused: there is, but not for us; the message says what to do.
+            BrokerUnavailable: no Redis is at the address.
+            BrokerBusy: a Redis is there, and takes nothing now.
+            BrokerRefused: a Redis is there, and not for us; the message says what to do.
         """
         connection = cls(on_read, on_writable)
         try:
@@ -184,24 +191,21 @@ class Connection(asyncio.Protocol):
             self._send(encode_command(*words), done)
 
     async def _connect(self, address: Address) -> None:
+        def reached() -> None:
+            self._silence = SILENT_IN_TLS
+
         try:
-            await dial(address, lambda: self, on_reached=partial(self._await, SILENT_IN_TLS))
+            await dial(address, lambda: self, on_reached=reached)
         except DIAL_ERRORS as error:
             # Not chained: the error has the address in words of the system's, and nothing else.
             raise BrokerUnavailable(f"cannot reach Redis at {address}: {reason_of(error)}") from None
 
-    def _await(self, silence: str) -> None:
-        """Note what is waited for now, in the words that are used when it does not come."""
-        self._silence = silence
-
     async def _introduce(self, address: Address, client_name: bytes) -> None:
-        self._await(SILENT)
+        self._silence = SILENT
         words = [b"HELLO", b"3"]
         if address.password is not None:
             words += [b"AUTH", (address.username or "default").encode(), address.password.encode()]
         hello = await self._command(*words, b"SETNAME", client_name)
-        if isinstance(hello, BrokerRefused):
-            raise hello_refused(hello, address)
         check_hello(hello, address)
         self.client_id = connection_id(hello)
         self.is_clustered = is_cluster(hello)
@@ -234,16 +238,16 @@ class Connection(asyncio.Protocol):
         answer = await self._command(b"PUBLISH", probe_channel, b"")
         if isinstance(answer, BrokerRefused):
             raise command_refused("PUBLISH", answer, address, pattern)
-        self._await(DEAF)
+        self._silence = DEAF
         await asyncio.wait((heard, self.lost), return_when=asyncio.FIRST_COMPLETED)
         if not heard.done():
             raise BrokerUnavailable(f"the connection to Redis was lost: {self._loss.reason}")
         self.good_at = sent_at
 
     async def _command(self, *words: bytes) -> Reply:
-        reply: asyncio.Future[Reply] = self._loop.create_future()
-        self.ask(*words, done=resolve_with_reply(reply))
-        answer = await reply
+        answered: asyncio.Future[Reply] = self._loop.create_future()
+        self.ask(*words, done=resolve_with_reply(answered))
+        answer = await answered
         if isinstance(answer, BrokerError) and not isinstance(answer, BrokerRefused):
             raise answer
         return answer

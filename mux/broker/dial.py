@@ -12,23 +12,22 @@ import errno
 import os
 import socket
 import sys
-from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
 from mux.broker.address import Address
 
 STAGGER_SECONDS = 0.25
-"""The next address is tried this long after the one before it, as RFC 8305, section 5, recommends."""
+"""Seconds from the start of one address' try to that of the next, as RFC 8305, section 5, recommends."""
 
 MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
-"""The longest path of a unix socket: sockaddr_un has room for it and a NUL byte."""
+"""The longest path of a unix socket: sockaddr_un holds it and a NUL byte."""
 
 DIAL_ERRORS = (OSError, ValueError)
-"""What dial() raises when nobody is reached: ValueError, and with it UnicodeError, is a host that cannot be one."""
+"""What dial() raises when no server is reached: ValueError, and with it UnicodeError, is a host that cannot be one."""
 
-_Resolved: TypeAlias = list[tuple[Any, ...]]
-"""What getaddrinfo() gives: family, kind, protocol, canonical name and address, for each."""
+_Resolved: TypeAlias = tuple[Any, ...]
+"""One result of getaddrinfo(): family, kind, protocol, canonical name and address."""
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
 
@@ -44,45 +43,38 @@ async def dial(
         on_reached: called before the TLS handshake, if there is one.
 
     Raises:
-        DIAL_ERRORS: nobody is there, or the TLS handshake failed; reason_of() says why.
+        DIAL_ERRORS: no server is there, or the TLS handshake failed; reason_of() says why.
     """
     loop = asyncio.get_running_loop()
     if address.path:
         if len(os.fsencode(address.path)) > MAX_SOCKET_PATH_BYTES:  # uvloop cuts it off, and may find another socket
             raise OSError(errno.ENAMETOOLONG, "")
         return await loop.create_unix_connection(make_protocol, address.path)
-    sock = await _reach(loop, address.host, address.port)
+    sock = await _reach(loop, await resolve(loop, address.host, address.port))
     on_reached()
+    name = address.host if address.tls else None
     try:
-        return await loop.create_connection(
-            make_protocol,
-            sock=sock,
-            ssl=address.tls,
-            server_hostname=address.host if address.tls else None,
-        )
+        return await loop.create_connection(make_protocol, sock=sock, ssl=address.tls, server_hostname=name)
     except BaseException:
         sock.close()
         raise
 
 
-async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> _Resolved:
+async def resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[_Resolved]:
     """Return the addresses of a name, in the order in which the system prefers them."""
     return [*await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
-async def _reach(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
-    """Return a socket connected to the first address of a host that answers."""
-    untried = deque(await resolve(loop, host, port))
+async def _reach(loop: asyncio.AbstractEventLoop, untried: list[_Resolved]) -> socket.socket:
+    """Return a socket connected to the first address that answers."""
     tries: set[asyncio.Task[socket.socket]] = set()
     error: BaseException = OSError("the name has no address")
     try:
         while untried or tries:
             if untried:
-                family, kind, protocol, _, where = untried.popleft()
-                tries.add(asyncio.create_task(_connect(loop, family, kind, protocol, where)))
-            done, _ = await asyncio.wait(
-                tries, timeout=STAGGER_SECONDS if untried else None, return_when=asyncio.FIRST_COMPLETED
-            )
+                tries.add(asyncio.create_task(_connect(loop, untried.pop(0))))
+            pause = STAGGER_SECONDS if untried else None
+            done, _ = await asyncio.wait(tries, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             for one in done:
                 failure = one.exception()
                 tries.discard(one)
@@ -91,10 +83,15 @@ async def _reach(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socke
                 error = failure
         raise error
     finally:
-        await _give_up(tries)
+        for one in tries:
+            one.cancel()
+        for late in await asyncio.gather(*tries, return_exceptions=True):
+            if isinstance(late, socket.socket):
+                late.close()
 
 
-async def _connect(loop: asyncio.AbstractEventLoop, family: int, kind: int, protocol: int, where: Any) -> socket.socket:
+async def _connect(loop: asyncio.AbstractEventLoop, resolved: _Resolved) -> socket.socket:
+    family, kind, protocol, _, where = resolved
     sock = socket.socket(family, kind, protocol)
     sock.setblocking(False)
     try:
@@ -103,13 +100,3 @@ async def _connect(loop: asyncio.AbstractEventLoop, family: int, kind: int, prot
         sock.close()
         raise
     return sock
-
-
-async def _give_up(tries: set[asyncio.Task[socket.socket]]) -> None:
-    for one in tries:
-        one.cancel()
-    if tries:
-        await asyncio.wait(tries)
-    for one in tries:
-        if not one.cancelled() and one.exception() is None:
-            one.result().close()

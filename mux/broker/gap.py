@@ -1,8 +1,7 @@
 """The times in which messages may have been missed.
 
-Redis keeps nothing for a subscriber that is away. So between the last moment a subscription is known to
-have been good and the moment it is good again, anything may have passed. mux cannot get it back, but it
-never keeps quiet about it.
+Redis keeps nothing for a subscriber that is away. So between the last moment a subscription is known to have been good
+and the moment it is good again, anything may have passed, and mux never keeps quiet about it.
 
 Two clocks tell when that was, and neither is enough. The clock on the wall is what others compare with, and it is
 set now and then; the monotonic one stands still while the machine sleeps. A gap begins at the earlier of what the
@@ -24,9 +23,9 @@ class Moment:
     monotonic: float
 
     @classmethod
-    def now(cls, ago: float = 0.0) -> Moment:
-        """Return this moment, or the one so many seconds ago."""
-        return cls(time() - ago, monotonic() - ago)
+    def now(cls) -> Moment:
+        """Return this moment."""
+        return cls(time(), monotonic())
 
     def is_before(self, other: Moment) -> bool:
         """Tell whether this was earlier, whatever was done to the clock on the wall between the two."""
@@ -67,8 +66,5 @@ class Gap:
     def __str__(self) -> str:
         one = "1 message was" if self.missed == 1 else f"{self.missed} messages were"
         what = "messages may have been" if self.missed is None else one
-        return (
-            f"gap {self.number}: {what} missed from {floor(self.since * 1000) / 1000:.3f} "
-            f"to {ceil(self.until * 1000) / 1000:.3f} "
-            f"({self.seconds:.3f} s): {self.reason}"
-        )
+        since, until = floor(self.since * 1000) / 1000, ceil(self.until * 1000) / 1000
+        return f"gap {self.number}: {what} missed from {since:.3f} to {until:.3f} ({self.seconds:.3f} s): {self.reason}"

@@ -7,21 +7,24 @@ import socket
 import ssl
 from typing import NamedTuple
 
+_NO_TLS = "it does not speak TLS; name it without the second s, as redis://"
+_NO_VERSION = "it and we have no version of TLS in common"
+
 _TLS_REASONS = {
-    # What OpenSSL calls it, or part of that; the first that is found counts.
-    "WRONG_VERSION_NUMBER": "it does not speak TLS; name it without the second s, as redis://",
-    "HTTP_REQUEST": "it does not speak TLS; name it without the second s, as redis://",
-    "RECORD_LAYER_FAILURE": "it does not speak TLS; name it without the second s, as redis://",
-    "UNKNOWN_PROTOCOL": "it does not speak TLS; name it without the second s, as redis://",
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+    "HTTP_REQUEST": _NO_TLS,
+    "RECORD_LAYER_FAILURE": _NO_TLS,
+    "UNKNOWN_PROTOCOL": _NO_TLS,
     "CERTIFICATE_REQUIRED": "it wants a certificate of ours; name one with ssl_certfile and ssl_keyfile",
     "ALERT_UNKNOWN_CA": "it does not know the authority of our certificate; see ssl_certfile",
     "ALERT_BAD_CERTIFICATE": "it wants another certificate of ours; see ssl_certfile and ssl_keyfile",
     "ALERT_CERTIFICATE": "it does not take our certificate; see ssl_certfile and ssl_keyfile",
-    "PROTOCOL_VERSION": "it and we have no version of TLS in common",
-    "UNSUPPORTED_PROTOCOL": "it and we have no version of TLS in common",
+    "PROTOCOL_VERSION": _NO_VERSION,
+    "UNSUPPORTED_PROTOCOL": _NO_VERSION,
     "HANDSHAKE_FAILURE": "it refused the TLS handshake: it may want a certificate of ours or other ciphers",
     "EOF": "it ended the connection in the TLS handshake: it may speak no TLS, or want a certificate of ours",
 }
+"""Reasons by OpenSSL's name for a failure, or a part of that name; the first that fits counts."""
 
 _NOT_FOR_THIS_NAME = frozenset((62, 63, 64))
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH, _EMAIL_MISMATCH and _IP_ADDRESS_MISMATCH."""
@@ -35,12 +38,16 @@ _FIRST_BYTES = {
 
 
 class Loss(NamedTuple):
-    """Why a connection ended."""
+    """Why a connection ended.
+
+    Attributes:
+        cause: one word: closed, error, garbled, deaf, demoted, moved, output_buffer, unreachable, failed, or shut when
+            we ended it.
+        reason: the same as half a sentence.
+    """
 
     cause: str
-    """One word: closed, error, garbled, deaf, demoted, moved, or shut when we ended it."""
     reason: str
-    """The same as half a sentence."""
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """The master of a name, as its sentinels know it.
 
-All sentinels are asked at once, so that one which is silent costs nothing, and each is asked anew before every
-connection. They may disagree while a master is replaced: after the first answer the others get a moment, and the
-answer with the newest configuration is taken.
+All sentinels are asked at once, so that a silent one costs nothing, and each is asked anew before every connection.
+They may disagree while a master is replaced: after the first answer the others have a moment, and the answer with the
+newest configuration is taken.
 
 redis-py's client for sentinels asks one after the other, with its own retries for each, and tells no failure from
 another; this is three commands on a connection.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple, cast
 
@@ -24,13 +23,13 @@ from mux.errors import BrokerError, BrokerGarbled, BrokerRefused, BrokerUnavaila
 from mux.wire.resp import Reply, RespReader, encode_command
 
 SENTINEL_PORT = 26379
-"""Where a Sentinel listens (https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/)."""
+"""The port on which a sentinel listens unless told otherwise."""
 
 TRY_SECONDS = 1.0
-"""How long a sentinel may take to answer; half of the connect timeout, if that is shorter."""
+"""Seconds in which a sentinel must answer; half of the connect timeout, if that is shorter."""
 
 GRACE_SECONDS = 0.1
-"""How long the other sentinels are waited for after one has answered."""
+"""Seconds for which the other sentinels are waited for after one has answered."""
 
 _READ_BYTES = 65536
 
@@ -55,7 +54,7 @@ class SentinelMaster:
         template: credentials, TLS and timeout of the master; host and port are filled in.
     """
 
-    places = 1
+    tries = 1
 
     def __init__(self, sentinels: list[Address], name: str, template: Address) -> None:
         self._sentinels = sentinels
@@ -70,13 +69,12 @@ class SentinelMaster:
         loop = asyncio.get_running_loop()
         started = loop.time()
         answers = await self._ask_all(min(TRY_SECONDS, self._template.connect_seconds / 2))
-        named = max((answer for answer in answers.values() if isinstance(answer, Named)), default=None)
-        failures = {sentinel: answer for sentinel, answer in answers.items() if isinstance(answer, BrokerError)}
+        named = max((answer for answer in answers if isinstance(answer, Named)), default=None)
+        refusals = [isinstance(answer, BrokerRefused) for answer in answers]
+        failures = self._failures(answers)
         if named is None:
-            sentence = f"no sentinel names the master {self._name!r}: {_list(failures)}"
-            if all(isinstance(failure, BrokerRefused) for failure in failures.values()):
-                raise BrokerRefused(sentence)
-            raise BrokerUnavailable(sentence)
+            sentence = f"no sentinel names the master {self._name!r}: {failures}"
+            raise BrokerRefused(sentence) if all(refusals) else BrokerUnavailable(sentence)
         address = replace(
             self._template,
             host=named.host,
@@ -84,17 +82,21 @@ class SentinelMaster:
             spent_seconds=loop.time() - started,
             named_as=f"the master {self._name!r}{'' if named.is_up else ', which its sentinels hold for down'}",
         )
-        self._tell(address, failures)
-        return address
-
-    def _tell(self, address: Address, failures: dict[Address, BrokerError]) -> None:
-        """Log what was found, unless it is the same as last time."""
-        text = f"found {address}" + (f"; {_list(failures)}" if failures else "")
+        text = f"found {address}" + (f"; {failures}" if failures else "")
         if text != self._told:
             self._told = text
             logger.log(logging.WARNING if failures else logging.INFO, "%s", text)
+        return address
 
-    async def _ask_all(self, seconds: float) -> dict[Address, Named | BrokerError]:
+    def _failures(self, answers: list[Named | BrokerError]) -> str:
+        """Say which sentinels failed and how; those that failed alike stand together."""
+        alike: dict[str, list[Address]] = {}
+        for sentinel, answer in zip(self._sentinels, answers, strict=True):
+            if isinstance(answer, BrokerError):
+                alike.setdefault(str(answer), []).append(sentinel)
+        return "; ".join(f"{_join(sentinels)}: {how}" for how, sentinels in alike.items())
+
+    async def _ask_all(self, seconds: float) -> list[Named | BrokerError]:
         """Return what each sentinel said, in the order of the URL."""
         tasks = [asyncio.create_task(_ask(sentinel, self._name, seconds)) for sentinel in self._sentinels]
         waiting = set(tasks)
@@ -112,11 +114,7 @@ class SentinelMaster:
                 task.cancel()
             if waiting:
                 await asyncio.wait(waiting)
-        late = BrokerUnavailable("no answer yet")
-        return {
-            sentinel: late if task in waiting else task.result()
-            for sentinel, task in zip(self._sentinels, tasks, strict=True)
-        }
+        return [BrokerUnavailable("no answer yet") if task in waiting else task.result() for task in tasks]
 
 
 async def _ask(sentinel: Address, name: str, seconds: float) -> Named | BrokerError:
@@ -133,14 +131,13 @@ async def _ask(sentinel: Address, name: str, seconds: float) -> Named | BrokerEr
 
 
 async def _talk(sentinel: Address, name: str) -> list[Reply]:
-    """Ask, and return the answers to AUTH, where is it, and what do you know of it."""
+    """Send AUTH, or PING without a password, and both questions; return the three answers."""
     reader = asyncio.StreamReader()
     made, _ = await dial(sentinel, lambda: asyncio.StreamReaderProtocol(reader))
     transport = cast("asyncio.Transport", made)  # uvloop's has the methods, not the class
     try:
         credentials = [word.encode() for word in (sentinel.username, sentinel.password) if word]
         commands = [
-            # Without a password there is an answer as well, so that there are always three.
             encode_command(b"AUTH", *credentials) if sentinel.password else encode_command(b"PING"),
             encode_command(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.encode()),
             encode_command(b"SENTINEL", b"MASTER", name.encode()),
@@ -190,13 +187,5 @@ def _refusal(error: BrokerRefused, auth: Reply, sentinel: Address) -> BrokerErro
     return BrokerUnavailable("an error for an answer")
 
 
-def _list(failures: dict[Address, BrokerError]) -> str:
-    """Return who failed and how; those that failed alike together."""
-    alike: dict[str, list[Address]] = {}
-    for sentinel, failure in failures.items():
-        alike.setdefault(str(failure), []).append(sentinel)
-    return "; ".join(f"{_join(sentinels)}: {how}" for how, sentinels in alike.items())
-
-
-def _join(sentinels: Iterable[Address]) -> str:
+def _join(sentinels: list[Address]) -> str:
     return join_hosts([(sentinel.host, sentinel.port) for sentinel in sentinels])

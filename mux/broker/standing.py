@@ -7,19 +7,19 @@ offset it parted from its master, and the master's own offsets, each with a mome
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from dataclasses import dataclass
 
 from mux.broker.gap import Moment
 from mux.broker.loss import Loss
+from mux.broker.proof import read_field
 from mux.wire.resp import Reply
 
 OFFSETS = 512
-"""How many offsets of a server are kept, each with its moment. When there are more, every second one is dropped."""
+"""Most offsets of a server that are kept, each with its moment. When there are more, every second one is dropped."""
 
 ROUNDING_SECONDS = 2.0
-"""Redis tells its uptime in whole seconds, of a clock that it looks at now and then."""
+"""Seconds by which a server may have run longer than it says, which is in whole seconds of a clock seldom read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Standing:
 
     Attributes:
         run_id: drawn by the server when it started.
-        started_at: not later than that.
+        started_at: the server started at this moment or later.
         replication_id: names the history it writes or follows.
         former_id: names the history it followed before it was promoted.
         parted_at: the first offset of its own, which is not in the former history.
@@ -42,51 +42,46 @@ class Standing:
 
 
 class Record:
-    """What the server of one connection has said of itself, for as long as the connection lived."""
+    """What the server of one connection has said of itself while the connection lived."""
 
     __slots__ = ("_offsets", "buffer_kills", "standing")
 
     def __init__(self) -> None:
         self.standing: Standing | None = None
-        """Which server it is; None if it does not say, or not to this user."""
+        """Which server it is; None if it does not tell this user."""
         self.buffer_kills: int | None = None
         """How many clients it had closed over their output buffers when it was last asked (Redis 7.2, Valkey)."""
         self._offsets: deque[tuple[Moment, int]] = deque()
 
     def introduced(self, info: Reply, now: Moment) -> None:
         """Take the first answer to INFO."""
-        run_id, uptime = _field(info, b"run_id", rb"\w+"), _field(info, b"uptime_in_seconds", rb"\d+")
+        run_id, uptime = read_field(info, b"run_id", rb"\w+"), read_field(info, b"uptime_in_seconds", rb"\d+")
         self.told_kills(info)
         if run_id and uptime:
             ago = int(uptime) + ROUNDING_SECONDS
             self.standing = Standing(
                 run_id=run_id,
                 started_at=Moment(now.wall - ago, now.monotonic - ago),
-                replication_id=_field(info, b"master_replid", rb"\w+"),
-                former_id=_field(info, b"master_replid2", rb"\w+"),
-                parted_at=int(_field(info, b"second_repl_offset", rb"-?\d+") or -1),
+                replication_id=read_field(info, b"master_replid", rb"\w+"),
+                former_id=read_field(info, b"master_replid2", rb"\w+"),
+                parted_at=int(read_field(info, b"second_repl_offset", rb"-?\d+") or -1),
             )
 
     def told_offset(self, asked_at: Moment, info: Reply) -> None:
         """Take an answer to INFO for how far the server is in its history; at asked_at it was not yet further."""
-        if offset := _field(info, b"master_repl_offset", rb"\d+"):
+        if offset := read_field(info, b"master_repl_offset", rb"\d+"):
             if len(self._offsets) >= OFFSETS:
                 self._offsets = deque(list(self._offsets)[::2])
             self._offsets.append((asked_at, int(offset)))
 
     def told_kills(self, info: Reply) -> None:
         """Take an answer to INFO for how many clients the server has closed over their output buffers."""
-        if kills := _field(info, b"client_output_buffer_limit_disconnections", rb"\d+"):
+        if kills := read_field(info, b"client_output_buffer_limit_disconnections", rb"\d+"):
             self.buffer_kills = int(kills)
 
     def last_before(self, offset: int) -> Moment | None:
         """Return the last moment at which the server had not reached an offset; None if none is known."""
         return next((moment for moment, reached in reversed(self._offsets) if reached < offset), None)
-
-
-def _field(info: Reply, name: bytes, value: bytes) -> str:
-    found = re.search(rb"^%b:(%b)\r?$" % (name, value), info if isinstance(info, bytes) else b"", re.MULTILINE)
-    return found[1].decode() if found else ""
 
 
 def good_before(good: Moment, began: Moment, before: Record, now: Record) -> Moment:

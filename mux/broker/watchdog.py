@@ -1,13 +1,13 @@
 """Find out when a connection is alive and deaf, and up to when it was not.
 
-TCP, and even PING, say nothing about a subscription: a stopped Redis, a half-open link, a subscription or
-a right that is gone look the same as a quiet evening. So the watchdog asks for the role, and when next to nothing was
-heard since the last time it publishes to a channel of its own, which the pattern matches, and must hear it. A probe is
-heard by every process of a fleet, and saves them theirs. proof.py says what follows from an answer and a message.
+TCP, and even PING, say nothing about a subscription: a stopped Redis, a half-open link, a subscription or a right
+that is gone look the same as a quiet evening. So the watchdog asks for the role, and when next to nothing was heard
+since the last time it sends a probe: an empty message to a channel of its own, which the pattern matches, so that it
+must hear it. Every process of a fleet hears a probe and needs none of its own then. proof.py says what follows from an
+answer and a message.
 
 The role is asked for because what is published on a replica comes back there and reaches nobody else. An answer with
-another id than the connection had is another server's, to which something on the way has led us. In a cluster
-bus.py says what comes from the other nodes.
+another id than the connection had is another server's, to which something on the way has led us.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from mux.broker.bus import Bus
 from mux.broker.connection import Connection
 from mux.broker.gap import Moment
-from mux.broker.hello import connection_id, reaches_all_subscribers
-from mux.broker.proof import Proof
+from mux.broker.proof import Bus, Proof
+from mux.broker.refusal import connection_id, reaches_all_subscribers
 from mux.errors import BrokerError
 from mux.wire.resp import Reply
 
@@ -27,19 +26,19 @@ QUESTIONS_PER_PROBE = 5
 """How many times the role is asked for in the time of a probe: once a second at the default."""
 
 MAX_UNHEARD = 2
-"""After so many times without a probe heard, and one time of silence before them, the connection is dropped."""
+"""Most probes in a row, after one probe's time of silence, that may go unheard before the connection is dropped."""
 
 BUS_SECONDS = 20.0
-"""A cluster's node that no other node has pinged for so long is cut off. They ping it at least every half of the
-cluster-node-timeout, which is 15 s by default, and about once a second as long as they are few."""
+"""A cluster's node that no other node has pinged for so many seconds is cut off. They ping it at least every half of
+the cluster-node-timeout, which is 15 s by default, and about once a second as long as they are few."""
 
 
 class Watchdog:
     """Watches one connection until that is lost.
 
     Args:
-        connection: whom to watch.
-        channel: the Redis channel to publish to; the connection is subscribed to it.
+        connection: the connection; it is subscribed to the channel.
+        channel: the Redis channel of the probes.
         seconds: how long silence may last until it counts as a probe that was not heard.
     """
 
@@ -97,20 +96,18 @@ class Watchdog:
         self.round_trip_seconds = max(0.0, Moment.now().monotonic - asked_at.monotonic)
         if not isinstance(reply, dict) or connection_id(reply) != connection.client_id:
             connection.drop("moved", "another server answers on the connection")
-        elif not reaches_all_subscribers(reply):
+            return
+        if not reaches_all_subscribers(reply):
             connection.drop("demoted", "it is no master any more")
-        else:
-            self._prove(asked_at)
-            if is_quiet:
-                # After the answer, so that it proves the moment.
-                connection.ask(b"PUBLISH", self._channel, b"", done=self._told_hearers)
+            return
+        proven = asked_at if self._bus is None else self._bus.good_at
+        if proven is not None:
+            self._proof.answered(proven, connection.heard)
+        if is_quiet:
+            # After the answer, so that it proves the moment.
+            connection.ask(b"PUBLISH", self._channel, b"", done=self._told_hearers)
 
     def _told_hearers(self, reply: Reply) -> None:
         # A probe that Redis refuses is one that is not heard.
         if reply == 0:
             self._connection.drop("deaf", "Redis delivered a probe to nobody")
-
-    def _prove(self, asked_at: Moment) -> None:
-        proven = asked_at if self._bus is None else self._bus.good_at
-        if proven is not None:
-            self._proof.answered(proven, self._connection.heard)

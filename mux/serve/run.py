@@ -22,8 +22,8 @@ from typing import Any
 
 import uvloop
 
+from mux.broker.broker import check_redis
 from mux.broker.location import parse_location
-from mux.broker.probe import probe
 from mux.doorstep.reading import Intake
 from mux.errors import CannotListen, MuxError
 from mux.logs.lines import STDOUT, configure_logging, json_line
@@ -81,7 +81,7 @@ def _serve_until(signals: Signals, settings: Settings) -> None:
         settings = replace(settings, redis_url=redis_url, inspect_token=token)
         location = parse_location(redis_url)
         namespace = Namespace(settings.prefix)
-        asyncio.run(probe(location, namespace.pattern, namespace.redis_channel(b"$probe:start")))
+        asyncio.run(check_redis(location, namespace.pattern, namespace.redis_channel(b"$probe:start")))
         board = Board(settings.workers) if settings.workers > 1 else None
         # In JSON the banner is a line of the log, which has no secrets.
         link = f"#token={token}" if is_drawn and settings.inspect and ops_sock is None and not settings.log_json else ""

@@ -7,8 +7,14 @@ import ssl
 
 import pytest
 
-from mux.broker.address import CONNECT_SECONDS, Address, parse_address
+from mux.broker.address import CONNECT_SECONDS, Address, make_address
+from mux.broker.url import split_url
 from mux.errors import InvalidSetting
+
+
+def parse_address(url: str) -> Address:
+    """Return the address of a URL of one server."""
+    return make_address(split_url(url))
 
 
 @pytest.mark.parametrize(

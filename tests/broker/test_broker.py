@@ -14,13 +14,11 @@ import pytest
 import redis
 import redis.asyncio
 
-from mux.broker.address import parse_address
-from mux.broker.broker import Broker
+from mux.broker.broker import Broker, check_redis
 from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
-from mux.broker.probe import probe
 from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.hub.router import Router
 from mux.serve.embedded import embedded_server
@@ -221,7 +219,7 @@ async def test_documented_user_gets_in(every_redis: str) -> None:
 async def test_wrong_password_is_told(redis_url: str) -> None:
     """The sentence names the URL, not the password."""
     with pytest.raises(BrokerRefused, match="refused the credentials") as refused:
-        await probe(parse_location(_with_user(redis_url, "nobody")), b"feed:*", b"feed:" + PROBE)
+        await check_redis(parse_location(_with_user(redis_url, "nobody")), b"feed:*", b"feed:" + PROBE)
     assert "pw" not in str(refused.value)
 
 
@@ -230,8 +228,8 @@ async def test_missing_password_is_told() -> None:
     with embedded_server() as url, redis.Redis.from_url(url) as control:
         control.config_set("requirepass", "secret")
         with pytest.raises(BrokerRefused, match="refused the credentials"):
-            await probe(parse_location(url), b"feed:*", b"feed:" + PROBE)
-        await probe(parse_location(f"{url}?password=secret"), b"feed:*", b"feed:" + PROBE)
+            await check_redis(parse_location(url), b"feed:*", b"feed:" + PROBE)
+        await check_redis(parse_location(f"{url}?password=secret"), b"feed:*", b"feed:" + PROBE)
 
 
 async def test_replica_is_refused() -> None:
@@ -239,7 +237,7 @@ async def test_replica_is_refused() -> None:
     with embedded_server() as url, redis.Redis.from_url(url) as control:
         control.replicaof("127.0.0.1", "1")
         with pytest.raises(BrokerRefused, match="is a replica"):
-            await probe(parse_location(url), b"feed:*", b"feed:" + PROBE)
+            await check_redis(parse_location(url), b"feed:*", b"feed:" + PROBE)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +268,9 @@ async def test_server_that_says_nothing_is_not_waited_for() -> None:
     async with scripted_redis(hello=None) as url:
         for seconds in ("0.05", "0.5", "5"):  # a busy machine takes longer to connect at all
             with pytest.raises(BrokerUnavailable, match=rf" in {seconds} s$") as told:
-                await probe(parse_location(f"{url}?socket_connect_timeout={seconds}"), b"feed:*", b"feed:" + PROBE)
+                await check_redis(
+                    parse_location(f"{url}?socket_connect_timeout={seconds}"), b"feed:*", b"feed:" + PROBE
+                )
             if "was not reached" not in str(told.value):
                 break
         assert "did not answer" in str(told.value)
@@ -339,7 +339,7 @@ async def test_publishers_wait_while_much_is_unanswered(redis_url: str, size: in
 async def open_once(url: str) -> Connection:
     """Try to connect, once."""
     return await Connection.open(
-        parse_address(url),
+        await parse_location(url).locate(),
         b"feed:*",
         probe_channel=b"feed:" + PROBE,
         client_name=b"x",
@@ -381,7 +381,7 @@ async def test_an_unforeseen_error_ends_the_start(monkeypatch: pytest.MonkeyPatc
 async def test_host_that_cannot_be_one_is_unreachable() -> None:
     """The resolver says so with a UnicodeError."""
     with pytest.raises(BrokerUnavailable, match="cannot reach"):
-        await probe(parse_location("redis://a..b"), b"feed:*", b"feed:" + PROBE)
+        await check_redis(parse_location("redis://a..b"), b"feed:*", b"feed:" + PROBE)
 
 
 def _with_user(url: str, name: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mux.broker.bus import Bus
 from mux.broker.gap import Gap, Moment
 from mux.broker.loss import Loss
-from mux.broker.proof import Proof
+from mux.broker.proof import Bus, Proof
 from mux.broker.standing import OFFSETS, ROUNDING_SECONDS, Record, blame_buffer, good_before
 
 

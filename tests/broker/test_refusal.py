@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from mux.broker.address import Address
+from mux.broker.broker import check_redis
 from mux.broker.location import parse_location
 from mux.broker.loss import Loss
-from mux.broker.probe import probe
 from mux.broker.refusal import closed_too_soon, command_refused, hello_refused
 from mux.errors import BrokerBusy, BrokerError, BrokerRefused, BrokerUnavailable
 from mux.serve.embedded import embedded_server
@@ -126,7 +126,7 @@ async def test_user_is_told_which_right_is_missing(every_redis: str, rules: str,
     with redis.Redis.from_url(every_redis) as control:
         control.execute_command("ACL", "SETUSER", "lacking", "reset", "resetchannels", "on", ">pw", *rules.split())
     with pytest.raises(BrokerRefused, match=words):
-        await probe(parse_location(f"{every_redis}?username=lacking&password=pw"), b"feed:*", b"feed:$probe:x")
+        await check_redis(parse_location(f"{every_redis}?username=lacking&password=pw"), b"feed:*", b"feed:$probe:x")
 
 
 @contextmanager
@@ -166,7 +166,7 @@ async def test_busy_redis_is_waited_for_at_the_start(name: str, caplog: pytest.L
     with busy_redis(SERVERS[name]) as (url, control):
         with pytest.raises(BrokerBusy, match=r"PSUBSCRIBE now .BUSY"):
             await open_once(url)
-        probing = asyncio.create_task(probe(parse_location(url), b"feed:*", b"feed:$probe:x"))
+        probing = asyncio.create_task(check_redis(parse_location(url), b"feed:*", b"feed:$probe:x"))
         async with broker_on(url) as (broker, _):
             assert not broker.is_connected
             await until(lambda: len(caplog.records) == 2)
@@ -181,9 +181,9 @@ async def test_probe_tries_every_node_of_a_cluster(free_port: int) -> None:
     """The first one named may be the one that is dead, or the one that is loading."""
     async with scripted_redis(hello=b"-LOADING\r\n") as loading, scripted_redis(then=asyncio.Event()) as alive:
         hosts = ",".join(url.removeprefix("redis://") for url in (loading, f"127.0.0.1:{free_port}", alive))
-        await probe(parse_location(f"redis+cluster://{hosts}"), b"feed:*", b"feed:$probe:test")
+        await check_redis(parse_location(f"redis+cluster://{hosts}"), b"feed:*", b"feed:$probe:test")
     with pytest.raises(BrokerUnavailable, match="connection refused"):
-        await probe(parse_location(f"redis+cluster://127.0.0.1:{free_port}"), b"feed:*", b"feed:$probe:test")
+        await check_redis(parse_location(f"redis+cluster://127.0.0.1:{free_port}"), b"feed:*", b"feed:$probe:test")
 
 
 async def test_sentinel_that_is_named_as_a_redis_is_told() -> None:

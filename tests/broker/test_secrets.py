@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from sanic import Sanic
 
 from mux import Mux
+from mux.broker.broker import check_redis
 from mux.broker.location import parse_location
-from mux.broker.probe import probe
 from mux.errors import BrokerError, BrokerRefused, MuxError
 from mux.settings import Settings
 from tests.broker.test_broker import open_once, scripted_redis
@@ -141,7 +141,7 @@ async def test_no_mistyping_tells_the_password_where_it_is_used(
                 mux = Mux(app, **cast("Any", options))
                 assert not is_told(password, f"{mux.settings!r} {mux._core.broker!r}")
                 async with asyncio.timeout(0.5):
-                    await probe(parse_location(url), b"feed:*", b"feed:$probe")
+                    await check_redis(parse_location(url), b"feed:*", b"feed:$probe")
             Sanic.unregister_app(app)
             assert not is_told(password, everything_of(failed.value))
     assert not is_told(MARK, records.text)

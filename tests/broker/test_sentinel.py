@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from mux.broker import sentinel
+from mux.broker.broker import check_redis
 from mux.broker.connection import Connection
 from mux.broker.location import Location, parse_location
-from mux.broker.probe import probe
 from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import encode_command
 from tests.broker.redis_processes import client, free_ports, redis_process
@@ -110,7 +110,7 @@ async def found(location: Location) -> int:
 async def test_sentinels_with_a_password_are_asked(ports: Ports, credentials: str) -> None:
     """A password of their own, and a user that may ask where the master is and nothing else."""
     url = f"redis+sentinel://127.0.0.1:{ports.locked}/main?{credentials}"
-    await probe(parse_location(url), b"feed:*", b"feed:$probe:test")
+    await check_redis(parse_location(url), b"feed:*", b"feed:$probe:test")
 
 
 async def test_sentinels_with_tls_are_asked(ports: Ports, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ async def test_sentinels_with_tls_are_asked(ports: Ports, tmp_path: Path) -> Non
         where = f"sentinel://127.0.0.1:{port}/main?sentinel_password=s%2Fcret"
         assert await found(parse_location(f"rediss+{where}&ssl_ca_certs={authority.path}")) == ports.master
         mixed = f"redis+{where}&sentinel_ssl=yes&sentinel_ssl_ca_certs={authority.path}"
-        await probe(parse_location(mixed), b"feed:*", b"feed:$probe:test")
+        await check_redis(parse_location(mixed), b"feed:*", b"feed:$probe:test")
         with pytest.raises(BrokerUnavailable, match="not reached: its certificate is not trusted"):
             await found(parse_location(f"rediss+{where}"))
 
@@ -246,7 +246,7 @@ async def test_master_that_is_away_is_told_with_what_the_sentinels_say(free_port
     async with listening(naming(free_port, 1, flags=b"master,o_down")) as one:
         location = parse_location(f"redis+sentinel://127.0.0.1:{one}/main")
         with pytest.raises(BrokerUnavailable, match=r"cannot reach Redis .*'main', which its sentinels hold for down"):
-            await probe(location, b"feed:*", b"feed:$probe")
+            await check_redis(location, b"feed:*", b"feed:$probe")
 
 
 async def test_replica_that_sentinels_name_is_for_now(ports: Ports, caplog: pytest.LogCaptureFixture) -> None:
@@ -255,7 +255,7 @@ async def test_replica_that_sentinels_name_is_for_now(ports: Ports, caplog: pyte
         control.replicaof("127.0.0.1", "1")
         location = parse_location(f"redis+sentinel://127.0.0.1:{ports.open}/main")
         try:
-            probing = asyncio.create_task(probe(location, b"feed:*", b"feed:$probe"))
+            probing = asyncio.create_task(check_redis(location, b"feed:*", b"feed:$probe"))
             await until(lambda: "have not agreed on a new master yet; waiting for that to pass" in caplog.text)
         finally:
             control.replicaof("NO", "ONE")

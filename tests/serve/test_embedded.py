@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from mux.broker.address import parse_address
+from mux.broker.location import parse_location
 from mux.errors import NoEmbeddedServer
 from mux.serve import embedded
 from mux.serve.embedded import embedded_server, find_server
@@ -118,7 +118,7 @@ def test_directory_with_a_strange_name_is_no_matter(monkeypatch: pytest.MonkeyPa
     strange.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(strange))
     with embedded_server() as url:
-        assert parse_address(url).path.startswith(f"{strange}/mux-")
+        assert str(parse_location(url)).startswith(f"unix://{strange}/mux-")
         with redis.Redis.from_url(url) as control:
             assert control.ping()
 
