@@ -148,8 +148,8 @@ def refusal(answer: bytes | bytearray, status: int, phrase: str, fields: Fields)
     if "".join(fields.get_all("Content-Type") or ()).startswith("text/plain") and answer.strip():
         return escape_controls(answer.decode(errors="replace").strip().partition("\n")[0])
     # A redirect is not followed: the headers that let a command in here are not for others.
-    places = fields.get_all("Location") or () if 300 <= status < 400 else ()
-    return escape_controls(" ".join((f"{status} {phrase}", *(f"to {place}" for place in places))))
+    targets = fields.get_all("Location") or () if 300 <= status < 400 else ()
+    return escape_controls(" ".join((f"{status} {phrase}", *(f"to {target}" for target in targets))))
 
 
 def reason(answer: bytes, response: http.client.HTTPResponse) -> str:

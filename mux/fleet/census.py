@@ -77,7 +77,7 @@ class Census:
         return [(member.identity, max(0.0, now - member.last_sign)) for member in members]
 
     def connected(self, now: float) -> None:
-        """Wait a minute again for every process: this one heard none of them while it was not connected."""
+        """Wait a minute again for every process: no message came while this one was not connected."""
         self._connected_at = self.due = now
 
     def sign(self, id_: str, now: float) -> None:

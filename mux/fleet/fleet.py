@@ -4,7 +4,8 @@
                                           ├─► handlers     answer the questions of other processes
     broker ◄── beats, questions, answers ◄┴─► rounds       the open questions of this process
 
-Which questions there are is not known here: whoever can answer one names it with handle(), and asks it with ask().
+A Fleet does not know which questions there are: a part of mux that can answer one names it with handle(), and asks it
+with ask().
 
 Rules:
 
@@ -162,7 +163,7 @@ class Fleet:
         """
         me = self.myself.id
         round_ = Round({me, *self._census.ids} if self._broker.is_connected else {me})
-        # Drawn, so that a stranger who has not heard the question cannot answer it.
+        # Drawn, so that nobody can answer a question that they have not received.
         number = f"{SystemRandom().getrandbits(64):016x}"
         self._rounds[number] = round_
         try:

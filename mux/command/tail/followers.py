@@ -151,9 +151,9 @@ class _Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        room = memoryview(buffer)
-        piece = self._response.read1(len(room))
-        room[: len(piece)] = piece
+        free = memoryview(buffer)
+        piece = self._response.read1(len(free))
+        free[: len(piece)] = piece
         return len(piece)
 
 

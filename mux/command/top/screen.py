@@ -79,7 +79,7 @@ class View:
         trend: the looks before.
         now: the time on the clock of the trend.
         clock: the time of day of the look.
-        trouble: why there is no newer look; empty when there is none to be had yet.
+        trouble: why there is no newer look; empty while the server answers.
         everything: draws all processes and channels whatever the height, and neither curves nor keys: for a pipe.
     """
 

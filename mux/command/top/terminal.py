@@ -34,7 +34,7 @@ class Terminal:
 
     @contextmanager
     def lent(self, report: Callable[[str | signal.Signals], None]) -> Iterator[None]:
-        """Show the live view, and report what is typed and which signals come; only the main thread may.
+        """Show the live view, and report keys and signals; only the main thread may call this.
 
         report is called from a thread and in signal handlers; SIGHUP is reported too when nobody can type any more.
         """
@@ -67,7 +67,7 @@ class Terminal:
             signal.signal(signal.SIGTSTP, handlers[0])
             signal.signal(signal.SIGCONT, handlers[1])
             self._take()
-        elif number == signal.SIGCONT:  # after a SIGSTOP: whoever had the terminal meanwhile may have changed it
+        elif number == signal.SIGCONT:  # after a SIGSTOP: another program may have changed the terminal
             self._live.stop()
             self._take()
 
