@@ -134,11 +134,11 @@ def _baseline(*words: str) -> Callable[[Place], list[str]]:
     return lambda place: [sys.executable, "-m", f"bench.baselines.{name}", place.redis_url, str(place.port), *more]
 
 
-def _mux(place: Place) -> list[str]:
+def _mux(place: Place, *more: str) -> list[str]:
     # Clients here never answer a ping, and a ping would be counted as a message.
     options = "--no-announce --ping-seconds 86400 --log-level error"
     where = f"--port {place.port} --workers {place.workers} --redis-url {place.redis_url}"
-    return [sys.executable, "-m", "mux", "serve", *options.split(), *where.split()]
+    return [sys.executable, "-m", "mux", "serve", *options.split(), *where.split(), *more]
 
 
 def _nchan(place: Place) -> list[str]:
@@ -178,6 +178,9 @@ def _packed(value: object, size: int) -> tuple[bytes, bytes]:
 
 
 MUX = Peer(name="mux", command=_mux, kind=OWN, is_many=True)
+MUX_WITHOUT_JOURNAL = Peer(
+    name="mux without journal", command=lambda place: _mux(place, "--journal-bytes", "0"), kind=OWN
+)
 PER_CHANNEL = Peer(
     name="Sanic, PubSub per channel", command=_baseline("pubsub_per_channel"), kind=OWN, is_many=True, copies=True
 )

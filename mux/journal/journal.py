@@ -103,14 +103,22 @@ class Journal:
         self.last += count
         if not self._max_bytes:
             return
-        if not count and is_whole and not self._run and not self._is_torn:
-            return  # replies, between messages
+        segment = self._open
+        if is_whole and not has_talk and not self._run and not self._is_torn:
+            # Nearly every read begins and ends with a message, so it takes the short way.
+            if count:  # without messages it is replies
+                segment.append(read, count, now)
+                self.size += len(read)
+                if segment.size >= SEGMENT_BYTES:
+                    self._close()
+                if self.size > self._max_bytes:
+                    self._trim()
+            return
         if self._is_torn:
             # Its first bytes are the end of a message whose beginning was dropped.
             self._is_torn = not is_whole
-            self._open.first = self.last + 1
+            segment.first = self.last + 1
             return
-        segment = self._open
         segment.append(read, count, now)
         self._run += 1
         self.size += len(read)

@@ -1,0 +1,210 @@
+"""The journal of what came lately.
+
+What does it cost to keep every message, and what to look up what one channel had?
+
+Keeping is measured where it weighs most, with messages nobody listens to: bytes in, parsed, dispatched, kept. Each
+round takes the same traffic with the journal and without, one directly after the other, and the ratio is the median of
+the rounds. A journal is full before it is measured, so that what it drops is in the figure. In this process the read
+itself is not, which is a system call and a turn of the loop; so the same is asked of two whole servers that hear the
+same Redis at the same time. Their clocks are noisy, and only a gross difference between them fails.
+
+Looking up is measured as a storm: every channel is looked up once, as when all clients come back at the same moment.
+The parsing of the journal is in the figure, shared by all. redis-py beside it asks a stream of the same messages by
+XRANGE for every channel; its figure is the CPU time of this process and leaves out what Redis spends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter, process_time, thread_time
+
+import pytest
+import redis
+import uvloop
+from redis.asyncio import Redis as AsyncRedis
+
+from bench.messages import PAYLOAD, PREFIX, push
+from bench.null_client import new_hub
+from bench.peers.registry import MUX, MUX_WITHOUT_JOURNAL
+from bench.scores import Benchmark, Score
+from bench.servers import serving
+from mux.intake import BatchIntake
+from mux.journal.journal import Journal
+from mux.journal.lookup import Lookup
+from mux.wire.publication import Publication
+from mux.wire.resp import RespReader
+
+JOURNAL_BYTES = 32 * 1024 * 1024
+LARGEST_RATIO = 1.1
+"""A message that costs a server more than this many times as much with the journal is not noise. 1.03 is promised."""
+
+LONGEST_PAUSE_SECONDS = 0.005
+"""A step of a lookup may hold the event loop for so long."""
+
+CHANNELS, MESSAGES = 1000, 50_000
+BATCHES = (1, 16, 200)
+"""Messages in a read."""
+
+
+def new_journal(max_bytes: int = JOURNAL_BYTES) -> Journal:
+    """Return an empty journal; with 0 bytes it keeps nothing."""
+    return Journal(max_bytes=max_bytes, max_seconds=3600, talk=PREFIX + b"$")
+
+
+def traffic(messages: int, batch: int, channels: int = CHANNELS) -> list[bytearray]:
+    """Return reads of so many messages each, over channels in turn."""
+    made = [push(PREFIX + b"room/%04d" % (number % channels), protocol=3) for number in range(messages)]
+    return [bytearray(b"".join(made[first : first + batch])) for first in range(0, messages, batch)]
+
+
+def taking(journal: Journal) -> Callable[[list[bytearray]], None]:
+    """Return what a server does with reads; each is an object of its own, as those of a socket are."""
+    intake, reader = BatchIntake(new_hub(), journal), RespReader()
+
+    def take(reads: list[bytearray]) -> None:
+        for read in map(bytes, reads):
+            messages, _ = reader.feed(read)
+            intake.take(read, messages, reader.is_whole)
+
+    return take
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_unheard_kept(batch: int, smoke: bool, benchmark: Benchmark, score: Score) -> None:
+    """A message nobody listens to, with the journal beside without."""
+    case = benchmark.group = f"unheard_kept_{batch}msgs"
+    count, rounds = (200, 2) if smoke else (8000, 60)
+    reads = traffic(count, batch)
+    journal = new_journal(2**16 if smoke else JOURNAL_BYTES)
+    ways = {"journal": taking(journal), "no journal": taking(new_journal(0))}
+    while not journal.kept_after:
+        ways["journal"](reads)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+
+    def both() -> None:
+        for name in sorted(ways, reverse=len(seconds["journal"]) % 2 == 1):
+            began = process_time()
+            ways[name](reads)
+            seconds[name].append(process_time() - began)
+
+    benchmark.pedantic(both, rounds=rounds)
+    for name, taken in seconds.items():
+        score(case, "us/message", value=min(taken) * 1e6 / count, contender="mux" if name == "journal" else name)
+    score(case, "times as much with a journal", value=ratio(seconds["journal"], seconds["no journal"]))
+
+
+def ratio(on: list[float], off: list[float]) -> float:
+    """Return the median of the ratios paired within each round."""
+    return median(one / other for one, other in zip(on, off, strict=True))
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_unheard_kept_by_a_server(batch: int, redis_url: str, smoke: bool, benchmark: Benchmark, score: Score) -> None:
+    """Two servers hear the same messages, published so many at a time; one of them has no journal."""
+    case = benchmark.group = f"server_unheard_kept_{batch}msgs"
+    count, rounds = (20, 1) if smoke else (2000 * min(batch, 20), 16)
+    with (
+        serving(MUX, redis_url) as on,
+        serving(MUX_WITHOUT_JOURNAL, redis_url) as off,
+        redis.Redis.from_url(redis_url) as client,
+    ):
+        seconds: dict[str, list[float]] = {"mux": [], "no journal": []}
+
+        def publish() -> None:
+            before = [server.tree.cpu_seconds() for server in (on, off)]
+            for first in range(0, count, batch):
+                with client.pipeline(transaction=False) as pipeline:
+                    for number in range(first, first + batch):
+                        pipeline.publish(f"feed:room/{number % CHANNELS}", PAYLOAD)
+                    pipeline.execute()
+            for server, earlier, taken in zip((on, off), before, seconds.values(), strict=True):
+                taken.append(server.tree.cpu_seconds() - earlier)
+
+        publish()
+        seconds = {name: [] for name in seconds}
+        benchmark.pedantic(publish, rounds=rounds)
+    for name, taken in seconds.items():
+        score(case, "us/message", value=median(taken) * 1e6 / count, contender=name)
+    found = ratio(seconds["mux"], seconds["no journal"])
+    score(case, "times as much with a journal", value=found)
+    if not smoke:
+        assert found <= LARGEST_RATIO
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_memory_of_a_kept_message(batch: int, smoke: bool, benchmark: Benchmark, score: Score) -> None:
+    """A message of 128 bytes in memory, beside the bytes that Redis sent; without what malloc adds."""
+    count = 200 if smoke else 100_000
+    case = benchmark.group = f"kept_{count}msgs_{batch}a_read"
+    tracemalloc.start()
+    journal = new_journal()
+    take, reads = taking(journal), traffic(count, batch)
+    before, _ = tracemalloc.get_traced_memory()
+    benchmark.pedantic(take, args=(reads,))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    score(case, "B/message", value=(after - before) / journal.last)
+    score(case, "B/message", value=journal.size / journal.last, contender="on the wire")
+
+
+def test_lookup_by_xrange(redis_url: str, smoke: bool, benchmark: Benchmark, score: Score) -> None:
+    """redis-py asks Redis for the stream of every channel."""
+    channels, messages = (10, 100) if smoke else (CHANNELS, MESSAGES)
+    case = benchmark.group = f"lookup_{channels}ch_{messages}msgs"
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        streams: AsyncRedis = AsyncRedis.from_url(redis_url)
+
+        async def fill() -> None:
+            async with streams.pipeline(transaction=False) as pipeline:
+                for number in range(messages):
+                    pipeline.xadd(b"log:%d" % (number % channels), {b"d": PAYLOAD})
+                await pipeline.execute()
+
+        async def ask() -> None:
+            for channel in range(channels):
+                found = await streams.xrange(b"log:%d" % channel)
+                assert found is not None
+                assert len(found) == messages // channels
+
+        runner.run(fill())
+        benchmark.pedantic(lambda: runner.run(ask()), rounds=1 if smoke else 5)
+        runner.run(streams.aclose())
+    score(case, "us/channel", per=channels, contender="redis-py XRANGE")
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_lookup(batch: int, smoke: bool, benchmark: Benchmark, score: Score) -> None:
+    """Every channel is looked up in a journal that nobody has asked before."""
+    channels, messages = (10, 100) if smoke else (CHANNELS, MESSAGES)
+    case = benchmark.group = f"lookup_{channels}ch_{messages}msgs"
+    journal = new_journal()
+    taking(journal)(traffic(messages, batch, channels))
+    longest = 0.0
+
+    def look_up(name: bytes) -> list[Publication]:
+        nonlocal longest
+        lookup, is_done = Lookup(journal, name), False  # asked at 0.0, which is long ago: forget() works
+        while not is_done:
+            began = thread_time()
+            is_done = lookup.step(0.0)
+            longest = max(longest, thread_time() - began)
+        return lookup.result()
+
+    def forget() -> None:
+        journal.tick(perf_counter())
+
+    def storm() -> None:
+        for channel in range(channels):
+            assert len(look_up(PREFIX + b"room/%04d" % channel)) == messages // channels
+
+    gc.disable()  # its passes over all that the suites have loaded are no part of a lookup
+    benchmark.pedantic(storm, setup=forget, rounds=1 if smoke else 5)
+    gc.enable()
+    score(case, "us/channel", per=channels, contender="mux" if batch == BATCHES[-1] else f"mux, reads of {batch}")
+    score("longest_step", "ms", value=longest * 1e3, contender=f"reads of {batch}")
+    if not smoke:
+        assert longest <= LONGEST_PAUSE_SECONDS
