@@ -27,7 +27,6 @@ from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.endpoints.feed import FEED_ROUTE, Feed, FeedRoute, mount_feed, own_route
-from mux.endpoints.inspect import Inspect
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.operator_check import OperatorCheck, TokenCheck
 from mux.endpoints.ops import Ops
@@ -132,11 +131,10 @@ class Core:
         Ops(
             conditions=self.conditions,
             snapshot=lambda: self._observer.snapshot(),
+            inspector=(lambda: self._inspector) if self.settings.inspect else None,
             operators=operators,
             hub=lambda: self.hub,
         ).mount(app)
-        if self.settings.inspect:
-            Inspect(lambda: self._inspector, lambda: self.hub, operators).mount(app)
 
     def _begin(self) -> None:
         """Make everything that one run of the app has; an app may run again, as under a client for tests."""

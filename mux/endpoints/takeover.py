@@ -36,7 +36,7 @@ PRIVATE_NAMES_OF_STREAM = ("response_func", "upgrade_websocket")
 unanswered; Sanic sets it for requests that ask for an upgrade, and others are taken over as well."""
 
 UNSENT_BYTES = 128 * 1024
-"""What the kernel takes for a client beyond what is on its way to it. Linux takes up to 4 MiB otherwise
+"""The kernel takes so much for a client beyond what is on its way to it. Otherwise Linux takes up to 4 MiB
 (net.ipv4.tcp_wmem), and a client that never reads is noticed so much later. Unix sockets are bounded by
 net.core.wmem_default, which is 208 KiB, and are left alone."""
 
@@ -137,9 +137,7 @@ def take_over(
         return
     transport = taken.transport
     client = Subscriber(transport, endpoint=kind, encode=kind.encode, backlog=hub)
-    _bound_unsent(transport)
-    if unacknowledged_seconds is not None:
-        _bound_unacknowledged(transport, unacknowledged_seconds)
+    _set_options(transport, unacknowledged_seconds)
     # It has the methods of asyncio.Protocol, but is not asked for connection_made().
     transport.set_protocol(client)  # type: ignore[arg-type]  # only the methods matter
     hub.connected(client, address)
@@ -209,27 +207,20 @@ def own_end(request: Asking) -> tuple[str, int] | None:
     return (name[0], name[1]) if isinstance(name, tuple) else None
 
 
-def _bound_unsent(transport: Transport) -> None:
-    """Have the kernel keep little of what a client does not read, so that what waits is counted where it waits."""
-    if _NOTSENT_LOWAT is not None:
-        _set_option(transport, socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
-    else:
-        _set_option(transport, socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
+def _set_options(transport: Transport, unacknowledged_seconds: float | None) -> None:
+    """Bound what the kernel keeps of what a client does not read, and how long it waits for an acknowledgement.
 
-
-def _bound_unacknowledged(transport: Transport, seconds: float) -> None:
-    """Have the kernel end a connection when what was sent is not acknowledged for so long (RFC 5482).
-
-    Left alone it tries for a quarter of an hour (tcp(7), tcp_retries2), and where there is no such option it does.
-    The same time is given to a client that acknowledges and takes nothing.
+    Left alone it tries for a quarter of an hour (tcp(7), tcp_retries2), and where there is no such option it does. The
+    same time is given to a client that acknowledges and takes nothing (RFC 5482).
     """
-    if _USER_TIMEOUT is not None:
-        _set_option(transport, socket.IPPROTO_TCP, _USER_TIMEOUT, int(seconds * 1000))
-
-
-def _set_option(transport: Transport, level: int, option: int, value: int) -> None:
     sock = transport.get_extra_info("socket")
-    if sock is None:
-        return
-    with suppress(OSError):  # the client has just gone, its socket is no TCP socket, or the system lacks the option
-        sock.setsockopt(level, option, value)
+    options = (
+        (socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
+        if _NOTSENT_LOWAT is None
+        else (socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES),
+        (socket.IPPROTO_TCP, _USER_TIMEOUT, int((unacknowledged_seconds or 0) * 1000)),
+    )
+    for level, option, value in options:
+        if sock is not None and option is not None and value:
+            with suppress(OSError):  # the client has just gone, or its socket is no TCP socket
+                sock.setsockopt(level, option, value)
