@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -103,9 +103,7 @@ class Feed:
         self._body_seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
         self._clients_publish = settings.client_publish
-        self.checks = checks = RequestChecks(hub, settings)
-        self.permit = checks.permit
-        """Decides what a request may do, for whichever way it comes by."""
+        self.checks = RequestChecks(hub, settings)
         self._members = members = Membership(hub.router, outbox, is_announced=settings.announce)
         self._websockets = WebSocketEndpoint(
             hub,
@@ -115,7 +113,7 @@ class Feed:
             pace=_pace(settings),
             has_room=lambda: outbox.is_writable,
         )
-        # Who does not read is to be evicted by the hub, which says so, before the kernel gives up on it.
+        # The hub evicts a client that does not read, and logs it, before the kernel gives up on the client.
         silent_seconds = settings.pong_seconds + max(settings.ping_seconds, settings.max_unwritable_seconds)
         self._streams = {
             version: EventStreamEndpoint(
@@ -134,7 +132,7 @@ class Feed:
         try:
             self.checks.check_host(request)
         except Refused as error:
-            return self.refuse(error)
+            return refuse(self._hub, error)
         return None
 
     async def aclose(self) -> None:
@@ -156,7 +154,7 @@ class Feed:
         if accepted is None:
             return False
         try:
-            permit = self.permit(request, channel_from_path(channel), Action.JOIN)
+            permit = self.checks.permit(request, channel_from_path(channel), Action.JOIN)
             if not isinstance(permit, Permit):
                 return False
             self.checks.check_not_leaving()
@@ -166,12 +164,28 @@ class Feed:
         self._websockets.open(request, accepted, address, partial(self._join, permit, None))
         return True
 
+    async def answer(self, request: Request, answering: Awaitable[HTTPResponse | None]) -> HTTPResponse | None:
+        """Return an answer, or the answer to its refusal, with what says which pages may read it; None stays None."""
+        try:
+            response = await answering
+        except Refused as error:
+            response = refuse(self._hub, error)
+        if response is not None:
+            response.headers.update(self.checks.sharing(request))
+        return response
+
     async def connect(self, request: Request, channel: str) -> HTTPResponse | None:
-        """Let a client in, whose socket is then the feed's, and return None; or return why not."""
+        """Let a client in, whose socket is then the feed's, and return None; or return another answer.
+
+        Raises:
+            Refused: no client comes of this request.
+        """
+        if not has_socket(request):
+            raise Refused(reasons.NO_SOCKET)
         is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
         stream = None if is_websocket else self._stream_for(request)
         try:
-            permit = self.permit(request, channel, Action.JOIN)
+            permit = self.checks.permit(request, channel, Action.JOIN)
             if not isinstance(permit, Permit):
                 permit = await permit()
             if stream is None and not is_websocket and wants_messages(request):
@@ -181,9 +195,9 @@ class Feed:
             # Nothing waits from here on, so what is true now is true when the client joins.
             return self._take(request, permit, stream, owed, is_websocket=is_websocket)
         except Refused as error:
-            if stream is not None and error.reason.is_goodbye:
-                return stream.turn_away(error)
-            return self.refuse(error)
+            if stream is None or not error.reason.is_goodbye:
+                raise
+            return stream.turn_away(error)
 
     async def _look_back(self, request: Request, permit: Permit, query: Query) -> Owed:
         """Return what a client is owed; it is true in the turn of the loop in which this returns.
@@ -269,38 +283,31 @@ class Feed:
         accept = ",".join(request.headers.getall("accept", []))
         return self._streams.get(request.version) if accepts_explicitly(accept, TYPE) else None
 
-    def refuse(self, error: Refused) -> HTTPResponse:
-        """Count a refusal and return its answer."""
-        return refuse(self._hub, error)
+    async def preflight(self, request: Request) -> HTTPResponse:
+        """Answer OPTIONS.
 
-    def preflight(self, request: Request) -> HTTPResponse:
-        """Answer OPTIONS."""
-        try:
-            self.checks.check_origin(request)
-        except Refused as error:
-            return self.refuse(error)
+        Raises:
+            Refused: as RequestChecks.check_origin().
+        """
+        self.checks.check_origin(request)
         return HTTPResponse(status=204, headers=preflight(publishes=self._clients_publish))
 
-    def shared(self, request: Request, response: HTTPResponse) -> HTTPResponse:
-        """Say on an answer which pages may read it."""
-        response.headers.update(self.checks.sharing(request))
-        return response
-
     async def post(self, request: Request, channel: str) -> HTTPResponse:
-        """Publish the body of a request."""
-        try:
-            if request.headers.get("upgrade", "").lower() == "websocket":
-                # Sanic sets no time limit for it, and there is nothing to upgrade to; other upgrades are ignored.
-                raise Refused(reasons.HANDSHAKE, "a POST publishes its body; to upgrade, use GET")
-            permit = self.permit(request, channel, Action.PUBLISH)
-            if not isinstance(permit, Permit):
-                permit = await permit()
-            redis_channel, headers = permit.redis_channel, request.headers
-            if is_binary(headers.getall("content-type", []), headers.getall("content-encoding", [])):
-                redis_channel = binary_variant(redis_channel)
-            payload = await self._body(request)
-        except Refused as error:
-            return self.refuse(error)
+        """Publish the body of a request.
+
+        Raises:
+            Refused: it may not be published, or is no message.
+        """
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            # Sanic sets no time limit for it, and there is nothing to upgrade to; other upgrades are ignored.
+            raise Refused(reasons.HANDSHAKE, "a POST publishes its body; to upgrade, use GET")
+        permit = self.checks.permit(request, channel, Action.PUBLISH)
+        if not isinstance(permit, Permit):
+            permit = await permit()
+        redis_channel, headers = permit.redis_channel, request.headers
+        if is_binary(headers.getall("content-type", []), headers.getall("content-encoding", [])):
+            redis_channel = binary_variant(redis_channel)
+        payload = await self._body(request)
         try:
             await self._outbox.publish(redis_channel, payload)
         except BrokerError as error:  # counted by the outbox
@@ -364,21 +371,18 @@ def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed])
     @may_take_over
     async def connect(request: Request, channel: str) -> HTTPResponse | None:
         feed = current()
-        if not has_socket(request):
-            return feed.shared(request, feed.refuse(Refused(reasons.NO_SOCKET)))
-        response = await feed.connect(request, channel)
-        return None if response is None else feed.shared(request, response)
+        return await feed.answer(request, feed.connect(request, channel))
 
     # As a stream, so that a body over the limit is refused before it is in memory.
     @app.post(route, name=f"{at.name}_post", strict_slashes=True, stream=True)
-    async def publish(request: Request, channel: str) -> HTTPResponse:
+    async def publish(request: Request, channel: str) -> HTTPResponse | None:
         feed = current()
-        return feed.shared(request, await feed.post(request, channel))
+        return await feed.answer(request, feed.post(request, channel))
 
     @app.options(route, name=f"{at.name}_options", strict_slashes=True)
-    async def preflight(request: Request, channel: str) -> HTTPResponse:
+    async def preflight(request: Request, channel: str) -> HTTPResponse | None:
         feed = current()
-        return feed.shared(request, feed.preflight(request))
+        return await feed.answer(request, feed.preflight(request))
 
 
 def own_route(request: Request) -> str:

@@ -167,7 +167,7 @@ async def test_the_kernel_holds_little_of_what_is_not_read(
 ) -> None:
     """Of a client that never reads, 128 KiB or so wait in the kernel; left alone it takes megabytes."""
     if not bounded:
-        monkeypatch.setattr(takeover, "_bound_unsent", lambda transport: None)
+        monkeypatch.setattr(takeover, "_set_options", lambda transport, seconds: None)
     async with serving(redis_url=redis_url, prefix=prefix) as feed, raw_client(feed.port) as client:
         client.stop_reading()
         (subscriber,) = feed.mux._core.hub.open_connections()

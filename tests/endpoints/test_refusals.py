@@ -10,6 +10,7 @@ from sanic.response import HTTPResponse
 
 from mux import Settings, create_app
 from tests.endpoints.test_request_checks import ask
+from tests.support.requests import exchange, request
 from tests.support.servers import running
 
 EXPECTED = [
@@ -53,3 +54,31 @@ async def test_a_route_that_is_not_there_is_one_sentence_whatever_is_accepted(
                     assert sentence.count("\n") == (not request.startswith("HEAD"))
                     assert "secret" not in sentence
     assert sum("ZeroDivisionError" in str(record.exc_info) for record in caplog.records) == len(ACCEPTS)
+
+
+async def test_what_has_no_route_is_counted_and_has_no_body_after_head(redis_url: str, prefix: str) -> None:
+    """404, 405, 426, 403 and 500 were told and not counted; a HEAD is told as much by the status alone."""
+    app = create_app(Settings(redis_url=redis_url, prefix=prefix, announce=False))
+
+    @app.route("/broken", methods=["GET", "HEAD"])
+    async def broken(_: Request) -> HTTPResponse:
+        raise ZeroDivisionError
+
+    refused = {
+        "/nothing": (404, "not_found"),
+        "/broken": (500, "failed"),
+        "/feed/lobby": (426, "no_upgrade"),
+        "/feed/%20": (400, "channel"),
+        "/stats": (403, "inspection"),
+    }
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        async with running(app, sock=sock, protocol=app.ctx.http_protocol):
+            port = sock.getsockname()[1]
+            for count, method in enumerate(("GET", "HEAD"), 1):
+                for target, (status, reason) in refused.items():
+                    answer = await exchange(port, request(method, target, "Connection: close"))
+                    assert (answer.status, answer.body == b"") == (status, method == "HEAD")
+                    assert app.ctx.hub.refused[reason] == count
+            answer = await exchange(port, request("DELETE", "/feed/lobby"))
+            assert (answer.status, answer.body) == (405, b"this path takes GET, HEAD, OPTIONS, POST\n")
+            assert app.ctx.hub.refused["method"] == 1
