@@ -1,1 +1,1 @@
-"""Who gets what: pure bookkeeping of this process's clients. No I/O of its own, no clock, no asyncio, no Sanic."""
+"""The clients of this process and their channels: pure bookkeeping without I/O, clock, asyncio or Sanic."""

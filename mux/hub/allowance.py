@@ -60,7 +60,7 @@ class Allowance(Generic[T]):
 
 
 class Pace(Generic[T]):
-    """How fast each client may send messages and control frames; None is as fast as it likes."""
+    """Bounds how fast each client may send messages and control frames; None is as fast as it likes."""
 
     def __init__(self, messages: Allowance[T] | None, control_frames: Allowance[T] | None) -> None:
         self._messages = messages

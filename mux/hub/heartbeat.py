@@ -39,7 +39,7 @@ class Heartbeat:
         spokes = ceil(ticks / self._ticks_per_spoke)
         spoke_seconds = ping_seconds / spokes
         self.tick_seconds = spoke_seconds / self._ticks_per_spoke
-        """How often tick() is to be called."""
+        """Seconds between two calls of tick()."""
         self._grace = min(spokes - 1, ceil(pong_seconds / spoke_seconds))
         self._wheel: list[set[AnySubscriber]] = [set() for _ in range(spokes)]
         self._position = 0

@@ -90,11 +90,11 @@ class Hub:
         self.admission: Admission[AnySubscriber] = Admission() if admission is None else admission
         self._max_pending_bytes = max_pending_bytes
         self.evicted: Counter[str] = Counter()
-        """How many connections were ended against their will, by reason."""
+        """Connections that were ended against the client's will, by reason."""
         self.evicted_bytes = 0
         """Bytes that waited for them, together."""
         self.refused: Counter[str] = Counter()
-        """How many requests were refused and clients closed for breaking a rule, by reason."""
+        """Requests that were refused, and clients that were closed for breaking a rule, by reason."""
         self.on_empty: Callable[[], None] | None = None
         """Called when the last connection is gone."""
         # Deadlines are exact to a tick, so a tick is a small part of the shortest.
@@ -118,7 +118,7 @@ class Hub:
 
     @property
     def tick_seconds(self) -> float:
-        """How often tick() is to be called."""
+        """Seconds between two calls of tick()."""
         return self._heartbeat.tick_seconds
 
     @property
@@ -127,7 +127,7 @@ class Hub:
         return self._outgoing.total + self._incoming.total
 
     def __len__(self) -> int:
-        """How many connections there are, those that are closing included."""
+        """Return the number of connections, those that are closing included."""
         return self._connections
 
     def refuse(self, reason: Reason) -> None:

@@ -1,4 +1,4 @@
-"""What is measured of connections: the time that a process ran, the time that each has left, the bytes that wait.
+"""Measures of connections: the time that the process ran, the time that each has left, the bytes that wait with each.
 
 Pure: the clock is the caller's.
 """
@@ -30,7 +30,7 @@ class RunningTime:
         self._last: float | None = None
         self._has_slept = False
         self.seconds = 0.0
-        """How long the process has run, from the first call of advance() to the last."""
+        """Seconds that the process has run, from the first call of advance() to the last."""
 
     def advance(self, now: float) -> bool:
         """Count the time since the last call; return False when the process stood still for most of it.
@@ -90,7 +90,7 @@ class Deadlines(Generic[T]):
 
 
 class Pending(Generic[T]):
-    """How many bytes wait with each thing, as last noted, and their sum."""
+    """The bytes that wait with each thing, as last noted, and their sum."""
 
     __slots__ = ("amounts", "total")
 

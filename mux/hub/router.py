@@ -30,7 +30,7 @@ FIELDS = 4
 
 
 class Router:
-    """Which subscriber listens to which channel, in both directions.
+    """The subscribers of each channel, and the channels of each subscriber.
 
     Args:
         max_message_bytes: a larger message, which any other program may publish in Redis, is dropped and counted.
@@ -45,14 +45,14 @@ class Router:
         self.received = 0
         """Messages that came from Redis, without those that processes send to one another."""
         self.unheard = 0
-        """Messages received that nobody here listened to."""
+        """Messages received that no client of this process listened to."""
         self.oversized = 0
         """Messages received that had a subscriber and were too large to be delivered."""
         self.delivered = 0
         """Messages handed to sockets: one message to a thousand subscribers counts a thousand."""
 
     def __len__(self) -> int:
-        """How many channels have a subscriber."""
+        """Return the number of channels that have a subscriber."""
         return len(self._subscribers)
 
     def __contains__(self, channel: object) -> bool:

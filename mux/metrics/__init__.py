@@ -1,1 +1,1 @@
-"""What can be seen of a process: plain numbers, collected when somebody asks."""
+"""The numbers of a process, collected when Prometheus or an operator asks."""

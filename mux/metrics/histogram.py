@@ -1,4 +1,4 @@
-"""How late the event loop is, and histograms that cost two additions for each number.
+"""Histograms that cost two additions for each number, and the lag of the event loop.
 
 The buckets of a histogram are powers of two, so that the bucket of a number is the length of its bits.
 """

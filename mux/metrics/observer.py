@@ -47,7 +47,7 @@ class Observer:
 
     @property
     def longest_lag_seconds(self) -> float:
-        """How late the event loop was at worst in the last five seconds."""
+        """The longest lag of the event loop in the last five seconds, in seconds."""
         return self._loop_lag.longest
 
     def own_snapshot(self) -> Snapshot:

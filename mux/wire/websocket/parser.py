@@ -1,4 +1,4 @@
-"""What a WebSocket client sends, as whole messages (RFC 6455, sections 5 and 7).
+"""Whole messages from the frames of a WebSocket client (RFC 6455, sections 5 and 7).
 
 The parser takes frames apart, answers pings, joins fragments and runs the closing handshake.
 
@@ -99,7 +99,7 @@ class WebSocketParser:
     def __init__(self, *, max_message_bytes: int) -> None:
         self._max_bytes = max_message_bytes
         self.messages: list[Message] = []
-        """Messages that came whole, oldest first. Whoever handles one takes it out."""
+        """Messages that came whole, oldest first. The caller takes out those that it has handled."""
         self.is_open = True
         """True until either side starts to close."""
         self.failure: reasons.Reason | None = None
@@ -125,7 +125,7 @@ class WebSocketParser:
 
     @property
     def kept_bytes(self) -> int:
-        """How many bytes are kept of what the client sent."""
+        """The number of bytes of the client that are kept."""
         whole = sum(len(payload) for payload, _ in self.messages)
         joined = 0 if self._fragments is None else len(self._fragments.buffer)
         return len(self._data) + len(self._begun) + whole + joined
