@@ -72,13 +72,7 @@ class Envelope:
 
 
 def read(payload: bytes, receiver: str, rounds: Container[str]) -> Envelope | None:
-    """Return a message that is for all or answers what this process has asked; None for everything else.
-
-    Args:
-        payload: as it was published.
-        receiver: the id of this process.
-        rounds: the rounds of its open questions.
-    """
+    """Return a message that is for all, or answers one of the rounds that the receiver has open; else None."""
     head = _HEAD.match(payload)
     if head is None:
         return None

@@ -50,16 +50,11 @@ class Top:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The first channels of one process or of all.
-
-    Args:
-        rows: the channels; in order when they are of all processes.
-        is_complete: whether there are no other channels.
-        present: the ids of the processes whose channels these are.
-    """
+    """The first channels of one process, or of those that are present, in order."""
 
     rows: Sequence[Row]
     is_complete: bool
+    """True when there are no other channels."""
     present: frozenset[str] = frozenset()
 
 

@@ -70,16 +70,7 @@ class Rates:
 
 
 def report(snapshot: Snapshot, *, version: str, uptime: float, rates: Report, lag: float, memory: int) -> Report:
-    """Return what a process says of itself.
-
-    Args:
-        snapshot: its metrics.
-        version: of mux.
-        uptime: seconds since it started.
-        rates: what Rates.per_second() returns.
-        lag: longest recent delay of its event loop, in seconds.
-        memory: bytes resident.
-    """
+    """Return what a process says of itself; uptime and the longest lag of its loop in seconds, memory in bytes."""
     numbers: Report = {name: snapshot[metric] for name, metric in (_METRICS | _BY_REASON).items()}
     gap_seconds: Any = snapshot["mux_gap_seconds"]
     numbers["gap_seconds"] = round(gap_seconds, 3)

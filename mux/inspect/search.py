@@ -28,27 +28,19 @@ and each spoke."""
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The first channels of one process.
-
-    Args:
-        names: the first names, in order.
-        is_complete: whether no other name has the prefix.
-        seconds: how long the event loop was held for the search, in all slices together.
-    """
+    """The first channels of one process, in order."""
 
     names: list[bytes]
     is_complete: bool
+    """True when no other name has the prefix."""
     seconds: float
+    """How long the search has held the event loop, in all slices together."""
 
 
 async def search(hub: Hub, *, prefix: bytes, count: int, rates: Mapping[bytes, float] | None = None) -> Found:
-    """Return the first channels by subscribers, or by rate; ties by name.
+    """Return the first channels whose names in Redis begin with prefix; by rate, or by subscribers without rates.
 
-    Args:
-        hub: the clients of the process.
-        prefix: what the names begin with in Redis.
-        count: most names to return.
-        rates: messages per second by channel, to sort by; None sorts by subscribers.
+    Channels of the same rank are in the order of their names.
     """
     best = _Best(hub, prefix, count, rates)
     connections: list[AnySubscriber] = []

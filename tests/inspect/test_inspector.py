@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from mux.fleet.fleet import Fleet
+from mux.fleet.fleet import Fleet, Question
 from mux.fleet.messages import MAX_ANSWER_BYTES, Identity
 from mux.hub.hub import Hub
 from mux.inspect import inspector as inspector_module
@@ -123,6 +123,23 @@ async def test_a_question_that_cannot_be_has_no_answer(question: dict[str, objec
     asked = Asked()
     assert await asked.inspector._answer_top(question) is None
     assert asked.intake.after_batch is None
+
+
+async def test_questions_on_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of two versions understand each other."""
+    asked, questions = Asked(), []
+
+    async def ask(name: str, question: Question, *, seconds: float) -> dict[str, bytes]:
+        questions.append(orjson.dumps({"what": name, **question}))
+        return {}
+
+    monkeypatch.setattr(asked.fleet, "ask", ask)
+    monkeypatch.setattr(asked.fleet, "silent", lambda present: [])
+    asked.inspector.start()
+    await asked.inspector.stats()
+    await asked.inspector.channels(prefix="a", sort="rate", limit=500)
+    await asked.inspector.aclose()
+    assert questions == [b'{"what":"stats"}', b'{"what":"top","prefix":"a","sort":"rate","count":1000}']
 
 
 async def test_numbers_are_those_of_the_metrics() -> None:

@@ -73,14 +73,9 @@ _CHANNEL_COLUMNS: Columns = (
 class View:
     """Everything a picture shows.
 
-    Args:
-        url: the server.
-        look: what it answered.
-        trend: the looks before.
-        now: the time on the clock of the trend.
-        clock: the time of day of the look.
-        trouble: why there is no newer look; empty while the server answers.
-        everything: draws all processes and channels whatever the height, and neither curves nor keys: for a pipe.
+    clock is the time of day of the look; now is the clock of the trend. trouble says why there is no newer look, and is
+    empty while the server answers. everything draws all processes and channels whatever the height, and neither curves
+    nor keys: for a file or a pipe.
     """
 
     url: str
