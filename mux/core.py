@@ -26,12 +26,13 @@ from mux.broker.broker import Broker
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
-from mux.endpoints.feed import FEED_ROUTE, Feed, FeedRoute, mount_feed, own_route
+from mux.endpoints.feed import Feed
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.operator_check import OperatorCheck, TokenCheck
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
 from mux.endpoints.past import Past
+from mux.endpoints.routes import FEED_ROUTE, FeedRoute, mount_feed, own_route
 from mux.endpoints.takeover import is_under_asgi_server
 from mux.errors import InvalidSetting, NoSockets
 from mux.fleet.fleet import Fleet

@@ -11,18 +11,12 @@ so that every client on every process sees the same order, the sender included.
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable
 from functools import partial
-from typing import Any, cast
 from urllib.parse import unquote
 
-from sanic import Sanic
-from sanic.http import Http
 from sanic.request import Request
-from sanic.response import HTTPResponse, raw, text
+from sanic.response import HTTPResponse, raw
 
 from mux import reasons
 from mux.broker.outbox import Outbox
@@ -30,55 +24,21 @@ from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.membership import Membership
 from mux.endpoints.past import DEFAULT_MESSAGES, Past, messages_json, query_of, wants_messages
+from mux.endpoints.publishing import Publishing
 from mux.endpoints.refusals import refuse
 from mux.endpoints.request_checks import Action, Permit, RequestChecks
-from mux.endpoints.takeover import Asking, has_socket, may_take_over
+from mux.endpoints.takeover import Asking, has_socket
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
-from mux.errors import BrokerError, BrokerRefused, InvalidSetting, MessageTooLarge, Refused
+from mux.errors import Refused
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.recovery.history import OFF, Found, Query
 from mux.settings import Settings
-from mux.wire.channel import binary_variant, channel_from_path
+from mux.wire.channel import channel_from_path
 from mux.wire.http.answer import preflight
-from mux.wire.http.content import accepts_explicitly, is_binary
-from mux.wire.resp import Reply
+from mux.wire.http.content import accepts_explicitly
 from mux.wire.sse.encoder import STREAM, TYPE, Events, codings
 from mux.wire.websocket.handshake import accept_usual
-
-FEED_ROUTE = "mux_feed"
-"""The name of a feed's route in Sanic's router begins so."""
-
-_PATH = re.compile(r"(?:/[\w.~-]+)+", re.ASCII)
-
-FIRST = 1_000_000
-"""The priority of a middleware that comes before any of the app's."""
-
-
-@dataclass(frozen=True, slots=True)
-class FeedRoute:
-    """Where a feed is in an app.
-
-    Raises:
-        InvalidSetting: the path cannot be one.
-    """
-
-    path: str = "/feed"
-    """What the path of every channel begins with; after a slash comes its name."""
-    name: str = FEED_ROUTE
-    """What the names of the feed's routes begin with; no two feeds of an app have the same."""
-
-    def __post_init__(self) -> None:
-        if not _PATH.fullmatch(self.path):
-            raise InvalidSetting(f"path is {self.path!r}; it must be like '/feed', without a slash at its end")
-
-    def is_asked(self, request: Request) -> bool:
-        """Tell whether a request is for a channel of this feed."""
-        return own_route(request) in (self.name, f"{self.name}_post", f"{self.name}_options")
-
-    def channel_name(self, request: Request) -> str:
-        """Return the name that a request for a channel gives, percent-decoded; it may be one that no channel has."""
-        return unquote(request.path.removeprefix(f"{self.path}/"))
 
 
 class Feed:
@@ -104,11 +64,12 @@ class Feed:
         self._max_message_bytes = settings.max_message_bytes
         self._clients_publish = settings.client_publish
         self.checks = RequestChecks(hub, settings)
+        self.publishing = Publishing(hub, outbox, self.checks, settings)
         self._members = members = Membership(hub.router, outbox, is_announced=settings.announce)
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,
-            on_message=self._publish_from,
+            on_message=self.publishing.from_client,
             on_leave=members.left,
             pace=_pace(settings),
             has_room=lambda: outbox.is_writable,
@@ -185,9 +146,7 @@ class Feed:
         is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
         stream = None if is_websocket else self._stream_for(request)
         try:
-            permit = self.checks.permit(request, channel, Action.JOIN)
-            if not isinstance(permit, Permit):
-                permit = await permit()
+            permit = await self.checks.permitted(request, channel, Action.JOIN)
             if stream is None and not is_websocket and wants_messages(request):
                 return await self._messages(request, permit)
             query = query_of(request)
@@ -291,104 +250,6 @@ class Feed:
         """
         self.checks.check_origin(request)
         return HTTPResponse(status=204, headers=preflight(publishes=self._clients_publish))
-
-    async def post(self, request: Request, channel: str) -> HTTPResponse:
-        """Publish the body of a request.
-
-        Raises:
-            Refused: it may not be published, or is no message.
-        """
-        if request.headers.get("upgrade", "").lower() == "websocket":
-            # Sanic sets no time limit for it, and there is nothing to upgrade to; other upgrades are ignored.
-            raise Refused(reasons.HANDSHAKE, "a POST publishes its body; to upgrade, use GET")
-        permit = self.checks.permit(request, channel, Action.PUBLISH)
-        if not isinstance(permit, Permit):
-            permit = await permit()
-        redis_channel, headers = permit.redis_channel, request.headers
-        if is_binary(headers.getall("content-type", []), headers.getall("content-encoding", [])):
-            redis_channel = binary_variant(redis_channel)
-        payload = await self._body(request)
-        try:
-            await self._outbox.publish(redis_channel, payload)
-        except BrokerError as error:  # counted by the outbox
-            reason = error.reason
-            said = f"{reason.sentence}: {error}" if isinstance(error, BrokerRefused) else str(error)
-            return text(f"{said}\n", reason.status, dict(reason.fields))
-        return HTTPResponse(status=204)
-
-    async def _body(self, request: Request) -> bytes:
-        too_large = MessageTooLarge(f"a message may have at most {self._max_message_bytes} bytes")
-        stream = cast("Http", request.stream)
-        if int(request.headers.get("content-length", 0)) > self._max_message_bytes:
-            raise too_large
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                while (chunk := await stream.read()) is not None:
-                    body += chunk
-                    if len(body) > self._max_message_bytes:
-                        raise too_large
-        except TimeoutError:
-            raise Refused(reasons.TOO_SLOW, f"the body was not complete after {self._body_seconds:g} s") from None
-        return bytes(body)
-
-    def _publish_from(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
-        if client.session is None:
-            return  # the client was evicted over the message before
-        redis_channel = client.session.publishes_to
-        if redis_channel is None:
-            self._hub.refuse(reasons.READ_ONLY)
-            self._websockets.close(client, reasons.READ_ONLY)
-            return
-        if binary:
-            redis_channel = binary_variant(redis_channel)
-        self._outbox.send(redis_channel, payload, partial(self._published, client))
-
-    def _published(self, client: WebSocketClient, reply: Reply) -> None:
-        if isinstance(reply, BrokerError):
-            self._websockets.close(client, reply.reason)
-
-
-def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed]) -> None:
-    """Add the routes to an app.
-
-    Args:
-        app: what clients ask.
-        at: the path and the name of the routes.
-        current: returns the feed of this run of the app.
-    """
-    # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
-    route = f"{at.path}/<channel:path>"
-
-    def decode(request: Request) -> None:
-        """Let the app's middleware find in match_info the very name that is used: Sanic does not decode a path."""
-        if at.is_asked(request):
-            request.match_info["channel"] = at.channel_name(request)
-
-    app.register_middleware(decode, "request", priority=FIRST)
-
-    @app.route(route, methods=["GET", "HEAD"], name=at.name, strict_slashes=True, ignore_body=True)
-    @may_take_over
-    async def connect(request: Request, channel: str) -> HTTPResponse | None:
-        feed = current()
-        return await feed.answer(request, feed.connect(request, channel))
-
-    # As a stream, so that a body over the limit is refused before it is in memory.
-    @app.post(route, name=f"{at.name}_post", strict_slashes=True, stream=True)
-    async def publish(request: Request, channel: str) -> HTTPResponse | None:
-        feed = current()
-        return await feed.answer(request, feed.post(request, channel))
-
-    @app.options(route, name=f"{at.name}_options", strict_slashes=True)
-    async def preflight(request: Request, channel: str) -> HTTPResponse | None:
-        feed = current()
-        return await feed.answer(request, feed.preflight(request))
-
-
-def own_route(request: Request) -> str:
-    """Return the name of mux' route that a request is for; nothing when it is for another."""
-    name = "" if request.route is None else request.route.name.rpartition(".")[2]
-    return name if name.startswith("mux_") else ""
 
 
 def _has_body(request: Request) -> bool:

@@ -112,6 +112,11 @@ class RequestChecks:
             raise Refused(reasons.READ_ONLY)
         return Permit(redis_channel, self._may_publish)
 
+    async def permitted(self, request: Asking, name: str | bytes, action: Action) -> Permit:
+        """Decide as permit(), and wait for the decision if it has to wait."""
+        decision = self.permit(request, name, action)
+        return decision if isinstance(decision, Permit) else await decision()
+
     def check_not_leaving(self) -> None:
         """Let a request pass unless the process leaves.
 

@@ -53,6 +53,7 @@ async def test_healthz_and_readyz_of_a_server_in_order(redis_url: str, prefix: s
     async with serving(redis_url=redis_url, prefix=prefix, ops=True) as feed:
         assert await ask(feed.port, "/healthz") == (200, b"alive\n")
         assert await ask(feed.port, "/healthz", method="HEAD") == (200, b"")
+        await until(lambda: all(feed.mux._core.conditions().values()))  # the journal is copied, or found to be nowhere
         status, body = await ask(feed.port, "/readyz")
         assert status == 200
         assert orjson.loads(body) == {

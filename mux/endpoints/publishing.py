@@ -1,0 +1,101 @@
+"""Publish what clients send, by WebSocket or POST.
+
+All of it goes through the outbox, with what the app publishes: while Redis does not keep up, WebSocket clients are not
+read from, and a POST waits in the outbox's queue or is refused when that is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import cast
+
+from sanic.http import Http
+from sanic.request import Request
+from sanic.response import HTTPResponse, text
+
+from mux import reasons
+from mux.broker.outbox import Outbox
+from mux.endpoints.request_checks import Action, RequestChecks
+from mux.endpoints.websocket import WebSocketClient
+from mux.errors import BrokerError, BrokerRefused, MessageTooLarge, Refused
+from mux.hub.hub import Hub
+from mux.settings import Settings
+from mux.wire.channel import binary_variant
+from mux.wire.http.content import is_binary
+from mux.wire.resp import Reply
+
+
+class Publishing:
+    """Publishes for the clients of one process.
+
+    Args:
+        hub: counts refusals.
+        outbox: publishes.
+        checks: decide which request may publish where.
+        settings: max_message_bytes and handshake_seconds.
+    """
+
+    def __init__(self, hub: Hub, outbox: Outbox, checks: RequestChecks, settings: Settings) -> None:
+        self._hub = hub
+        self._outbox = outbox
+        self._checks = checks
+        self._body_seconds = settings.handshake_seconds
+        self._max_message_bytes = settings.max_message_bytes
+
+    async def post(self, request: Request, channel: str) -> HTTPResponse:
+        """Publish the body of a request.
+
+        Raises:
+            Refused: it may not be published, or is no message.
+        """
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            # Sanic sets no time limit for it, and there is nothing to upgrade to; other upgrades are ignored.
+            raise Refused(reasons.HANDSHAKE, "a POST publishes its body; to upgrade, use GET")
+        permit = await self._checks.permitted(request, channel, Action.PUBLISH)
+        redis_channel, headers = permit.redis_channel, request.headers
+        if is_binary(headers.getall("content-type", []), headers.getall("content-encoding", [])):
+            redis_channel = binary_variant(redis_channel)
+        payload = await self._body(request)
+        try:
+            await self._outbox.publish(redis_channel, payload)
+        except BrokerError as error:  # counted by the outbox
+            reason = error.reason
+            said = f"{reason.sentence}: {error}" if isinstance(error, BrokerRefused) else str(error)
+            return text(f"{said}\n", reason.status, dict(reason.fields))
+        return HTTPResponse(status=204)
+
+    async def _body(self, request: Request) -> bytes:
+        """Return the body of a request, if it is whole in time and no larger than a message may be."""
+        too_large = MessageTooLarge(f"a message may have at most {self._max_message_bytes} bytes")
+        stream = cast("Http", request.stream)
+        if int(request.headers.get("content-length", 0)) > self._max_message_bytes:
+            raise too_large
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                while (chunk := await stream.read()) is not None:
+                    body += chunk
+                    if len(body) > self._max_message_bytes:
+                        raise too_large
+        except TimeoutError:
+            raise Refused(reasons.TOO_SLOW, f"the body was not complete after {self._body_seconds:g} s") from None
+        return bytes(body)
+
+    def from_client(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
+        """Publish a message of a client; close the client if it may not publish, or Redis does not take the message."""
+        if client.session is None:
+            return  # the client was evicted over the message before
+        redis_channel = client.session.publishes_to
+        if redis_channel is None:
+            self._hub.refuse(reasons.READ_ONLY)
+            client.endpoint.close(client, reasons.READ_ONLY)
+            return
+        if binary:
+            redis_channel = binary_variant(redis_channel)
+        self._outbox.send(redis_channel, payload, partial(_published, client))
+
+
+def _published(client: WebSocketClient, reply: Reply) -> None:
+    if isinstance(reply, BrokerError):
+        client.endpoint.close(client, reply.reason)

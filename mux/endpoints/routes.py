@@ -1,0 +1,93 @@
+"""Where a feed is in a Sanic app: its path, its routes, and which of them a request is for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from sanic import Sanic
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from mux.endpoints.feed import Feed
+from mux.endpoints.takeover import may_take_over
+from mux.errors import InvalidSetting
+
+FEED_ROUTE = "mux_feed"
+"""The name of a feed's route in Sanic's router begins so."""
+
+_PATH = re.compile(r"(?:/[\w.~-]+)+", re.ASCII)
+
+FIRST = 1_000_000
+"""The priority of a middleware that comes before any of the app's."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRoute:
+    """Where a feed is in an app.
+
+    Raises:
+        InvalidSetting: the path cannot be one.
+    """
+
+    path: str = "/feed"
+    """What the path of every channel begins with; after a slash comes its name."""
+    name: str = FEED_ROUTE
+    """What the names of the feed's routes begin with; no two feeds of an app have the same."""
+
+    def __post_init__(self) -> None:
+        if not _PATH.fullmatch(self.path):
+            raise InvalidSetting(f"path is {self.path!r}; it must be like '/feed', without a slash at its end")
+
+    def is_asked(self, request: Request) -> bool:
+        """Tell whether a request is for a channel of this feed."""
+        return own_route(request) in (self.name, f"{self.name}_post", f"{self.name}_options")
+
+    def channel_name(self, request: Request) -> str:
+        """Return the name that a request for a channel gives, percent-decoded; it may be one that no channel has."""
+        return unquote(request.path.removeprefix(f"{self.path}/"))
+
+
+def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed]) -> None:
+    """Add the routes to an app.
+
+    Args:
+        app: what clients ask.
+        at: the path and the name of the routes.
+        current: returns the feed of this run of the app.
+    """
+    # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
+    route = f"{at.path}/<channel:path>"
+
+    def decode(request: Request) -> None:
+        """Let the app's middleware find in match_info the very name that is used: Sanic does not decode a path."""
+        if at.is_asked(request):
+            request.match_info["channel"] = at.channel_name(request)
+
+    app.register_middleware(decode, "request", priority=FIRST)
+
+    @app.route(route, methods=["GET", "HEAD"], name=at.name, strict_slashes=True, ignore_body=True)
+    @may_take_over
+    async def connect(request: Request, channel: str) -> HTTPResponse | None:
+        feed = current()
+        return await feed.answer(request, feed.connect(request, channel))
+
+    # As a stream, so that a body over the limit is refused before it is in memory.
+    @app.post(route, name=f"{at.name}_post", strict_slashes=True, stream=True)
+    async def publish(request: Request, channel: str) -> HTTPResponse | None:
+        feed = current()
+        return await feed.answer(request, feed.publishing.post(request, channel))
+
+    @app.options(route, name=f"{at.name}_options", strict_slashes=True)
+    async def preflight(request: Request, channel: str) -> HTTPResponse | None:
+        feed = current()
+        return await feed.answer(request, feed.preflight(request))
+
+
+def own_route(request: Request) -> str:
+    """Return the name of mux' route that a request is for; nothing when it is for another."""
+    name = "" if request.route is None else request.route.name.rpartition(".")[2]
+    return name if name.startswith("mux_") else ""
