@@ -15,14 +15,8 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
-from prometheus_client.metrics_core import (
-    Metric as Family,
-)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from mux.metrics.catalogue import METRICS, Metric, Snapshot, Value
@@ -68,18 +62,11 @@ class Exposition:
             self._good_until = self._clock() + REMEMBERED_SECONDS
         is_open = accepts_explicitly(accept, _OPENMETRICS)
         if is_open not in self._written:
-            self._written[is_open] = expose(self._snapshot(), accept)
+            registry = CollectorRegistry()
+            registry.register(_Of(self._snapshot()))
+            encode, content_type = choose_encoder(f"{_OPENMETRICS}; version=1.0.0" if is_open else "")
+            self._written[is_open] = encode(registry), content_type
         return self._written[is_open]
-
-
-def expose(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-    """Return a snapshot as the Accept header of a request asks for it, and the content type."""
-    registry = CollectorRegistry()
-    registry.register(_Of(snapshot))
-    encode, content_type = choose_encoder(
-        f"{_OPENMETRICS}; version=1.0.0" if accepts_explicitly(accept, _OPENMETRICS) else ""
-    )
-    return encode(registry), content_type
 
 
 def _family(metric: Metric, value: Value) -> Family:
@@ -91,11 +78,10 @@ def _family(metric: Metric, value: Value) -> Family:
         )
         buckets = list(zip(bounds, accumulate(counts), strict=True))
         return HistogramMetricFamily(metric.name, metric.text, buckets=buckets, sum_value=total * metric.unit)
-    if isinstance(value, dict):
-        labelled = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
-        family = labelled(metric.name, metric.text, labels=[metric.label])
-        for label, number in sorted(value.items()):
-            family.add_metric([label], number)
-        return family
     kind = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
-    return kind(metric.name, metric.text, value=value)
+    if not isinstance(value, dict):
+        return kind(metric.name, metric.text, value=value)
+    family = kind(metric.name, metric.text, labels=[metric.label])
+    for label, number in sorted(value.items()):
+        family.add_metric([label], number)
+    return family

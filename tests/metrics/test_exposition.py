@@ -4,7 +4,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mux.metrics.catalogue import METRICS, Snapshot
-from mux.metrics.exposition import REMEMBERED_SECONDS, Exposition, expose
+from mux.metrics.exposition import REMEMBERED_SECONDS, Exposition
 
 SNAPSHOT: Snapshot = {
     metric.name: [3, 2, 1, 700] if metric.kind == "histogram" else {"b": 2, "a": 1} if metric.label else 7
@@ -14,7 +14,7 @@ SNAPSHOT: Snapshot = {
 
 def test_every_metric_is_exposed_with_its_kind_and_meaning() -> None:
     """Prometheus' own parser reads it."""
-    body, content_type = expose(SNAPSHOT, "")
+    body, content_type = Exposition(lambda: SNAPSHOT).expose("")
     families = {family.name: family for family in text_string_to_metric_families(body.decode())}
     assert content_type.startswith("text/plain; version=")
     assert families.keys() == {metric.name for metric in METRICS}
@@ -25,7 +25,7 @@ def test_every_metric_is_exposed_with_its_kind_and_meaning() -> None:
 
 def test_a_histogram_is_cumulative_and_in_the_unit_of_its_name() -> None:
     """Microseconds are counted, seconds are shown."""
-    lines = expose(SNAPSHOT, "")[0].decode().splitlines()
+    lines = Exposition(lambda: SNAPSHOT).expose("")[0].decode().splitlines()
     assert [line for line in lines if line.startswith("mux_fan_out_seconds")] == [
         'mux_fan_out_seconds_bucket{le="1e-06"} 3.0',
         'mux_fan_out_seconds_bucket{le="2e-06"} 5.0',
@@ -38,7 +38,7 @@ def test_a_histogram_is_cumulative_and_in_the_unit_of_its_name() -> None:
 
 def test_labels_are_in_order_and_counters_end_in_total() -> None:
     """So that two scrapes can be compared by eye."""
-    lines = expose(SNAPSHOT, "")[0].decode().splitlines()
+    lines = Exposition(lambda: SNAPSHOT).expose("")[0].decode().splitlines()
     assert [line for line in lines if line.startswith("mux_refusals_total")] == [
         'mux_refusals_total{reason="a"} 1.0',
         'mux_refusals_total{reason="b"} 2.0',
@@ -49,7 +49,7 @@ def test_labels_are_in_order_and_counters_end_in_total() -> None:
 
 def test_openmetrics_is_given_to_who_asks_for_it() -> None:
     """Newer Prometheus servers do."""
-    body, content_type = expose(SNAPSHOT, "application/openmetrics-text; version=1.0.0")
+    body, content_type = Exposition(lambda: SNAPSHOT).expose("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
 
