@@ -135,6 +135,12 @@ def publish(
 def tail(
     channels: Annotated[list[str], typer.Argument(metavar="CHANNEL...", help="Names of channels.")],
     url: Url = DEFAULT_URL,
+    last: Annotated[
+        int | None, typer.Option("--last", min=0, metavar="N", help="Begin with the last N messages of each channel.")
+    ] = None,
+    since: Annotated[
+        str, typer.Option("--since", metavar="TIME|POSITION", help="Begin 30s ago (ms, s, m, h, d), or at a position.")
+    ] = "",
     sse: Annotated[bool, typer.Option("--sse", help="Over Server-Sent Events instead of WebSockets.")] = False,
     color: Annotated[
         bool | None, typer.Option("--color/--no-color", help="Colours per channel. [default: in a terminal]")
@@ -147,7 +153,8 @@ def tail(
     from mux.command.access import parse_access
     from mux.command.tail.tail import tail as follow
 
-    follow(url, channels, sse=sse, colour=color, access=parse_access(header or (), ca=ca, token=token))
+    access = parse_access(header or (), ca=ca, token=token)
+    follow(url, channels, last=last, since=since, sse=sse, colour=color, access=access)
 
 
 @cli.command()

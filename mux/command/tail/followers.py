@@ -1,7 +1,8 @@
 """Follow a channel over a WebSocket, or over an event stream (Server-Sent Events).
 
 A follower is read by one thread and may be ended by another. messages() connects and yields what passes, and ends only
-by a ServerUnreachable that says why: nobody answers, the answer was no, or the connection has ended.
+by a ServerUnreachable that says why: nobody answers, the answer was no, the connection has ended, or not all messages
+since a position are known any more.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ lets pass."""
 
 _CLOSE_SECONDS = 1.0
 
+_MISSED_CODE = 4410
+
+_MISSED = "not all messages since this position are known any more: follow without --since, or with a time, as 30s"
+
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A server that vanished is noticed within a minute: on an event stream nothing is sent from this side."""
 
@@ -56,18 +61,24 @@ class _Connection(ClientConnection):
 
 
 class WebSocketFollower:
-    """A channel over its WebSocket."""
+    """A channel over its WebSocket.
 
-    def __init__(self, address: ServerUrl, channel: str) -> None:
+    Args:
+        address: where the server is.
+        channel: its name.
+        query: which messages from before are wanted, as the query of a URL.
+    """
+
+    def __init__(self, address: ServerUrl, channel: str, query: str = "") -> None:
         self._address = address
-        self._channel = channel
+        self._target = address.websocket_url(channel) + query
         self._websocket: ClientConnection | None = None
 
     def messages(self) -> Iterator[str | bytes]:
         """Connect, and yield what passes."""
         try:
             with connect(
-                self._address.websocket_url(self._channel),
+                self._target,
                 open_timeout=TIMEOUT_SECONDS,
                 close_timeout=_CLOSE_SECONDS,
                 max_size=MAX_MESSAGE_LENGTH,
@@ -80,9 +91,13 @@ class WebSocketFollower:
             ) as websocket:
                 self._websocket = websocket
                 yield from websocket
+            if websocket.close_code == _MISSED_CODE:
+                raise ServerUnreachable(_MISSED)
             why = escape_controls(f"{websocket.close_code} {websocket.close_reason}")
             raise ServerUnreachable(f"the server closed the connection: {why}")
         except ConnectionClosed as error:
+            if error.rcvd is not None and error.rcvd.code == _MISSED_CODE:
+                raise ServerUnreachable(_MISSED) from error
             raise ServerUnreachable(f"the connection was closed: {escape_controls(str(error))}") from error
         except (OSError, UnicodeError, WebSocketException) as error:
             raise ServerUnreachable(unreachable(self._address.url, error)) from error
@@ -94,11 +109,11 @@ class WebSocketFollower:
 
 
 class EventStreamFollower:
-    """A channel over Server-Sent Events."""
+    """A channel over Server-Sent Events; the arguments are those of a WebSocketFollower."""
 
-    def __init__(self, address: ServerUrl, channel: str) -> None:
+    def __init__(self, address: ServerUrl, channel: str, query: str = "") -> None:
         self._address = address
-        self._channel = channel
+        self._target = address.feed_path(channel) + query
         self._socket: socket.socket | None = None
 
     def messages(self) -> Iterator[str | bytes]:
@@ -122,7 +137,7 @@ class EventStreamFollower:
     def _open(self, connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
         headers = {**self._address.headers, "Accept": "text/event-stream", "Cache-Control": "no-cache"}
         with reaching(self._address.url):
-            connection.request("GET", self._address.feed_path(self._channel), headers=headers)
+            connection.request("GET", self._target, headers=headers)
             self._socket = connection.sock
             response = connection.getresponse()
             if response.status != 200:
@@ -160,7 +175,8 @@ class _Body(io.RawIOBase):
 def _messages(response: http.client.HTTPResponse) -> Iterator[str | bytes]:
     """Yield the messages of an event stream as mux writes it: lines end with LF, and the last comment is its goodbye.
 
-    An event without data is none, and an event that a stream breaks off in is none either.
+    An event without data is none, and an event that a stream breaks off in is none either. A heartbeat is no message:
+    it says the position of the stream.
     """
     kind, comment, length = "", "", 0
     data: list[str] = []
@@ -178,7 +194,9 @@ def _messages(response: http.client.HTTPResponse) -> Iterator[str | bytes]:
         elif text and not field:
             comment = value.removeprefix(" ")
         elif not text:
-            if data:
+            if data and kind == "missed":
+                raise ServerUnreachable(_MISSED)
+            if data and kind != "position":
                 yield _message(kind, "\n".join(data))
             kind, length = "", 0
             data.clear()

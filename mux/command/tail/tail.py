@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from queue import Queue
 from threading import Thread
+from urllib.parse import urlencode
 
 from mux.command.access import NONE, Access
 from mux.command.lines import channel_labels, colour_wanted, format_message, print_line
@@ -27,21 +28,38 @@ Report = tuple[str, datetime, str | bytes | Exception]
 
 
 def tail(
-    url: str, channels: Sequence[str], *, sse: bool = False, colour: bool | None = None, access: Access = NONE
+    url: str,
+    channels: Sequence[str],
+    *,
+    last: int | None = None,
+    since: str = "",
+    sse: bool = False,
+    colour: bool | None = None,
+    access: Access = NONE,
 ) -> None:
     """Print what passes on channels, a line each with the time, until a connection ends.
 
-    sse takes Server-Sent Events instead of WebSockets. colour None means: if standard output is a terminal.
+    Args:
+        url: where the server is.
+        channels: their names.
+        last: how many of the last messages of each channel are printed first, at most; None prints none of them.
+        since: a position, or a duration such as 30s, from which on messages are printed first.
+        sse: take Server-Sent Events instead of WebSockets.
+        colour: whether channels have colours; None gives them colours when standard output is a terminal.
+        access: what is sent to be let in.
 
     Raises:
         InvalidSetting: url is none.
-        ServerUnreachable: nobody answers at url, the answer was no, or the server ended a connection.
+        ServerUnreachable: nobody answers at url, the answer was no, the server ended a connection, or not all messages
+            since a position are known any more.
     """
     address = parse_server_url(url, access)
     channels = list(dict.fromkeys(channels))
     labels = channel_labels(channels, colour=colour_wanted() if colour is None else colour)
+    asked = {"last": "" if last is None else str(last), "since": since}
+    query = "?" + urlencode({name: value for name, value in asked.items() if value}) if any(asked.values()) else ""
     kind = EventStreamFollower if sse else WebSocketFollower
-    followers: dict[str, Follower] = {channel: kind(address, channel) for channel in channels}
+    followers: dict[str, Follower] = {channel: kind(address, channel, query) for channel in channels}
     reports: Queue[Report] = Queue(_QUEUED_MESSAGES)
     for channel, follower in followers.items():
         # Daemons: one that is still connecting cannot be interrupted, and must not keep the program.

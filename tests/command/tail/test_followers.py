@@ -50,8 +50,9 @@ def test_events_become_messages(server: ScriptedServer) -> None:
         (b"data: a\xe2\x80\xa8b\x0bc\x85\r\n\r\n", ["a\u2028b\x0bc\ufffd"]),
         (b"retry: 3000\nunknown: x\ndata: a: b\n\n", ["a: b"]),
         (b"data: cut off\n", []),
+        (b"event: position\nid: e-7\ndata:\n\ndata: a\nid: e-8\n\nid: e-9\nevent: position\ndata:\n\n", ["a"]),
     ],
-    ids=["lines", "comment and ids", "empty data", "types", "no line ends", "fields", "unfinished"],
+    ids=["lines", "comment and ids", "empty data", "types", "no line ends", "fields", "unfinished", "heartbeats"],
 )  # fmt: skip
 def test_events_are_those_of_the_standard(server: ScriptedServer, stream: bytes, expected: list[str]) -> None:
     """Its own examples, and its small print; a network may cut the bytes anywhere."""

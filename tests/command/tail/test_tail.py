@@ -74,3 +74,47 @@ async def test_the_end_of_one_channel_is_named(url: str) -> None:
     with terminal(*mux("tail", "lobby", "$reserved", "--url", url, "--no-color")) as shown:
         assert await asyncio.to_thread(shown.ended) == 1
         assert "mux: $reserved: the server refused: " in shown.text
+
+
+@pytest.mark.parametrize("options", [[], ["--sse"]], ids=["WebSocket", "--sse"])
+async def test_it_begins_with_messages_from_before(feed: Serving, url: str, options: list[str]) -> None:
+    """So many of the last, those since a while ago, or those after a position; then what passes, and no heartbeat."""
+    core = feed.mux._core
+    assert core.past is not None
+    for channel, wanted, expected in [
+        ("a", "--last=2", ["two", "three"]),
+        ("b", "--since=1h", ["one", "two", "three"]),
+        ("c", "--since=", ["two", "three"]),
+    ]:
+        async with feed.connect(channel) as client:
+            await feed.mux.publish(channel, "one")
+            assert await client.recv() == "one"
+        await until(lambda: len(core.hub) == 0)
+        if wanted == "--since=":
+            wanted += core.past.history.position(core._journal.last)
+        await feed.mux.publish(channel, "two")
+        await feed.mux.publish(channel, "three")
+        with terminal(*mux("tail", channel, "--url", url, *options, wanted), env={"NO_COLOR": "1"}) as shown:
+            await until(lambda: len(core.hub) == 1)
+            await feed.mux.publish(channel, "the end")
+            lines = (await shows(shown, "the end")).split("\n")
+            assert [line.split("  ", 1)[1] for line in lines if line] == [*expected, "the end"]
+            shown.type(b"\x03")
+            assert await asyncio.to_thread(shown.ended) == 130
+        await until(lambda: len(core.hub) == 0)
+
+
+@pytest.mark.parametrize("options", [[], ["--sse"]], ids=["WebSocket", "--sse"])
+async def test_what_cannot_be_resumed_is_one_sentence(url: str, options: list[str]) -> None:
+    """A script is told by the status that messages are missing, and goes on with none of them unawares."""
+    with terminal(*mux("tail", "lobby", "--url", url, "--since", "00000000000000000-1", *options)) as shown:
+        assert await asyncio.to_thread(shown.ended) == 1
+        assert "mux: not all messages since this position are known any more" in shown.text
+        assert "close" not in shown.text
+
+
+async def test_a_time_that_cannot_be_is_the_sentence_of_the_server(url: str) -> None:
+    """It knows what a position looks like."""
+    with terminal(*mux("tail", "lobby", "--url", url, "--since", "yesterday&last=3")) as shown:
+        assert await asyncio.to_thread(shown.ended) == 1
+        assert "mux: the server refused: `since` is a position that mux gave" in shown.text
