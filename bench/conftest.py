@@ -2,22 +2,32 @@
 
 A test that takes `server` is timed by the CPU clock of that server and by nothing else: the fixture sets
 the timer, so it stands before `benchmark` among the arguments.
+
+A figure is that of the quietest round. CPU time has no outliers downwards: what a neighbour on the machine does to
+caches and clock rates only adds to it, and on a busy machine it adds to one contender and not to the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from bench.compare import LIMIT
+from bench.compare import LIMIT, Rounds
 from bench.peers.registry import MUX, Peer
 from bench.report import number, summarised, table
 from bench.results import environment
-from bench.scores import Benchmark, Score, Scores
 from bench.servers import Running, redis_server, serving
 
-_SCORES = pytest.StashKey[Scores]()
+Benchmark = Any
+"""pytest_benchmark.fixture.BenchmarkFixture, which has no types."""
+
+Score = Callable[..., None]
+"""Keeps a figure of the test that asked for it: see score()."""
+
+_SCORES = pytest.StashKey[dict[tuple[str, str], dict[str, Rounds]]]()
+"""The figures by case and unit, and by contender."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

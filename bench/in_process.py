@@ -1,21 +1,24 @@
-"""What is measured without a server: tables of a million channels, each in a process of its own.
+"""What runs in a process of its own: tables of a million channels, and clients that read and forget.
 
-So neither finds what the other left; the process ends by itself, and nothing cuts it off.
+A table finds nothing there that another has left, and reading is not in the CPU time of the benchmark.
 """
 
 from __future__ import annotations
 
 import gc
 import multiprocessing
+import select
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from bench.baselines.dict_of_sets import DictOfSets
-from bench.messages import PATTERN, PAYLOAD
-from bench.null_client import new_hub, null_client
+from bench.loadgen.crowd import NAP_SECONDS
+from bench.parts import PATTERN, PAYLOAD, new_hub, null_client
 from bench.servers import private_bytes
 from mux.hub.router import Router
 from mux.wire.resp import Push
@@ -56,6 +59,43 @@ def membership(table: str, channels: int) -> Membership:
         channels: how many.
     """
     return _in_process(_join, table, channels)
+
+
+@contextmanager
+def drained(clients: int) -> Iterator[list[socket.socket]]:
+    """Give so many sockets whose other ends another process reads."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+        drain = _FORK.Process(target=_drain, args=(listener.getsockname()[1], clients), daemon=True)
+        drain.start()
+        sockets = [listener.accept()[0] for _ in range(clients)]
+    try:
+        for accepted in sockets:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield sockets
+    finally:
+        for accepted in sockets:
+            accepted.close()
+        drain.kill()
+        drain.join()
+
+
+def _drain(port: int, clients: int) -> None:
+    """Connect, read what is there and nap, so that it is not the writer who wakes this process."""
+    epoll = select.epoll()
+    sockets = {}
+    for _ in range(clients):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.setblocking(False)
+        sockets[client.fileno()] = client
+        epoll.register(client, select.EPOLLIN)
+    buffer = bytearray(1 << 18)
+    while sockets:
+        ready = epoll.poll(0, 4096)
+        for fd, _event in ready:
+            if not sockets[fd].recv_into(buffer):
+                sockets.pop(fd).close()
+        if not ready:
+            time.sleep(NAP_SECONDS)
 
 
 def _in_process(function: Callable[..., T], *arguments: object) -> T:

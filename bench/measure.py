@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.loadgen.latencies import PERCENTILES, histogram
+from bench.loadgen.latencies import PERCENTILES, at_percentile
 from bench.loadgen.load import Load
 from bench.loadgen.run import Generator
 from bench.loadgen.worker import Delivery
-from bench.servers import Cpu, Tree, redis_use
+from bench.servers import Tree, redis_use
 
 CPU = "us CPU/delivery"
 """Server CPU, user and system of all its processes."""
@@ -52,11 +52,11 @@ def measure(
         TimeoutError: nothing moves.
         ConnectionError: the connection that publishes broke, or publishing was refused.
     """
-    idle = server.cpu() if server else None
+    idle = server.cpu_seconds() if server else None
     memory = server.memory_bytes() if server else 0  # after the clock, which is waited for: a server may be starting
     with Generator(load) as generator:
         joined = generator.connect()
-        before = server.cpu() if server else None
+        before = server.cpu_seconds() if server else None
         clients = len(joined.waits)
         result = Result(reason=joined.reason)
         result.figures = {
@@ -66,14 +66,14 @@ def measure(
             "connects/s": clients / joined.seconds,
             "p99 ms until joined": float(np.percentile(joined.waits or [0], 99)) * 1e3,
         }
-        if server and before and idle and clients:
+        if server and before is not None and idle is not None and clients:
             result.figures[MEMORY] = (server.memory_bytes() - memory) / clients / 1024
-            result.figures[CONNECTION_CPU] = (before - idle).total * 1e6 / clients
+            result.figures[CONNECTION_CPU] = (before - idle) * 1e6 / clients
         if not load.messages or not clients:
             return result
         redis_before = redis_use(redis_url) if redis_url else None
         delivery = result.delivery = generator.publish(stop=stop)
-        used = server.cpu() - before if server and before else None
+        used = server.cpu_seconds() - before if server and before is not None else None
         if redis_url and redis_before:
             redis_used, messages = redis_use(redis_url) - redis_before, max(1, delivery.published.messages)
             result.figures["us Redis CPU/message"] = redis_used.cpu_seconds * 1e6 / messages
@@ -82,27 +82,25 @@ def measure(
     return result
 
 
-def delivered(delivery: Delivery, used: Cpu | None) -> Figures:
+def delivered(delivery: Delivery, used: float | None) -> Figures:
     """Return the ledger, the latencies, and what the server used for them."""
-    latencies = histogram(delivery.counts)
     seconds, published = max(delivery.seconds, 1e-6), delivery.published
     found: Figures = {
         name: getattr(delivery, name)
         for name in ("expected", "delivered", "lost", "duplicated", "reordered", "other", "closed")
     }
-    found |= {f"p{percent:g} ms": latencies.get_value_at_percentile(percent) / 1e3 for percent in PERCENTILES}
+    found |= {f"p{percent:g} ms": at_percentile(delivery.counts, percent) / 1e3 for percent in PERCENTILES}
     found |= {
-        "max ms": latencies.get_max_value() / 1e3,
+        "max ms": at_percentile(delivery.counts, 100) / 1e3,
         "lost %": 100 * delivery.lost / max(1, delivery.expected),
         "delivered/s": delivery.delivered / seconds,
         "published": published.messages,
         "ms the publisher was late": published.late_us / 1e3,
     }
     if published.cpu_seconds is not None:
-        used = Cpu(published.cpu_seconds, 0.0)
+        used = published.cpu_seconds
     if used is not None:
-        found[CPU] = used.total * 1e6 / max(1, delivery.delivered)
-        found[MESSAGE_CPU] = used.total * 1e6 / max(1, published.messages)
-        found["of it system, %"] = 100 * used.system / (used.total or 1)
-        found["CPU share"] = used.total / seconds
+        found[CPU] = used * 1e6 / max(1, delivery.delivered)
+        found[MESSAGE_CPU] = used * 1e6 / max(1, published.messages)
+        found["CPU share"] = used / seconds
     return found

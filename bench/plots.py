@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from bench.compare import LIMIT, Comparison
-from bench.loadgen.latencies import Counts, histogram
+from bench.loadgen.latencies import Counts, at_percentile
 from bench.peers.registry import MUX, PEERS
 from bench.report import Row, number, rows
 from bench.scale import Curve
@@ -34,20 +34,12 @@ _MARKED = (50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999)
 
 _PANEL_INCHES = (6.4, 4.3)
 _STYLE: Any = {  # its type lists every setting there is
-    "figure.facecolor": "white",
     "font.size": 11,
-    "text.color": INK,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": FAINT,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
     "grid.color": RULE,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
     "svg.hashsalt": "mux",  # the same plot is the same file
     "svg.fonttype": "none",
 }
@@ -89,16 +81,14 @@ def plot_load(counts: Counts, environment: dict[str, Any], directory: Path, *, w
     """Draw latencies by percentile and return the file; None when nothing was delivered."""
     if not (total := int(counts.sum())):
         return None
-    latencies = histogram(counts)
     marked = [percent for percent in _MARKED if total * (100 - percent) / 100 >= 1] or [_MARKED[0]]
-    above = [10 ** (at / 20) for at in range(20 * len(str(total)))]
-    values = [latencies.get_value_at_percentile(100 - 100 / (1 + one)) / 1e3 for one in above]
+    one_in = [1 + 10 ** (at / 20) for at in range(20 * len(str(total)))]
     with _figure(directory / "load.svg", "One run of load", what, environment, 1) as (panel,):
         _logarithmic(panel, "xy")
-        panel.plot([1 + one for one in above], values, color=OURS, lw=2.5)
+        panel.plot(one_in, [at_percentile(counts, 100 - 100 / one) / 1e3 for one in one_in], color=OURS, lw=2.5)
         panel.set_xticks([100 / (100 - percent) for percent in marked], [f"{percent:g} %" for percent in marked])
         for percent in marked:
-            value = latencies.get_value_at_percentile(percent) / 1e3
+            value = at_percentile(counts, percent) / 1e3
             _note(panel, number(value), 100 / (100 - percent), value, is_ours=False, above=6)
         panel.set(title="Latency: how many were faster", ylabel="ms from the intended time")
         panel.set_xlabel(f"share of {total:,} deliveries")

@@ -3,14 +3,14 @@
 The same rows are on the screen, in the plots, and in the two documents whose sections are written from the results
 files and never by hand: the whole in bench/README.md, three sentences of it in README.md.
 
-Which works mux is not first in comes from the figures; the reasons are written here, by work and by the language of
-the server that is ahead. Where there is none yet, none is made up: the sentence says that it is not explained, and a
-test of the committed results fails.
+Which works mux is not first in comes from the figures; the reasons are written in reasons.toml, by work and by the
+language of the server that is ahead. Where there is none yet, none is made up: the sentence says that it is not
+explained, and a test of the committed results fails.
 """
 
 from __future__ import annotations
 
-import textwrap
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,35 +30,7 @@ END = "<!-- bench: end -->"
 
 UNEXPLAINED = "not explained yet"
 
-_CELL = 60
-"""Most characters of a reason in a table; the whole of it is in the results file."""
-
-_ONE_SEND = (
-    "one `send()` a client is nearly all there is, and the kernel does it; what is left around it is C there, and an"
-    " event loop called from Python here"
-)
-_ONE_MESSAGE = (
-    "a message comes alone and goes to one client, so nothing is shared: reading, parsing, routing and one `send()`"
-    " are paid for each"
-)
-_FEW = "with few messages under way there is nothing to coalesce, and every step is"
-_HANDSHAKE = "a client comes in by HTTP, which Sanic parses and routes in Python, and"
-
-_WHY = {
-    ("burst", "C"): "a burst is written by C in one piece too",
-    ("steady", "C"): _ONE_SEND,
-    ("steady", "Node"): f"{_ONE_SEND}; Node's is C++ and its handlers are compiled",
-    ("steady", "Python"): "one `send()` a client is nearly all there is, and it is the same one",
-    ("many", "C"): f"{_ONE_MESSAGE}, in C",
-    ("many", "Node"): f"{_ONE_MESSAGE}, there by compiled JavaScript",
-    ("many", "Python"): f"{_ONE_MESSAGE}, with little to choose between two programs in Python",
-    ("echo", "C"): f"{_FEW} C there",
-    ("echo", "Node"): f"{_FEW} compiled there",
-    ("idle", "C"): "it allocates less for a connection than an event loop's transport takes",
-    ("churn", "C"): f"{_HANDSHAKE} nginx in C",
-    ("churn", "Node"): f"{_HANDSHAKE} Node in C and compiled JavaScript",
-}
-_SAME_REASON = {"many-flat-out": "many", "storm": "churn"}
+_REASONS = tomllib.loads((Path(__file__).parent / "reasons.toml").read_text())
 
 console = Console(highlight=False)
 if not console.is_terminal:
@@ -89,33 +61,22 @@ class Row:
     to_limit: Spread | None
     details: dict[str, float]
     """Medians of all other figures."""
-    why_failed: str = ""
-    """What it said in the last round in which it failed."""
 
     @property
     def lost(self) -> float:
         """Deliveries lost."""
         return self.details.get("lost", 0.0)
 
-    @property
-    def failure(self) -> str:
-        """Why there is no figure, as long as a cell may be."""
-        why = textwrap.shorten(self.why_failed.replace("|", "/"), _CELL, placeholder=" …")
-        return f"failed: {why}" if why else "failed"
-
 
 def rows(comparison: Comparison, case: Case) -> list[Row]:
     """Return the servers of a case, the best first; those that failed come last."""
     results = comparison.cases.get(case.name, {})
     ours = f"{MUX.name} x1" if case.processes else MUX.name
-    failures = {name: comparison.failures.get(f"{case.name}: {name}", "") for name in results}
-    found = summarised(results, case.unit, ours, failures)
+    found = summarised(results, case.unit, ours)
     return sorted(found, key=lambda row: (row.value is None, row.value.median if row.value else 0.0))
 
 
-def summarised(
-    results: dict[str, Rounds], unit: str, ours: str = MUX.name, failures: dict[str, str] | None = None
-) -> list[Row]:
+def summarised(results: dict[str, Rounds], unit: str, ours: str = MUX.name) -> list[Row]:
     """Return a row for each server, in the order of the results."""
     found = []
     for name, rounds in results.items():
@@ -128,7 +89,6 @@ def summarised(
                 None if name == LIMIT else _paired(rounds, results.get(ours), unit),
                 None if name == LIMIT else _paired(rounds, results.get(LIMIT), unit),
                 {key: median(figures.get(key, 0.0) for figures in done) for key in others},
-                (failures or {}).get(name, ""),
             )
         )
     return found
@@ -153,7 +113,7 @@ def losses(comparison: Comparison) -> Iterator[str]:
         ahead = sorted(((ratio, row) for ratio, row in found if ratio < 1), key=lambda pair: pair[0])
         reasons: dict[str, list[str]] = {}
         for ratio, row in ahead:
-            why = _WHY.get((_SAME_REASON.get(case.name, case.name), _language(row)), UNEXPLAINED)
+            why = _REASONS.get(case.name, {}).get(_language(row), UNEXPLAINED)
             reasons.setdefault(why, []).append(f"{row.name} ({number(ratio, 2)} ×)")
         parts = [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
         if parts and not case.processes:
@@ -181,7 +141,7 @@ def show(comparison: Comparison) -> None:
 def _cells(case: Case, row: Row) -> list[str]:
     limit = [str(row.to_limit or "")] if case.has_limit else []
     extra = [number(row.details.get(key)) for key in case.extra]
-    return [row.name, str(row.value or row.failure), str(row.to_mux or ""), *limit, *extra, f"{row.lost:,.0f}"]
+    return [row.name, str(row.value or "failed"), str(row.to_mux or ""), *limit, *extra, f"{row.lost:,.0f}"]
 
 
 def table(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], *, left: int = 1) -> None:
@@ -306,7 +266,7 @@ def markdown(comparison: Comparison) -> Iterator[str]:
 
 def _cell(row: Row | None) -> str:
     if row is None or row.value is None:
-        return row.failure if row else ""
+        return "failed" if row else ""
     text = number(row.value.median)
     if row.name == MUX.name:
         text = f"**{text}** ({number(row.to_limit.median, 2)} x limit)" if row.to_limit else text

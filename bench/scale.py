@@ -14,7 +14,7 @@ where the bend is there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from bench.measure import CPU, MEMORY, MESSAGE_CPU, Figures, measure
 from bench.peers.registry import MUX
 from bench.report import number
 from bench.servers import redis_server, serving
-from bench.works import DISJOINT, LONGEST_SECONDS, run_case
+from bench.works import DISJOINT, LONGEST_SECONDS
 
 BEND = 0.15
 """An exponent that differs by so much between the two halves of a curve is a bend."""
@@ -78,11 +78,6 @@ class Curve:
     def fitted(self, x: float) -> float:
         """Return what the law says."""
         return float(_SHAPES[self.kind](x, *self.fit))
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Curve:
-        """Take it from a results file."""
-        return cls(**{one.name: content[one.name] for one in fields(cls)})
 
     def as_json(self) -> dict[str, Any]:
         """Return what goes into a results file."""
@@ -159,7 +154,7 @@ def _cost(curve: str, x: int, *, smoke: bool) -> float:
             clients, messages = (5, 20) if smoke else (100, 300)
             return _run(Load(clients=clients, messages=messages, rate=100, message_bytes=x))[CPU]
         case "processes":
-            return _disjoint_us(x, smoke=smoke)
+            return _run(DISJOINT.load(smoke=smoke), workers=x)[MESSAGE_CPU]
         case "connection-memory":
             return _run(Load(clients=x, channels=x))[MEMORY]
         case "channels":
@@ -168,16 +163,11 @@ def _cost(curve: str, x: int, *, smoke: bool) -> float:
             return membership("router", x).bytes_each
 
 
-def _run(load: Load) -> Figures:
-    with redis_server() as redis_url, serving(MUX, redis_url) as running:
+def _run(load: Load, workers: int = 1) -> Figures:
+    with redis_server() as redis_url, serving(MUX, redis_url, workers=workers) as running:
         door = running.door(load.message_bytes)
         load = replace(load, target=running.target, door=door, longest=LONGEST_SECONDS)
         return measure(load, running.tree, redis_url).figures
-
-
-def _disjoint_us(processes: int, *, smoke: bool) -> float:
-    with redis_server() as redis_url, serving(MUX, redis_url, workers=processes) as running:
-        return run_case(DISJOINT, DISJOINT.load(smoke=smoke), running, redis_url)[MESSAGE_CPU]
 
 
 def _fit(kind: str, x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:

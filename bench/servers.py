@@ -3,8 +3,7 @@
 A server may be one process, a master with workers, or several copies: the processes that were started and all their
 descendants are the server, and its CPU time is theirs, user and system. The kernel brings the CPU clock of another
 process up to date only when that process is switched out or a tick interrupts it (kernel/sched/cputime.c,
-thread_group_cputime), so the clock is read when it has stood still. The share of user and of system is told in ticks
-of a hundredth of a second.
+thread_group_cputime), so the clock is read when it has stood still.
 
 Linux only: proc(5), and the numbers of CPU clocks in include/linux/posix-timers_types.h.
 """
@@ -48,22 +47,6 @@ _OUR_OWN = ("cmdstat_info", "cmdstat_hello", "cmdstat_client|setinfo")
 
 
 @dataclass(frozen=True, slots=True)
-class Cpu:
-    """Processor time in seconds."""
-
-    user: float
-    system: float
-
-    @property
-    def total(self) -> float:
-        """User and system."""
-        return self.user + self.system
-
-    def __sub__(self, earlier: Cpu) -> Cpu:
-        return Cpu(self.user - earlier.user, self.system - earlier.system)
-
-
-@dataclass(frozen=True, slots=True)
 class Tree:
     """The processes of one server, counted anew whenever it is asked."""
 
@@ -81,17 +64,9 @@ class Tree:
         """Wait until the server has started: a master that watches over workers ticks, and need not stand still."""
         self._rest(SETTLED_SECONDS, SETTLED_SHARE * SETTLED_SECONDS)
 
-    def cpu(self) -> Cpu:
-        """Wait until the server rests and return what it has used so far."""
-        now = self._rest(IDLE_SECONDS, 0.0)
-        stats = [fields for pid in self.pids() if (fields := _stat(pid))]
-        user, system = (sum(int(fields[at]) for fields in stats) for at in (11, 12))
-        share = user / (user + system) if user + system else 1.0
-        return Cpu(now * share, now * (1 - share))
-
     def cpu_seconds(self) -> float:
-        """Return the same as one number: the timer of a benchmark."""
-        return self.cpu().total
+        """Wait until the server rests and return the processor time that it has used so far."""
+        return self._rest(IDLE_SECONDS, 0.0)
 
     def memory_bytes(self) -> int:
         """Return the memory that is the server's alone: the private dirty pages of its processes."""

@@ -1,6 +1,7 @@
 """Connecting and staying.
 
-What does a client cost that only connects: CPU to let it in, memory to keep it?
+What does a client cost that only connects: CPU to let it in, memory to keep it? And how long do the others wait when
+one client in ten never reads?
 
 Each client joins a channel of its own. Rounds add clients and none leaves, so the last round sees
 thousands; memory is counted after the first round, when everything a server loads once is loaded.
@@ -9,6 +10,10 @@ The CPU is the server's alone. The memory is its private dirty pages and does no
 keeps for a socket, nor what a client costs once it has sent something; and of passes of the garbage
 collector, which grow with the clients, only what the cheapest round has. Sanic's stock WebSocket has its
 clients in a dict like mux, so what is compared is the connection, not the bookkeeping.
+
+Clients that never read are evicted when a mebibyte waits for each. The figure is the 99th percentile of the readers'
+waiting on a stopwatch, from the moment a message is due, so it depends on the machine and on what else runs there: read
+the two side by side.
 """
 
 from __future__ import annotations
@@ -20,9 +25,13 @@ from contextlib import ExitStack
 
 import pytest
 
+from bench.conftest import Benchmark, Score
 from bench.loadgen.dialect import Target
+from bench.loadgen.latencies import at_percentile
+from bench.loadgen.load import Load
+from bench.loadgen.run import Generator
+from bench.loadgen.stamp import channel_name
 from bench.peers.registry import MUX, STOCK
-from bench.scores import Benchmark, Score
 from bench.servers import Running, serving
 
 STREAM_SURPLUS_BYTES = 1024
@@ -30,6 +39,9 @@ STREAM_SURPLUS_BYTES = 1024
 
 PROMISED_BYTES = 4096
 """The most an idle connection may take: the whole of it, beside 23.6 KiB of Sanic's."""
+
+TIMES_SLOWER = 3.0
+"""A ratio of two latencies above this is not the noise of a busy machine."""
 
 _ENDS = {"websocket": b"\r\n\r\n", "event-stream": b"\n\r\n"}
 """How the answer ends: an event stream begins with a chunk that says when to come back."""
@@ -76,7 +88,7 @@ def test_connect_and_idle(server: Running, smoke: bool, benchmark: Benchmark, sc
     with ExitStack() as stack:
         idlers = Idlers(server.target, stack)
         idlers.come(count)
-        server.tree.cpu()
+        server.tree.cpu_seconds()
         before = server.tree.memory_bytes()
         benchmark.pedantic(lambda: idlers.come(count), rounds=rounds)
         bytes_each = (server.tree.memory_bytes() - before) / (count * rounds)
@@ -97,10 +109,10 @@ def test_idle_event_streams(redis_url: str, smoke: bool, benchmark: Benchmark, s
             with serving(MUX, redis_url) as server, ExitStack() as stack:
                 idlers = Idlers(server.target, stack, kind)
                 idlers.come(count // 4 + 1)
-                server.tree.cpu()
+                server.tree.cpu_seconds()
                 before = server.tree.memory_bytes()
                 idlers.come(count)
-                server.tree.cpu()
+                server.tree.cpu_seconds()
                 bytes_each[kind] = (server.tree.memory_bytes() - before) / count
 
     benchmark.pedantic(measure, rounds=1)
@@ -108,3 +120,30 @@ def test_idle_event_streams(redis_url: str, smoke: bool, benchmark: Benchmark, s
     score(case, "KiB/connection", value=bytes_each["event-stream"] / 1024, contender="mux")
     if not smoke:
         assert bytes_each["event-stream"] <= bytes_each["websocket"] + STREAM_SURPLUS_BYTES
+
+
+def test_never_readers(redis_url: str, smoke: bool, benchmark: Benchmark, score: Score) -> None:
+    """One client in ten never reads; the others do not notice."""
+    size, (count, messages) = 16384, (3, 5) if smoke else (50, 400)
+    case = benchmark.group = f"latency_p99_{count}readers_{size}B"
+    with serving(MUX, redis_url) as server, ExitStack() as stack:
+        load = Load(
+            target=server.target, clients=count, messages=messages, rate=100, message_bytes=size, door=server.door(size)
+        )
+        generator = stack.enter_context(Generator(load))
+        generator.connect()
+
+        def p99_ms() -> float:
+            delivery = generator.publish()
+            assert delivery.lost == 0
+            return at_percentile(delivery.counts, 99) / 1e3
+
+        p99_ms()
+        alone = p99_ms()
+        Idlers(server.target, stack, names=[channel_name(0)] * (count // 10 + 1)).come(count // 10 + 1)
+        beside: list[float] = []
+        benchmark.pedantic(lambda: beside.append(p99_ms()))
+    score(case, "ms", value=alone, contender="all read")
+    score(case, "ms", value=beside[0])
+    if not smoke:
+        assert beside[0] < alone * TIMES_SLOWER

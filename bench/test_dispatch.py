@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.messages import PATTERN, PAYLOAD, PREFIX
-from bench.null_client import new_hub, null_client
-from bench.scores import Benchmark, Score
+from bench.conftest import Benchmark, Score
+from bench.parts import PATTERN, PAYLOAD, PREFIX, new_hub, null_client
 from mux.wire.sse.encoder import Events
 from mux.wire.websocket import encoder as ws_encoder
 

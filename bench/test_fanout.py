@@ -19,11 +19,11 @@ from dataclasses import replace
 import pytest
 
 from bench.compare import LIMIT
+from bench.conftest import Benchmark, Score
 from bench.loadgen.load import Load
 from bench.loadgen.run import Generator
 from bench.measure import CPU
 from bench.peers.registry import MUX, PER_CHANNEL, STOCK
-from bench.scores import Benchmark, Score
 from bench.servers import Running
 from bench.works import BURST, ECHO, STEADY, Case, run_limit
 
@@ -47,7 +47,7 @@ def test_delivery(server: Running, case: Case, smoke: bool, benchmark: Benchmark
             assert delivery.delivered == delivery.expected
             assert (delivery.duplicated, delivery.reordered) == (0, 0)
 
-        server.tree.cpu()
+        server.tree.cpu_seconds()
         # A burst takes the baselines ten seconds.
         rounds = 1 if smoke or (case is BURST and server.peer is not MUX) else 8
         benchmark.pedantic(publish, rounds=rounds, warmup_rounds=0 if smoke or case is BURST else 1)

@@ -18,9 +18,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.messages import PATTERN, PAYLOAD, PREFIX
-from bench.null_client import new_hub, null_client
-from bench.scores import Benchmark, Score
+from bench.conftest import Benchmark, Score
+from bench.parts import PATTERN, PAYLOAD, PREFIX, new_hub, null_client
 from mux.hub.hub import Hub
 from mux.inspect.search import SLICE_STEPS, Found, search
 from mux.inspect.tally import Tally

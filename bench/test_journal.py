@@ -27,10 +27,9 @@ import redis
 import uvloop
 from redis.asyncio import Redis as AsyncRedis
 
-from bench.messages import PAYLOAD, PREFIX, push
-from bench.null_client import new_hub
+from bench.conftest import Benchmark, Score
+from bench.parts import PAYLOAD, PREFIX, new_hub, push
 from bench.peers.registry import MUX, MUX_WITHOUT_JOURNAL
-from bench.scores import Benchmark, Score
 from bench.servers import serving
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal

@@ -17,10 +17,9 @@ import pytest
 
 from bench.baselines.dict_of_sets import DictOfSets
 from bench.baselines.redis_pubsub import listening
+from bench.conftest import Benchmark, Score
 from bench.in_process import Membership, membership
-from bench.messages import PREFIX
-from bench.null_client import new_hub, null_client
-from bench.scores import Benchmark, Score
+from bench.parts import PREFIX, new_hub, null_client
 from mux.hub.router import Router
 
 CHANNEL = PREFIX + b"lobby"

@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 
-from bench.messages import PREFIX
-from bench.null_client import new_hub, null_client
-from bench.scores import Benchmark, Score
+from bench.conftest import Benchmark, Score
+from bench.parts import PREFIX, new_hub, null_client
 from mux.serve.collector import Collector
 
 

@@ -17,9 +17,8 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 
-from bench.messages import PATTERN, PAYLOAD, PAYLOAD_BYTES, PREFIX
-from bench.own_broker import own_broker
-from bench.scores import Benchmark, Score
+from bench.conftest import Benchmark, Score
+from bench.parts import PATTERN, PAYLOAD, PAYLOAD_BYTES, PREFIX, own_broker
 from mux.wire.resp import Reply
 
 CHANNEL = PREFIX + b"lobby"

@@ -12,20 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import uvloop
 
 from bench.compare import LIMIT
-from bench.messages import PATTERN, PREFIX
-from bench.null_client import new_hub
-from bench.scores import Benchmark, Score
+from bench.conftest import Benchmark, Score
+from bench.in_process import drained
+from bench.parts import PATTERN, PREFIX, new_hub
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Endpoint, Subscriber
 from mux.wire.publication import GUESS
@@ -53,25 +48,6 @@ class _Nobody:
     def lost(self, subscriber: object) -> None: ...
 
 
-@contextmanager
-def _connected(clients: int) -> Iterator[list[socket.socket]]:
-    """Give so many sockets that somebody reads from."""
-    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
-        command = [sys.executable, "-m", "bench.drain", str(listener.getsockname()[1]), str(clients)]
-        with subprocess.Popen(command, cwd=Path(__file__).parent.parent) as drain:
-            sockets = []
-            try:
-                for _ in range(clients):
-                    accepted, _address = listener.accept()
-                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    sockets.append(accepted)
-                yield sockets
-            finally:
-                for accepted in sockets:
-                    accepted.close()
-                drain.kill()
-
-
 @pytest.mark.parametrize("contender", [LIMIT, "mux"])
 @pytest.mark.parametrize(("subscribers", "size", "messages"), SHAPES)
 def test_fanout(
@@ -82,7 +58,7 @@ def test_fanout(
     case = benchmark.group = f"socket_fanout_1ch_{subscribers}subs_{size}B_{messages}msgs"
     hub, ready = new_hub(), encode(b"", [(b"x" * size, GUESS, 1)] * messages)
     batch: list[Push] = [[b"pmessage", PATTERN, CHANNEL, b"x" * size] for _ in range(messages)]
-    with _connected(subscribers) as sockets, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with drained(subscribers) as sockets, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         transports = runner.run(_join(hub, sockets)) if contender == "mux" else []
 
         async def fan_out() -> None:

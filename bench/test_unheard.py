@@ -16,9 +16,8 @@ from __future__ import annotations
 import pytest
 
 from bench.baselines.redis_pubsub import listening
-from bench.messages import PATTERN, PAYLOAD_BYTES, PREFIX, push
-from bench.null_client import new_hub, null_client
-from bench.scores import Benchmark, Score
+from bench.conftest import Benchmark, Score
+from bench.parts import PATTERN, PAYLOAD_BYTES, PREFIX, new_hub, null_client, push
 from mux.wire.resp import RespReader
 
 MESSAGES = 64

@@ -1,6 +1,7 @@
 """Bytes in, values out; values in, bytes out.
 
-What does it cost to parse what Redis sends, to make the frames of a batch, and to parse what a client sends?
+What does it cost to parse what Redis sends, to make the frames of a batch, to parse what a client sends, and to answer
+its opening handshake?
 
 Pure functions, so these are the steadiest numbers here, and the first to tell that a step got slower. They do
 not add up to the cost of a delivery: no system call is in them, and no cache is as cold as it is in life
@@ -12,14 +13,22 @@ from __future__ import annotations
 import pytest
 from websockets.frames import Frame, Opcode
 
-from bench.messages import PREFIX, masked, push
-from bench.scores import Benchmark, Score
+from bench.conftest import Benchmark, Score
+from bench.parts import PREFIX, masked, push
 from mux.wire.publication import GUESS
 from mux.wire.resp import RespReader
 from mux.wire.sse.encoder import Events
 from mux.wire.websocket.encoder import encode
+from mux.wire.websocket.handshake import Handshake, accept_usual
 from mux.wire.websocket.parser import WebSocketParser
 
+HEADERS = (
+    ("host", "127.0.0.1"),
+    ("upgrade", "websocket"),
+    ("connection", "Upgrade"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("sec-websocket-version", "13"),
+)
 EVENTS = {"line": b"x", "lines": b"x" * 15 + b"\n", "binary": b"\xff"}
 """One line of ASCII, as nearly everything is; lines of 15; what is no text."""
 
@@ -76,3 +85,15 @@ def test_ws_parse(size: int, benchmark: Benchmark, score: Score) -> None:
 
     benchmark(parse)
     score(case, "us/message")
+
+
+@pytest.mark.parametrize("contender", ["websockets", "mux"])
+def test_handshake_answer(contender: str, benchmark: Benchmark, score: Score) -> None:
+    """Know the usual headers by sight and make the answer, beside all that `websockets` looks at."""
+    case = benchmark.group = "handshake_answer"
+    if contender == "mux":
+        benchmark(accept_usual, HEADERS)
+    else:
+        handshake = Handshake()
+        benchmark(lambda: handshake.answer("/feed/lobby", HEADERS).serialize())
+    score(case, "us/connection", contender=contender)

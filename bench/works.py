@@ -174,10 +174,10 @@ def _run_churn(load: Load, running: Running, redis_url: str) -> Figures:
     """Count join and leave with nothing else going on; then see what they do to clients that stay."""
     with Generator(replace(load, clients=min(100, load.clients))) as first:
         first.churn()  # what is loaded once, is loaded
-    cpu, redis_before = running.tree.cpu(), redis_use(redis_url)
+    cpu, redis_before = running.tree.cpu_seconds(), redis_use(redis_url)
     with Generator(load) as generator:
         done = generator.churn()
-    used, redis_used = running.tree.cpu() - cpu, redis_use(redis_url) - redis_before
+    used, redis_used = running.tree.cpu_seconds() - cpu, redis_use(redis_url) - redis_before
     pairs = max(1, len(done.waits))
     staying = replace(load, clients=max(2, load.clients // 5), messages=200 if pairs > 100 else 20, rate=100)
     restless = threading.Thread(target=_quietly, args=(load,))
@@ -185,7 +185,7 @@ def _run_churn(load: Load, running: Running, redis_url: str) -> Figures:
     result = measure(replace(staying, door=running.door(), longest=LONGEST_SECONDS), running.tree, redis_url)
     restless.join()
     return result.figures | {
-        CHURN.unit: used.total * 1e6 / pairs,
+        CHURN.unit: used * 1e6 / pairs,
         "Redis commands": redis_used.commands / pairs,
         "us Redis CPU": redis_used.cpu_seconds * 1e6 / pairs,
         "pairs/s": pairs / done.seconds,

@@ -1,14 +1,12 @@
 """How long messages took, for every delivery and not for a sample.
 
-An HDR histogram keeps it, but taking millions of values into it one at a time costs more than receiving
-them. So values gather in a list, are counted by NumPy in buckets of 12 significant bits (an error below
-0.05 %), and go into the histogram once, at the end.
+Values gather in a list and are counted by NumPy in buckets of 12 significant bits: an error below 0.05 %. To take each
+by itself would cost more than receiving it.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # it has no types
 from numpy.typing import NDArray
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
@@ -45,19 +43,13 @@ class Latencies:
             self._one_by_one.clear()
 
     def counts(self) -> Counts:
-        """Return what there is so far, for histogram(); those of several crowds may be added."""
+        """Return what there is so far, by bucket."""
         self.gather(1)
         return self._counts
 
 
-def histogram(counts: Counts) -> HdrHistogram:
-    """Return an HDR histogram of microseconds with three significant digits."""
-    result = HdrHistogram(1, LONGEST_US, 3)
-    for at in np.flatnonzero(counts):
-        result.record_value(max(1, _value(int(at))), int(counts[at]))
-    return result
-
-
-def _value(bucket: int) -> int:
-    shift = bucket >> _BITS
-    return (bucket & ((1 << _BITS) - 1)) << shift
+def at_percentile(counts: Counts, percent: float) -> float:
+    """Return the microseconds within which so many percent of the deliveries came; 0 when there were none."""
+    reached = np.cumsum(counts)
+    bucket = int(np.searchsorted(reached, max(1.0, reached[-1] * percent / 100))) if reached[-1] else 0
+    return float((bucket & ((1 << _BITS) - 1)) << (bucket >> _BITS))

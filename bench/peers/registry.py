@@ -129,9 +129,8 @@ def _script(name: str) -> Callable[[Place], list[str]]:
     return command
 
 
-def _baseline(*words: str) -> Callable[[Place], list[str]]:
-    name, *more = words
-    return lambda place: [sys.executable, "-m", f"bench.baselines.{name}", place.redis_url, str(place.port), *more]
+def _baseline(name: str) -> Callable[[Place], list[str]]:
+    return lambda place: [sys.executable, "-m", f"bench.baselines.{name}", place.redis_url, str(place.port)]
 
 
 def _mux(place: Place, *more: str) -> list[str]:
@@ -184,13 +183,12 @@ MUX_WITHOUT_JOURNAL = Peer(
 PER_CHANNEL = Peer(
     name="Sanic, PubSub per channel", command=_baseline("pubsub_per_channel"), kind=OWN, is_many=True, copies=True
 )
-STOCK = Peer(name="Sanic stock", command=_baseline("stock"), kind=OWN)
-"""Only beside the suites: with our broker it is among the peers."""
+STOCK = Peer(name="Sanic stock + our broker", command=_baseline("stock"), kind=OWN)
 
 PEERS = (
     MUX,
     PER_CHANNEL,
-    Peer(name="Sanic stock + our broker", command=_baseline("stock", "our-broker"), kind=OWN),
+    STOCK,
     Peer(
         name="Starlette + broadcaster", command=_script("starlette_broadcaster.py"), kind=PYTHON,
         packages=("starlette", "broadcaster", "uvicorn", "redis"),

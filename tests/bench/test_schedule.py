@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.loadgen.dialect import PLAIN
 from bench.loadgen.frames import Frames
-from bench.loadgen.latencies import Latencies, histogram
+from bench.loadgen.latencies import Latencies, at_percentile
 from bench.loadgen.schedule import Schedule
 from bench.loadgen.stamp import message, now_us
 from tests.bench.lying_server import frame
@@ -43,8 +43,8 @@ def test_a_stall_is_charged_to_all_that_was_due_in_it() -> None:
     frames.take(0, b"".join(frame(message(0, k, schedule.due_us(k), 64)) for k in range(due)))
     counts = frames.latencies.counts()
     assert int(counts.sum()) == 100
-    assert histogram(counts).get_value_at_percentile(50) >= 49_000
-    assert histogram(counts).get_max_value() >= 99_000
+    assert at_percentile(counts, 50) >= 49_000
+    assert at_percentile(counts, 100) >= 99_000
 
 
 def test_latencies_keep_three_digits() -> None:
@@ -55,8 +55,7 @@ def test_latencies_keep_three_digits() -> None:
     for value in values[50_000:].tolist():
         latencies.add(value)
     counts = latencies.counts()
-    hdr = histogram(counts)
-    assert hdr.get_total_count() == 100_000
+    assert int(counts.sum()) == 100_000
     for percent in (50.0, 90.0, 99.0, 99.9):
         exact = 100_000 * percent / 100 * 37
-        assert abs(hdr.get_value_at_percentile(percent) - exact) < exact * 0.002
+        assert abs(at_percentile(counts, percent) - exact) < exact * 0.002
