@@ -47,6 +47,7 @@ from mux.journal.quiet import Quiet
 from mux.logs.lines import speak_like
 from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Row
+from mux.metrics.catalogue import Snapshot
 from mux.metrics.observer import Observer
 from mux.recovery.recovery import Recovery
 from mux.settings import Settings
@@ -229,6 +230,14 @@ class Core:
         """
         self.feed.checks.is_draining = True
         await self._goodbyes.drain()
+
+    def is_ready(self) -> bool:
+        """Tell whether clients may be sent to this process, however the processes beside it are."""
+        return all(is_met for name, is_met in self.conditions().items() if name != "no_worker_stalled")
+
+    def snapshot(self) -> Snapshot:
+        """Return the numbers of this process."""
+        return self._observer.own_snapshot()
 
     def conditions(self) -> dict[str, bool]:
         """Return what must be true for clients to be sent here, by name; /readyz answers with it."""

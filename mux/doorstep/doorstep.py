@@ -323,7 +323,7 @@ class Doorstep(asyncio.Protocol):
             found = _FEED.fullmatch(head.target)
             if found and intake.join(SeenRequest(head, self._transport, self._app), found[1]):
                 return
-        if intake.is_leaving:
+        if intake.is_leaving or not intake.keeps_connections:
             head.is_kept = False
         self._stage, self._has_continued = Stage.ANSWERING, False
         intake.answering.start(self)

@@ -108,6 +108,8 @@ class Intake:
         self.admission = Admission() if admission is None else admission
         self.is_leaving = False
         """True when requests that have not begun are refused."""
+        self.keeps_connections = True
+        """False when every answer ends its connection; all requests are still taken."""
         self._is_over = False
         """True when nothing is answered any more but what has begun."""
         self._is_closed = False

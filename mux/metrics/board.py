@@ -37,12 +37,13 @@ HALF_BYTES = 32 * 1024
 
 _BEATS = 1 + 2 * HALF_BYTES
 _STATE = _BEATS + 1
-_ROW_BYTES = _STATE + 1
+_READY = _STATE + 1
+_ROW_BYTES = _READY + 1
 _HEAD_BYTES = 8
 _ATTEMPTS = 100
 
-STATES: tuple[State, ...] = ("waiting", "starting", "serving", "stalled")
-"""The states of a process; the board has their numbers."""
+STATES: tuple[State, ...] = ("waiting", "starting", "serving", "stalled", "unused")
+"""The states of a process; the board has their numbers. An unused row is for a process that is to replace another."""
 
 
 class Board:
@@ -80,7 +81,16 @@ class Board:
     def states(self) -> dict[str, int]:
         """Return how many processes are in each state."""
         memory = memoryview(self._memory).cast("B")
-        return dict(Counter(STATES[memory[row * _ROW_BYTES + _STATE]] for row in range(self._rows)))
+        states = (STATES[memory[row * _ROW_BYTES + _STATE]] for row in range(self._rows))
+        return dict(Counter(state for state in states if state != "unused"))
+
+    def set_ready(self, row: int) -> None:
+        """Tell that clients may be sent to the process of a row; only it may."""
+        memoryview(self._memory).cast("B")[row * _ROW_BYTES + _READY] = 1
+
+    def is_ready(self, row: int) -> bool:
+        """Tell whether the process of a row has said that it is ready; bury() takes that back."""
+        return bool(memoryview(self._memory).cast("B")[row * _ROW_BYTES + _READY])
 
     def write(self, row: int, snapshot: Snapshot) -> None:
         """Replace a row; only the process whose row it is may."""
@@ -113,6 +123,7 @@ class Board:
 
     def bury(self, row: int) -> None:
         """Take the gauges out of the row of a process, which must have ended."""
+        memoryview(self._memory).cast("B")[row * _ROW_BYTES + _READY] = 0
         snapshot = self.read(row)
         if snapshot:
             self.write(row, without_gauges(snapshot))
@@ -137,6 +148,10 @@ class Row:
     def beat(self) -> None:
         """Show that this process is alive."""
         self._board.beat(self._row)
+
+    def set_ready(self) -> None:
+        """Tell that clients may be sent to this process."""
+        self._board.set_ready(self._row)
 
     def states(self) -> dict[str, int]:
         """Return how many processes are in each state, as the supervisor sees them."""

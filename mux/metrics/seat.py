@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-State: TypeAlias = Literal["waiting", "starting", "serving", "stalled"]
+State: TypeAlias = Literal["waiting", "starting", "serving", "stalled", "unused"]
 
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 5.0

@@ -21,7 +21,8 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
     """Return the app that `mux serve` serves: nothing but a feed.
 
     app.ctx.http_protocol is what to listen with, app.ctx.hub has the clients, and app.ctx.mux_intake the connections
-    that are nobody's yet. app.ctx.ops_app has the operator's routes when they have a listener of their own, and is
+    that are nobody's yet. app.ctx.is_ready() tells whether clients may be sent to this process, and app.ctx.snapshot()
+    returns its numbers. app.ctx.ops_app has the operator's routes when they have a listener of their own, and is
     None otherwise.
 
     Args:
@@ -38,6 +39,8 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
     # Where all routes are mux' own, what has no route is held to the hosts that are served as well.
     app.register_middleware(lambda of: None if of.route else core.feed.refusal_of_host(of), "request")
     app.ctx.hub = core.hub
+    app.ctx.is_ready = core.is_ready
+    app.ctx.snapshot = core.snapshot
     app.ctx.mux_intake = Intake(
         app,
         head_seconds=settings.handshake_seconds,

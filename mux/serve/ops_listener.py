@@ -87,7 +87,7 @@ async def serving(app: Sanic[Any, Any], sock: socket.socket, protocol: type[Prot
     """
     # Any: the methods of Sanic's AsyncioServer have no annotations.
     server: Any = await app.create_server(
-        sock=sock,
+        sock=sock.dup(),
         backlog=BACKLOG,
         access_log=False,
         protocol=protocol,

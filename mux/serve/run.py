@@ -13,19 +13,21 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
 import uvloop
+from sanic import Sanic
 
 from mux.broker.broker import check_redis
 from mux.broker.location import parse_location
 from mux.doorstep.reading import Intake
-from mux.errors import CannotListen, MuxError
+from mux.errors import CannotListen, MuxError, SystemRefused
 from mux.logs.lines import STDOUT, configure_logging, json_line
 from mux.logs.writer import write_at_once
 from mux.machine import raise_descriptor_limit
@@ -34,7 +36,7 @@ from mux.serve.application import create_app, is_of_this_machine
 from mux.serve.collector import Collector
 from mux.serve.embedded import embedded_server
 from mux.serve.ops_listener import serving, unix_socket
-from mux.serve.signals import MEANINGLESS, STOPS, Signals
+from mux.serve.signals import HANDLED, Signals
 from mux.serve.supervisor import Supervisor
 from mux.serve.token_file import draw, token_file
 from mux.settings import UNIX, Settings, unknown_variables
@@ -50,6 +52,12 @@ logger = logging.getLogger("mux.serve.run")
 
 STOP_SECONDS = 5.0
 """A worker is killed this long after the drain's time; a worker in order needs less."""
+
+ACCEPTED_SECONDS = 0.5
+"""How long whoever was accepted just before another process took over is served like everybody else."""
+
+READY_SECONDS = 0.05
+"""How often a new process asks itself whether it is ready."""
 
 REQUEST_SECONDS = 0.5
 """How long requests that have begun may take when all clients are gone. A POST takes milliseconds."""
@@ -82,21 +90,35 @@ def _serve_until(signals: Signals, settings: Settings) -> None:
         location = parse_location(redis_url)
         namespace = Namespace(settings.prefix)
         asyncio.run(check_redis(location, namespace.pattern, namespace.redis_channel(b"$probe:start")))
-        board = Board(settings.workers) if settings.workers > 1 else None
         # In JSON the banner is a line of the log, which has no secrets.
         link = f"#token={token}" if is_drawn and settings.inspect and ops_sock is None and not settings.log_json else ""
+        listeners = Listeners(sock, ops_sock)
+        supervisor = None if settings.workers == 1 else _supervisor(settings, listeners, Board(settings.workers + 1))
         _welcome(settings, _url(sock), str(location), link, ops_sock)
-        if board is None:
-            uvloop.run(_serve(settings, sock, ops_sock, None, signals))
-            return
-        Supervisor(
-            settings.workers,
-            _work,
-            (settings, sock, ops_sock, board),
-            notices=board,
-            stall_seconds=settings.stall_seconds,
-            stop_seconds=settings.drain_seconds + STOP_SECONDS,
-        ).run(signals)
+        if supervisor is None:
+            supervisor = uvloop.run(_serve_alone(settings, listeners, signals))
+        if supervisor is not None:
+            supervisor.run(signals)
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The sockets that every process of a server accepts from; ops has the operator's routes alone, if it is there."""
+
+    public: socket.socket
+    ops: socket.socket | None
+
+
+def _supervisor(settings: Settings, listeners: Listeners, board: Board) -> Supervisor:
+    """Return what starts the workers and watches over them; the board has a row for each and one more."""
+    return Supervisor(
+        settings.workers,
+        _work,
+        (settings, listeners, board),
+        notices=board,
+        stall_seconds=settings.stall_seconds,
+        stop_seconds=settings.drain_seconds + STOP_SECONDS,
+    )
 
 
 def _ops_socket(settings: Settings) -> AbstractContextManager[socket.socket | None]:
@@ -189,16 +211,16 @@ def _welcome(settings: Settings, url: str, redis: str, link: str, ops_sock: sock
     write_at_once(STDOUT, json_line(logging.INFO, "mux.serve.run", text.strip()) if settings.log_json else text)
 
 
-def _work(settings: Settings, sock: socket.socket, ops_sock: socket.socket | None, board: Board, number: int) -> None:
+def _work(settings: Settings, listeners: Listeners, board: Board, number: int, replaces: bool) -> None:
     """Be one of several processes that serve."""
     os.setpgid(0, 0)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a terminal set to `tostop` would stop us at a line of log
     configure_logging(settings.log_level, json=settings.log_json)
     with Signals() as signals:
         # What a terminal sends does not come here any more; until here the supervisor kept it from us.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*STOPS, *MEANINGLESS})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         try:
-            uvloop.run(_serve(settings, sock, ops_sock, Row(board, number), signals))
+            uvloop.run(_serve_as_worker(settings, listeners, Row(board, number), signals, replaces=replaces))
         except MuxError as error:
             logger.error("%s", error)
             sys.exit(1)
@@ -207,29 +229,106 @@ def _work(settings: Settings, sock: socket.socket, ops_sock: socket.socket | Non
             sys.exit(1)
 
 
-async def _serve(
-    settings: Settings, sock: socket.socket, ops_sock: socket.socket | None, row: Row | None, signals: Signals
+async def _serve_as_worker(
+    settings: Settings, listeners: Listeners, row: Row, signals: Signals, *, replaces: bool
 ) -> None:
-    """Serve in this process until a signal, or until its supervisor is gone.
+    """Serve until a signal, or until the supervisor is gone; on SIGHUP another worker is there to replace this one."""
+    stop, leave = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals.on_stop(lambda: loop.call_soon_threadsafe(stop.set))
+    signals.on_replace(lambda: loop.call_soon_threadsafe(leave.set))
+    supervisor = parent_process()
+    assert supervisor is not None, "it has started this process"
+
+    def stop_with_supervisor() -> None:
+        loop.remove_reader(supervisor.sentinel)  # it stays readable for ever
+        stop.set()
+
+    loop.add_reader(supervisor.sentinel, stop_with_supervisor)
+    app = create_app(settings, row, listeners.ops)
+    async with _served(app, listeners, waits=replaces, leave=leave):
+        row.set_ready()
+        await _first(stop, leave)
+
+
+async def _serve_alone(settings: Settings, listeners: Listeners, signals: Signals) -> Supervisor | None:
+    """Serve until a signal, or on SIGHUP until a worker has taken over, whose supervisor is returned."""
+    stop, leave, replaced = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals.on_stop(lambda: loop.call_soon_threadsafe(stop.set))
+    signals.on_replace(lambda: loop.call_soon_threadsafe(replaced.set))
+    app = create_app(settings, None, listeners.ops)
+    async with _served(app, listeners, waits=False, leave=leave):
+        successor = await _successor(settings, listeners, signals, stop, replaced)
+        if successor is not None:
+            leave.set()
+    if successor is None:
+        return None
+    supervisor, board = successor
+    Row(board, 0).write(app.ctx.snapshot())  # what was counted here is counted on
+    board.bury(0)
+    return supervisor
+
+
+async def _successor(
+    settings: Settings, listeners: Listeners, signals: Signals, stop: asyncio.Event, replaced: asyncio.Event
+) -> tuple[Supervisor, Board] | None:
+    """Wait until a SIGHUP has brought up a worker that is ready, or for a stop, which gives None."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await _first(stop, replaced)
+        if stop.is_set():
+            return None
+        replaced.clear()
+        logger.info("SIGHUP: a worker starts, to take over from this process")
+        try:
+            board = Board(settings.workers + 1)
+        except SystemRefused as error:
+            logger.error("no worker can take over: %s", error)
+            continue
+        supervisor = _supervisor(settings, listeners, board)
+        signals.on_stop(partial(_stop_both, supervisor, loop, stop))
+        signals.on_replace(supervisor.replace)
+        if await asyncio.to_thread(supervisor.succeed):
+            signals.on_stop(supervisor.stop)
+            logger.info("the worker is ready, and takes over")
+            return supervisor, board
+        signals.on_replace(lambda: loop.call_soon_threadsafe(replaced.set))
+
+
+def _stop_both(supervisor: Supervisor, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    supervisor.stop()
+    loop.call_soon_threadsafe(stop.set)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of several events has happened."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+@asynccontextmanager
+async def _served(
+    app: Sanic[Any, Any], listeners: Listeners, *, waits: bool, leave: asyncio.Event
+) -> AsyncIterator[None]:
+    """Serve an app in this process for as long as the block runs.
 
     Sanic's own runner loses a signal that comes while it starts, and waits for idle connections when it
     stops; its server object leaves both to us.
+
+    Args:
+        app: as create_app() makes it.
+        listeners: where from; they are not closed.
+        waits: accept from nobody until clients may be sent here.
+        leave: set when another process has taken over, before the block ends.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    signals.on_stop(lambda: loop.call_soon_threadsafe(stop.set))
-    supervisor = parent_process()
-    if supervisor is not None:
-
-        def stop_with_supervisor() -> None:
-            loop.remove_reader(supervisor.sentinel)  # it stays readable for ever
-            stop.set()
-
-        loop.add_reader(supervisor.sentinel, stop_with_supervisor)
-    app = create_app(settings, row, ops_sock)
     # Any: the methods of Sanic's AsyncioServer have no annotations.
     server: Any = await app.create_server(
-        sock=sock,
+        sock=listeners.public.dup(),
         backlog=BACKLOG,
         access_log=False,
         protocol=app.ctx.http_protocol,
@@ -237,17 +336,23 @@ async def _serve(
     )
     await server.startup()
     await server.before_start()
+    while waits and not app.ctx.is_ready():  # noqa: ASYNC110 - conditions are of several parts
+        await asyncio.sleep(READY_SECONDS)
     await server.start_serving()
     await server.after_start()
-    logger.info("serving on %s", _url(sock))
+    logger.info("serving on %s", _url(listeners.public))
     collector = Collector(lambda: len(app.ctx.hub))
     collector.start()
     async with AsyncExitStack() as stack:
-        if ops_sock is not None:
-            await stack.enter_async_context(serving(app.ctx.ops_app, ops_sock, app.ctx.http_protocol))
-        await stop.wait()
+        if listeners.ops is not None:
+            await stack.enter_async_context(serving(app.ctx.ops_app, listeners.ops, app.ctx.http_protocol))
+        yield
         collector.close()
-        await _stop(server, app.ctx.mux_intake)
+        if leave.is_set():
+            await stack.aclose()
+            await _hand_over(server, app.ctx.mux_intake)
+        else:
+            await _stop(server, app.ctx.mux_intake)
 
 
 async def _stop(server: Any, intake: Intake) -> None:
@@ -255,6 +360,18 @@ async def _stop(server: Any, intake: Intake) -> None:
     intake.leave()
     await server.before_stop()
     closed = server.close()  # from here on nobody listens
+    await intake.finish(REQUEST_SECONDS)
+    await closed
+    await server.after_stop()
+
+
+async def _hand_over(server: Any, intake: Intake) -> None:
+    """End the server while another process accepts from the same socket: nobody is refused, and clients are drained."""
+    closed = server.close()
+    intake.keeps_connections = False
+    await asyncio.sleep(ACCEPTED_SECONDS)
+    await server.before_stop()
+    intake.leave()
     await intake.finish(REQUEST_SECONDS)
     await closed
     await server.after_stop()

@@ -1,7 +1,8 @@
 """What signals do to `mux serve`, to its supervisor and to each of its workers.
 
-    SIGTERM, SIGINT, SIGHUP, SIGQUIT   the first is a graceful stop, the second ends the process at once
-    SIGUSR1, SIGUSR2                   a line in the log; otherwise they would end the process
+    SIGTERM, SIGINT, SIGQUIT   the first is a graceful stop, the second ends the process at once
+    SIGHUP                     new workers take the place of those that serve; it stops when its terminal was closed
+    SIGUSR1, SIGUSR2           a line in the log; otherwise they would end the process
 
 Rules:
 
@@ -21,8 +22,9 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Self
 
-STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 MEANINGLESS = (signal.SIGUSR1, signal.SIGUSR2)
+HANDLED = (*STOPS, signal.SIGHUP, *MEANINGLESS)
 
 _MAY_STAY_IGNORED = (signal.SIGHUP, signal.SIGQUIT)
 
@@ -39,15 +41,16 @@ class Signals:
     def __init__(self) -> None:
         self._first: Callable[[], object] = _leave
         self._second: Callable[[], object] | None = None
+        self._replace: Callable[[], object] | None = None
         self._received = 0
+        self._had_terminal = _has_terminal()
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
-        for sig in STOPS:
+        for sig in HANDLED:
+            handler = self._hang_up if sig is signal.SIGHUP else self._stop if sig in STOPS else self._shrug
             if sig not in _MAY_STAY_IGNORED or signal.getsignal(sig) is not signal.SIG_IGN:
-                self._previous[sig] = signal.signal(sig, self._stop)
-        for sig in MEANINGLESS:
-            self._previous[sig] = signal.signal(sig, self._shrug)
+                self._previous[sig] = signal.signal(sig, handler)
         return self
 
     def __exit__(
@@ -69,6 +72,18 @@ class Signals:
         if self._received:
             first()
 
+    def on_replace(self, replace: Callable[[], object]) -> None:
+        """Have a function called in the main thread at every SIGHUP that is no stop."""
+        self._replace = replace
+
+    def _hang_up(self, signum: int, frame: FrameType | None) -> None:
+        if self._received or (self._had_terminal and not _has_terminal()):
+            self._stop(signum, frame)
+        elif self._replace is None:
+            logger.warning("SIGHUP: nothing serves yet that could be replaced")
+        else:
+            self._replace()
+
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self._received += 1
         is_first = self._received == 1
@@ -84,12 +99,21 @@ class Signals:
 
     def _give_back(self) -> None:
         if os.getpid() != 1:
-            for sig in STOPS:
+            for sig in (*STOPS, signal.SIGHUP):
                 if sig in self._previous:
                     signal.signal(sig, signal.SIG_DFL)
 
     def _shrug(self, signum: int, frame: FrameType | None) -> None:
         logger.warning("%s means nothing to mux; it goes on", signal.Signals(signum).name)
+
+
+def _has_terminal() -> bool:
+    """Tell whether this process has a terminal that can end it; once it is closed it cannot be opened."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _leave() -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from mux.serve.signals import MEANINGLESS, STOPS, Signals
+from mux.serve.signals import HANDLED, MEANINGLESS, STOPS, Signals
 from tests.support.servers import PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
 def _handlers_are_put_back() -> Iterator[None]:
     """Leave the signals of the test run as they were."""
-    before = {sig: signal.getsignal(sig) for sig in (*STOPS, *MEANINGLESS)}
+    before = {sig: signal.getsignal(sig) for sig in HANDLED}
     yield
     for sig, handler in before.items():
         signal.signal(sig, handler)
@@ -77,6 +77,21 @@ def test_a_signal_without_a_meaning_ends_nothing(sig: signal.Signals, caplog: py
         signals.on_stop(lambda: pytest.fail("it is no stop"))
         signal.raise_signal(sig)
     assert f"{sig.name} means nothing to mux" in caplog.text
+
+
+def test_hanging_up_replaces_again_and_again_until_a_stop(caplog: pytest.LogCaptureFixture) -> None:
+    """Before anything serves it is a line in the log; after a stop it ends the process like any second signal."""
+    told: list[str] = []
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGHUP)
+        assert "nothing serves yet" in caplog.text
+        signals.on_replace(lambda: told.append("replace"))
+        signals.on_stop(lambda: told.append("stop"))
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+        assert told == ["replace", "replace", "stop"]
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:

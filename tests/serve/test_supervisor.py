@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import pairwise
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -20,6 +21,7 @@ from types import ModuleType
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+from weakref import WeakKeyDictionary
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -33,6 +35,7 @@ from tests.support.workers import (
     first_is_well_second_dies,
     first_is_well_second_stands_still,
     notes,
+    replaced_by,
     will_not_stop,
 )
 
@@ -51,6 +54,14 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+_supervisors: WeakKeyDictionary[Notices, Supervisor] = WeakKeyDictionary()
+
+
+def supervisor_of(notices: Notices) -> Supervisor:
+    """Return the supervisor that reads these notices."""
+    return _supervisors[notices]
+
+
 @contextmanager
 def supervising(
     target: Callable[..., None], folder: Path, *, stall_seconds: float = 0, stop_seconds: float = 10
@@ -61,12 +72,13 @@ def supervising(
     supervisor = Supervisor(
         2, target, (notices, folder), notices=notices, stall_seconds=stall_seconds, stop_seconds=stop_seconds
     )
+    _supervisors[notices] = supervisor
     running = Thread(target=supervisor.run, args=(signals,))
     running.start()
     try:
         yield notices
     finally:
-        supervisor._stop()
+        supervisor.stop()
         running.join(PATIENCE_SECONDS)
         assert not running.is_alive()
         assert not supervisor._workers
@@ -103,7 +115,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again_and_harms_nobody(
     start, refusals = SpawnProcess.start, [error, error]
 
     def refused(process: Any) -> None:
-        if process._args[-1] == 1 and refusals:
+        if process._args[-2] == 1 and refusals:
             raise refusals.pop()
         start(process)
 
@@ -126,6 +138,37 @@ def test_a_worker_that_stands_still_is_told_of_killed_and_replaced(
         assert len(notes(tmp_path, 0)) == 1
     ((stopped, _), _) = notes(tmp_path, 1)
     assert any(f"worker {stopped} has stood still" in record.getMessage() for record in caplog.records)
+
+
+def test_workers_are_replaced_one_after_the_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A new one has the number that is not used, and the next one that of the old one that has left."""
+    caplog.set_level(logging.INFO)
+    with supervising(partial(replaced_by, "is ready"), tmp_path) as notices:
+        wait_for(lambda: notices.states() == ["serving", "serving"])
+        supervisor_of(notices).replace()
+        wait_for(lambda: len(notes(tmp_path, 0)) == 2)
+        wait_for(lambda: notices.states() == ["serving", "serving"])
+    assert [len(notes(tmp_path, number)) for number in range(3)] == [2, 1, 1]
+    leaves = [record.getMessage() for record in caplog.records if "is ready, and worker" in record.getMessage()]
+    assert len(leaves) == 2
+
+
+@pytest.mark.parametrize(("what", "told"), [("dies", "ended with status 4"), ("is late", "was not ready after 1 s")])
+def test_old_workers_go_on_when_a_new_one_does_not_become_ready(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, what: str, told: str
+) -> None:
+    """There is one line in the log, and no other worker is tried; the next SIGHUP tries again."""
+    monkeypatch.setattr("mux.serve.supervisor.READY_SECONDS", 1.0)
+    with supervising(partial(replaced_by, what), tmp_path) as notices:
+        wait_for(lambda: notices.states() == ["serving", "serving"])
+        for times in (1, 2):
+            supervisor_of(notices).replace()
+            wait_for(lambda: sum("the old ones go on" in line for line in caplog.messages) == times)  # noqa: B023
+        assert notices.states() == ["serving", "serving"]
+    assert [len(notes(tmp_path, number)) for number in range(3)] == [1, 1, 2]
+    assert {record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING} == {
+        f"a new worker {told}, and replaces none; the old ones go on"
+    }
 
 
 def test_a_stop_does_not_wait_for_a_worker_that_does_not_stop(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

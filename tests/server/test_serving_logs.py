@@ -130,10 +130,10 @@ def test_the_log_tells_a_server_from_start_to_end(redis_url: str, prefix: str) -
     """One line each: it serves, why it stops, the drain has begun, and it is done, also without a client."""
     with mux_serve("--redis-url", redis_url, "--prefix", prefix) as server:
         assert bad_request(server.port) == b"HTTP/1.1"  # it serves
-        status, said = server.stop(signal.SIGHUP)
+        status, said = server.stop(signal.SIGQUIT)
     assert status == 0
     said = server.welcome + said
-    lines = ["serving on http://127.0.0.1:", "SIGHUP: stopping", "draining: ", "drained: 0 clients in "]
+    lines = ["serving on http://127.0.0.1:", "SIGQUIT: stopping", "draining: ", "drained: 0 clients in "]
     assert [said.count(line) for line in lines] == [1] * len(lines)
     assert sorted(lines, key=said.index) == lines
 

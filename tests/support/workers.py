@@ -17,7 +17,8 @@ class Notices:
     """What supervisor and workers tell each other; a Board without numbers, and without what it imports."""
 
     def __init__(self, count: int) -> None:
-        self._beats = get_context("spawn").RawArray(c_ubyte, count)
+        self._beats = get_context("spawn").RawArray(c_ubyte, count + 1)
+        self._ready = get_context("spawn").RawArray(c_ubyte, count + 1)
         self._states: dict[int, State] = {}
 
     def beat(self, number: int) -> None:
@@ -32,12 +33,21 @@ class Notices:
         """Take how a worker is."""
         self._states[number] = state
 
+    def set_ready(self, number: int) -> None:
+        """Show that a worker is ready."""
+        self._ready[number] = 1
+
+    def is_ready(self, number: int) -> bool:
+        """Tell whether it is, as Supervisor reads it."""
+        return bool(self._ready[number])
+
     def bury(self, number: int) -> None:
         """Take that a worker has ended; show() follows."""
+        self._ready[number] = 0
 
     def states(self) -> list[State]:
         """Return how the workers are."""
-        return sorted(self._states.values())
+        return sorted(state for state in self._states.values() if state != "unused")
 
 
 def note(folder: Path, number: int) -> int:
@@ -61,13 +71,13 @@ def beat_for_ever(notices: Notices, number: int) -> None:
         time.sleep(0.02)
 
 
-def both_are_well(notices: Notices, folder: Path, number: int) -> None:
+def both_are_well(notices: Notices, folder: Path, number: int, replaces: bool) -> None:
     """Nothing is wrong."""
     note(folder, number)
     beat_for_ever(notices, number)
 
 
-def first_is_well_second_dies(notices: Notices, folder: Path, number: int) -> None:
+def first_is_well_second_dies(notices: Notices, folder: Path, number: int, replaces: bool) -> None:
     """Number 1 dies at once, whenever it is started."""
     note(folder, number)
     if number == 1:
@@ -75,7 +85,7 @@ def first_is_well_second_dies(notices: Notices, folder: Path, number: int) -> No
     beat_for_ever(notices, number)
 
 
-def first_is_well_second_stands_still(notices: Notices, folder: Path, number: int) -> None:
+def first_is_well_second_stands_still(notices: Notices, folder: Path, number: int, replaces: bool) -> None:
     """Number 1 beats and then stops itself; the one that takes its place is well."""
     times = note(folder, number)
     if number == 1 and times == 1:
@@ -84,8 +94,19 @@ def first_is_well_second_stands_still(notices: Notices, folder: Path, number: in
     beat_for_ever(notices, number)
 
 
-def will_not_stop(notices: Notices, folder: Path, number: int) -> None:
+def will_not_stop(notices: Notices, folder: Path, number: int, replaces: bool) -> None:
     """Ignore SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     note(folder, number)
+    beat_for_ever(notices, number)
+
+
+def replaced_by(what: str, notices: Notices, folder: Path, number: int, replaces: bool) -> None:
+    """Be well, and leave at SIGHUP; one that is to replace another does as it is told: be ready, die or be late."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
+    note(folder, number)
+    if replaces and what == "dies":
+        sys.exit(4)
+    if not replaces or what == "is ready":
+        notices.set_ready(number)
     beat_for_ever(notices, number)
