@@ -1,4 +1,4 @@
-"""Every error mux raises on purpose: one root, and the type says who can do something about it.
+"""Errors that mux raises on purpose: all have one root, and the type says on which side something has to change.
 
 ::
 

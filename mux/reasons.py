@@ -31,7 +31,7 @@ class Reason:
         why: what has happened, for the documentation.
         come_back: whether a client is to come back, for the documentation.
         sentence: what a client is told; nothing where the sentence has figures or a name in it.
-        evicts: the connection is ended because its client does not read or answer, and not for what it sent.
+        evicts: the connection is ended because its client does not read or answer.
         is_goodbye: nothing is wrong with the client. All it has sent is handled first, and an event stream ends with
             the time to come back, even one that has just been asked for.
     """
@@ -91,7 +91,7 @@ TOO_SLOW = Reason(
     "a message was not complete in time",
 )
 
-# What may not be.
+# Not allowed.
 ORIGIN = Reason("origin", 403, 0, "a page of another host; see `--allowed-origin`", "no")
 HOST = Reason(
     "host",
@@ -111,7 +111,7 @@ INSPECTION = Reason(
     "with it",
 )
 
-# What cannot be read.
+# Not valid, or not there.
 CHANNEL = Reason("channel", 400, 0, "no channel has this name", _MENDED)
 HANDSHAKE = Reason(
     "handshake", 400, 0, "no valid opening handshake; 426 when `Connection` does not say `Upgrade`", _MENDED
@@ -154,7 +154,7 @@ METHOD = Reason("method", 405, 0, "a method that the path does not take, or CONN
 TARGET = Reason("target", 414, 0, "a path and query over 8 KiB", _MENDED)
 HEAD = Reason("head", 431, 0, "header fields over 32 KiB, or trailers over 8 KiB", _MENDED)
 
-# What Redis does not take.
+# Redis does not take a message.
 REDIS_UNAVAILABLE = Reason(
     "redis_unavailable", 503, 1013, "Redis is away for longer than messages are held, or does not keep up", _LOST, _AWAY
 )
@@ -164,7 +164,7 @@ REDIS_REFUSED = Reason(
     "redis_refused", 502, 1011, "Redis refused a message", "when its rights are mended", "Redis refused the message"
 )
 
-# What the server cannot do.
+# The server cannot answer.
 NO_SOCKET = Reason(
     "no_socket",
     501,

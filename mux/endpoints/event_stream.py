@@ -1,4 +1,4 @@
-"""What every client of an event stream gets: one response, and events in it for as long as it stays.
+"""Serve the clients of event streams: each gets one response, with events in it for as long as it stays.
 
 Such a client only listens. It cannot answer a ping, so three things take the place of an answer:
 
@@ -82,7 +82,7 @@ class EventStreamEndpoint:
         return self._coding.wrap(self._events.heartbeat(self._last()))
 
     def inflation(self, data: bytes) -> int:
-        """Return what stands before the lines of events."""
+        """Return how many bytes the names before the lines of events take."""
         if data is not self._measured:  # a batch is written to one client after the other
             self._measured, self._inflation = data, inflation(data)
         return self._inflation

@@ -1,4 +1,4 @@
-"""/feed/<channel>: what one client sends, every client of the channel receives.
+"""Serve /feed/<channel>: every client of the channel receives what any of them sends.
 
     WebSocket       joins the channel; every message is published
     event stream    joins the channel and listens; a GET that accepts text/event-stream
@@ -45,7 +45,7 @@ class Feed:
     """The feed endpoint of one process.
 
     Args:
-        hub: who is connected.
+        hub: has the clients.
         outbox: publishes what clients send.
         settings: prefix, announce, client_publish, allowed_host, allowed_origin, and what limits a client.
         past: what there was before a client came; without it, nothing is known of that.
@@ -72,7 +72,7 @@ class Feed:
             on_message=self.publishing.from_client,
             on_leave=members.left,
             pace=_pace(settings),
-            has_room=lambda: outbox.is_writable,
+            is_writable=lambda: outbox.is_writable,
         )
         # The hub evicts a client that does not read, and logs it, before the kernel gives up on the client.
         silent_seconds = settings.pong_seconds + max(settings.ping_seconds, settings.max_unwritable_seconds)
@@ -102,7 +102,7 @@ class Feed:
             await self._catch_up.aclose()
 
     def resume(self) -> None:
-        """Go on with what the clients sent that were told to wait; Redis keeps up."""
+        """Go on with the messages of clients that had to wait: Redis keeps up again."""
         self._websockets.resume()
 
     def join_at_once(self, request: Asking, channel: str) -> bool:

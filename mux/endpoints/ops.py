@@ -1,4 +1,4 @@
-"""What an operator's machines ask: is a process alive, is it ready, and what are the numbers.
+"""Tell an operator's machines whether a process is alive and ready, and give them the numbers.
 
     GET /healthz    200 as long as the process answers at all; restart it when it does not
     GET /readyz     200 when clients may be sent here, else 503; the body says which condition fails

@@ -1,7 +1,7 @@
 """GET / is a page that shows channels live in a browser, and talks to them.
 
 It is one file, page.html, with its own style and script: nothing to build, nothing to fetch from anywhere.
-What strangers publish is shown on it, so it is locked up twice:
+The page shows messages of strangers, so it is protected twice:
 
 1. The script makes text nodes of payloads, never HTML.
 2. The Content-Security-Policy lets run that one script and apply that one style, known by their hashes, and

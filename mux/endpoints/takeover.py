@@ -78,8 +78,8 @@ class Taken(NamedTuple):
     early: bytes
     """What the client has sent after its request."""
     is_blocked: bool
-    """True if the socket takes no more just now, of answers to earlier requests. The transport has told Sanic's
-    protocol so, and does not tell another."""
+    """True while the socket takes no more of the answers to earlier requests. The transport has told this to Sanic's
+    protocol, and tells no other protocol."""
     has_ended: bool = False
     """True if the client has said already that it sends no more; the transport does not say it again."""
 

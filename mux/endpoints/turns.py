@@ -20,36 +20,36 @@ from typing import Generic, TypeVar
 C = TypeVar("C", bound=Hashable)
 
 FRAMES_PER_TURN = 512
-"""A message that is published takes 2 to 5 µs, so a turn is a millisecond or two."""
+"""Most frames handled in one turn of the loop: one or two milliseconds, as a published message takes 2 to 5 µs."""
 
 FRAMES_PER_SLICE = 64
-"""Most frames of one client before the next one gets a slice."""
+"""Most frames of one client that are handled before the next client gets a slice."""
 
 BYTES_PER_SLICE = 16 * 1024
-"""No frame is begun in a slice after so many bytes."""
+"""A slice begins no further frame once it has handled this many bytes."""
 
 LEAST_COST = 8
-"""What a slice counts for at least, in frames: to have a slice costs something by itself."""
+"""A slice counts for at least this many frames, because a slice without frames has a cost, too."""
 
 LIGHT_BYTES = 1024
-"""A read of so many bytes, or less, does not wait."""
+"""A read of at most this many bytes is handled at once, up to LIGHT_FRAMES."""
 
 LIGHT_FRAMES = 8
-"""How many frames of it are looked at at once. A flood of such reads waits as any other."""
+"""Most frames of a light read that are handled at once, so that a flood of light reads waits like any other."""
 
 
 class Turns(Generic[C]):
-    """Clients whose frames are looked at slice by slice.
+    """Clients whose frames are handled slice by slice.
 
     Args:
-        serve: looks at so many frames of a client at most, which may be none, and returns how many it were. It calls
-            wait() when there is more, and done() when not.
-        has_room: tells whether what is published can be taken.
+        serve: handles at most so many frames of a client, possibly none, and returns how many it has handled. It
+            calls wait() when there are more, and done() when there are none.
+        is_writable: tells whether messages can be published now.
     """
 
-    def __init__(self, serve: Callable[[C, int], int], has_room: Callable[[], bool]) -> None:
+    def __init__(self, serve: Callable[[C, int], int], is_writable: Callable[[], bool]) -> None:
         self._serve = serve
-        self._has_room = has_room
+        self._is_writable = is_writable
         self._left = FRAMES_PER_TURN
         self._next_turn: asyncio.Handle | None = None
         self._publishing: deque[C] = deque()
@@ -63,7 +63,7 @@ class Turns(Generic[C]):
         return client in self._queue_of
 
     def came(self, client: C, size: int) -> None:
-        """Look at what a read of so many bytes brought, as far as this turn allows; the client does not wait yet."""
+        """Handle a read of so many bytes, as far as this turn allows. The client does not wait yet."""
         if size <= LIGHT_BYTES:
             self._serve(client, LIGHT_FRAMES)
         elif self._left > 0:
@@ -73,7 +73,7 @@ class Turns(Generic[C]):
             self._serve(client, 0)
 
     def wait(self, client: C, *, publishes: bool) -> None:
-        """Give a client a slice in a later turn; with room for what it publishes, if it does."""
+        """Give a client a slice in a later turn; if it publishes, in one in which messages can be published."""
         queue = self._publishing if publishes else self._leaving
         if self._queue_of.get(client) is not queue:
             self._queue_of[client] = queue
@@ -85,7 +85,7 @@ class Turns(Generic[C]):
         return self._queue_of.pop(client, None) is not None
 
     def resume(self) -> None:
-        """Go on with those that publish: there is room."""
+        """Go on with the clients that publish: messages can be published again."""
         if self._publishing:
             self._schedule()
 
@@ -98,9 +98,9 @@ class Turns(Generic[C]):
         self._left = FRAMES_PER_TURN
         while self._leaving and self._left > FRAMES_PER_TURN // 2:
             self._serve_first(self._leaving)
-        while self._publishing and self._left > 0 and self._has_room():
+        while self._publishing and self._left > 0 and self._is_writable():
             self._serve_first(self._publishing)
-        if self._leaving or (self._publishing and self._has_room()):
+        if self._leaving or (self._publishing and self._is_writable()):
             self._schedule()
 
     def _serve_first(self, queue: deque[C]) -> None:

@@ -1,12 +1,12 @@
-"""What every WebSocket client gets, whatever its messages mean.
+"""Serve WebSocket clients, whatever their messages mean.
 
 The opening handshake, pongs, the closing handshake and the end of the connection are the same for a
-feed and for any later protocol on top of WebSocket. What a whole message means, and what is to be done
-when a client has left, is told by whoever makes a WebSocketEndpoint.
+feed and for any later protocol on top of WebSocket. The maker of a WebSocketEndpoint says what a whole message means,
+and what is to be done when a client has left.
 
-What a client sends is looked at in slices (endpoints.turns), for one read can be 40,000 frames. While there is more:
+Frames are handled in slices (endpoints.turns), for one read can bring 40,000 of them. While a client has more:
 
-1. It is not read from, so that what is kept of it is bounded by what one read brought.
+1. The client is not read from, so that the bytes kept of it are at most those of one read.
 2. Its order stays: a message after the one before, and the closing handshake after all of them.
 3. A goodbye to a client with which nothing is wrong waits until all it sent has been handled.
 """
@@ -34,7 +34,7 @@ from mux.wire.websocket.parser import WebSocketParser
 
 
 class WebSocketSession:
-    """What is kept of one WebSocket client.
+    """The state of one WebSocket client.
 
     Args:
         publishes_to: the Redis channel of what the client sends; None when it may publish nothing.
@@ -60,7 +60,7 @@ class WebSocketEndpoint:
         on_message: takes a client, a payload, and whether it was sent as binary.
         on_leave: takes a client and the channels it has just left; called once for each that had any.
         pace: how fast a client may speak.
-        has_room: tells whether on_message may be called; while it may not, clients that have messages wait.
+        is_writable: tells whether on_message may be called; while it may not, clients that have messages wait.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class WebSocketEndpoint:
         on_message: Callable[[WebSocketClient, bytes, bool], None],
         on_leave: Callable[[WebSocketClient, list[bytes]], None],
         pace: Pace[WebSocketClient],
-        has_room: Callable[[], bool],
+        is_writable: Callable[[], bool],
     ) -> None:
         self._hub = hub
         self._handshake = Handshake()
@@ -79,8 +79,8 @@ class WebSocketEndpoint:
         self._on_message = on_message
         self._on_leave = on_leave
         self._pace = pace
-        self._has_room = has_room
-        self._turns: Turns[WebSocketClient] = Turns(self._serve, has_room)
+        self._is_writable = is_writable
+        self._turns: Turns[WebSocketClient] = Turns(self._serve, is_writable)
         self._afterwards: dict[WebSocketClient, Callable[[], None]] = {}
 
     encode = staticmethod(encode)
@@ -91,7 +91,7 @@ class WebSocketEndpoint:
         return PING
 
     def inflation(self, data: bytes) -> int:
-        """Return 0: what frames add is little."""
+        """Return 0: the header of a frame is small."""
         return 0
 
     def accept(self, request: Request, address: str, join: Callable[[WebSocketClient], None]) -> HTTPResponse | None:
@@ -135,7 +135,7 @@ class WebSocketEndpoint:
         self._hub.evict_overflowing()
 
     def resume(self) -> None:
-        """Go on with the clients whose messages wait: has_room() is true again."""
+        """Go on with the clients whose messages wait: is_writable() is true again."""
         self._turns.resume()
 
     def close(self, client: WebSocketClient, reason: Reason) -> None:
@@ -146,7 +146,7 @@ class WebSocketEndpoint:
         if client.transport.is_closing():
             return
         is_listening = self._hub.router.is_listening(client)
-        if reason.is_goodbye and client in self._turns and is_listening and self._has_room():
+        if reason.is_goodbye and client in self._turns and is_listening and self._is_writable():
             self._afterwards.setdefault(client, partial(self.close, client, reason))
             return
         parser = self._parser(client)
@@ -175,7 +175,7 @@ class WebSocketEndpoint:
         parser = self._parser(client)
         if client.transport.is_closing():  # it has been evicted
             return 0
-        # What was found before there was no more room comes first.
+        # Messages that were found, and could not be published then, come first.
         parsed = len(parser.messages) or parser.parse(frames, BYTES_PER_SLICE)
         has_spoken = bool(parser.messages)
         if has_spoken:
@@ -189,13 +189,13 @@ class WebSocketEndpoint:
         return parsed
 
     def _hand_over(self, client: WebSocketClient, parser: WebSocketParser) -> None:
-        """Give away the messages that were found, as many as there is room for."""
+        """Hand the messages that were found to on_message, as long as they can be published."""
         messages, handled = parser.messages, 0
         for payload, binary in messages:
             if not self._hub.router.is_listening(client):
                 handled = len(messages)  # it was closed over the message before
                 break
-            if not self._has_room():
+            if not self._is_writable():
                 break
             if self._pace.is_limited and not self._count(client, parser, 1, 0):
                 handled = len(messages)

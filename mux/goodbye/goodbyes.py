@@ -23,11 +23,11 @@ from mux.hub.hub import Hub
 from mux.reasons import Reason
 
 ANSWER_SECONDS = 2.5
-"""How long the last clients that were told to go may take to read what waits for them, and to answer. The server
+"""The last clients that are told to go have so many seconds to read what waits for them, and to answer. The server
 takes as long again for requests and for Redis: a stop lasts at most 5 s longer than the drain."""
 
 CUT_SECONDS = 0.5
-"""How long the event loop may take to report connections that were cut off; it takes a turn or two."""
+"""The event loop has so many seconds to report connections that were cut off; it needs a turn or two."""
 
 logger = logging.getLogger("mux.goodbye")
 
@@ -52,7 +52,7 @@ class Goodbyes:
         """Send every client away because the server leaves, and return when all are gone.
 
         Takes at most the drain's seconds and 3 s more. May be called again, also while it runs: the clients are sent
-        away once, and cancelling one who waits does not stop it.
+        away once, and cancelling a caller does not stop that.
         """
         if self._draining is None:
             self._draining = asyncio.create_task(self._drain(), name="mux-drain")

@@ -58,7 +58,7 @@ class Rig:
             on_message=self._publish,
             on_leave=lambda client, channels: None,
             pace=pace or Pace(None, None),
-            has_room=lambda: self.room > 0,
+            is_writable=lambda: self.room > 0,
         )
 
     def _publish(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
