@@ -33,6 +33,8 @@ GRACE_SECONDS = 0.1
 
 _READ_BYTES = 65536
 
+_CLOSED = "the connection was closed without an answer; if it speaks TLS, add sentinel_ssl=yes to the URL"
+
 logger = logging.getLogger("mux.broker")
 
 
@@ -123,8 +125,10 @@ async def _ask(sentinel: Address, name: str, seconds: float) -> Named | BrokerEr
         async with asyncio.timeout(seconds):
             return _read(await _talk(sentinel, name), sentinel)
     except TimeoutError:
-        return BrokerUnavailable(f"no answer in {seconds:g} s")
+        return BrokerUnavailable(f"no answer in {seconds:g} s" + ("; does it speak TLS?" if sentinel.tls else ""))
     except DIAL_ERRORS as error:
+        if isinstance(error, ConnectionResetError) and not sentinel.tls:
+            return BrokerUnavailable(_CLOSED)
         return BrokerUnavailable(f"not reached: {reason_of(error)}")
     except BrokerError as error:
         return error
@@ -148,7 +152,7 @@ async def _talk(sentinel: Address, name: str) -> list[Reply]:
         while len(replies) < len(commands):
             data = await reader.read(_READ_BYTES)
             if not data:
-                raise BrokerUnavailable("the connection was closed without an answer")
+                raise ConnectionResetError
             try:
                 replies += resp.feed(data)[1]
             except BrokerGarbled as error:

@@ -119,6 +119,8 @@ def _split_hosts(hosts: str, scheme: str, kind: str) -> list[tuple[str, int | No
         if hosts:
             raise _unreadable("it has no host, as unix:///run/redis.sock", "unix://")
         return []
+    if not kind and "," in hosts:
+        raise _unreadable("it names several servers; that is for redis+sentinel:// and redis+cluster://")
     if not kind:
         return [_read_host(hosts)] if hosts else [("localhost", None)]
     return [_read_host(host.strip()) for host in hosts.split(",")]

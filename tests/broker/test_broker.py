@@ -22,7 +22,7 @@ from mux.broker.location import parse_location
 from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.hub.router import Router
 from mux.serve.embedded import embedded_server
-from mux.wire.resp import Push
+from mux.wire.resp import Push, Reply
 from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, until
 
 
@@ -198,22 +198,32 @@ async def test_documented_user_gets_in(every_redis: str) -> None:
     """The documented lines as they stand, on every version of Redis and Valkey that there is."""
     page = (Path(__file__).parents[2] / "mux/serve/README.md").read_text()
     lines = re.findall(r"^    (ACL SETUSER mux .*)$", page, re.MULTILINE)
-    newer, older = lines
+    newest, newer, oldest = lines
     with redis.Redis.from_url(every_redis, decode_responses=True) as control:
         info = control.info("server")
-        is_new = "valkey_version" in info or tuple(map(int, info["redis_version"].split(".")[:2])) >= (7, 2)
-        for line in (newer, older) if is_new else (older,):
+        version = tuple(map(int, info["redis_version"].split(".")[:2]))
+        has_setinfo = "valkey_version" in info or version >= (7, 2)
+        for line in [newest, newer] if has_setinfo else [newer] if version >= (7, 0) else [newer, oldest]:
             control.execute_command("ACL", "DELUSER", "mux")
             control.acl_log_reset()
             control.execute_command(*line.split())
             async with broker_on(f"{every_redis}?username=mux&password=secret") as (broker, heard):
                 await broker.outbox.publish(b"feed:lobby", b"hi")
                 assert await heard.wait_for(1) == [(b"feed:lobby", b"hi")]
+                copied = await _ask(broker, b"SET", b"feed:$copy:x", b"copy", b"EX", b"10")
+                got = await _ask(broker, b"GETDEL", b"feed:$copy:x")
+                assert ((copied, got) == (b"OK", b"copy")) == (line != oldest)
                 (entry,) = [entry for entry in control.client_list() if entry["name"].startswith("mux-")]
                 assert entry["user"] == "mux"
-            if line == newer:
+            if line == newest:
                 assert control.acl_log() == []
         control.execute_command("ACL", "DELUSER", "mux")
+
+
+async def _ask(broker: Broker, *words: bytes) -> Reply:
+    answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    broker.ask(*words, done=answered.set_result)
+    return await answered
 
 
 async def test_wrong_password_is_told(redis_url: str) -> None:

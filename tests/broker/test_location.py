@@ -73,6 +73,7 @@ def test_sentinels_may_have_tls_alone() -> None:
         ("redis+cluster://a,,b", "a host is missing"),
         ("redis+cluster://a:b", "not host or host:port"),
         ("redis+cluster://[a", "not host or host:port"),
+        ("redis://a:1,b:2", "several servers; that is for redis.sentinel:// and redis.cluster://"),
         ("redis+cluster://u:secret@a?colour=red", "option 1 of the Redis URL is unknown"),
     ],
 )

@@ -137,7 +137,7 @@ async def test_sentinels_with_tls_are_asked(ports: Ports, tmp_path: Path) -> Non
         ("free", "", BrokerUnavailable, "not reached: connection refused"),
         ("silent", "", BrokerUnavailable, "no answer in 0.1 s"),
         ("web", "", BrokerUnavailable, "no sentinel: .*it is a web server"),
-        ("hasty", "", BrokerUnavailable, "the connection was closed without an answer"),
+        ("hasty", "", BrokerUnavailable, "closed without an answer; if it speaks TLS, add sentinel_ssl=yes"),
         ("strange", "", BrokerUnavailable, "an error for an answer"),
         ("loading", "", BrokerUnavailable, "no questions are taken now"),
         ("odd", "", BrokerUnavailable, "an answer that cannot be understood"),
