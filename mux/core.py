@@ -74,6 +74,7 @@ class Core:
         path: what the path of every channel begins with.
         ops: also mount the operator's routes.
         page: also mount the page at /.
+        checks_hosts: hold the routes beside the feed to the hosts that are served; False when that is done before.
         row: where to share numbers with other processes that serve.
 
     Raises:
@@ -89,6 +90,7 @@ class Core:
         path: str = "/feed",
         ops: bool = False,
         page: bool = False,
+        checks_hosts: bool = True,
         row: Row | None = None,
     ) -> None:
         _check_app(app)
@@ -110,7 +112,7 @@ class Core:
             self.mount_ops(app, TokenCheck(settings.inspect_token))
         if page:
             Page(settings, path=path, inspect=ops and settings.inspect).mount(app)
-        if ops or page:
+        if (ops or page) and checks_hosts:
             app.register_middleware(self._check_host, "request")
         app.before_server_start(self._on_start)
         app.before_server_stop(self._on_stop)

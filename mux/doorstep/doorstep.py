@@ -18,7 +18,6 @@ What strangers send is held to this:
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, cast
@@ -29,6 +28,7 @@ from mux import reasons
 from mux.doorstep.handover import Handover
 from mux.doorstep.reading import Intake
 from mux.doorstep.seen_request import SeenRequest, peer_address
+from mux.doorstep.sight import handshake_at_sight
 from mux.endpoints.takeover import Taken, release
 from mux.errors import Refused
 from mux.wire.http.answer import refusal
@@ -45,9 +45,6 @@ DROPPED_BYTES = 1024 * 1024
 """How much is read and dropped of a client that was answered and sends on; then it is cut off."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-# A channel that is written as it is called; one that is percent-encoded goes the long way.
-_FEED = re.compile(r"/feed/([A-Za-z0-9._~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@/-]*)(?:\?(?!.*(?:last|since|%)).*)?")
 
 
 class Stage(Enum):
@@ -79,6 +76,7 @@ class Doorstep(asyncio.Protocol):
         "_has_ended",
         "_intake",
         "_is_blocked",
+        "_is_new",
         "_is_to_go_on",
         "_loop",
         "_may_finish",
@@ -114,6 +112,7 @@ class Doorstep(asyncio.Protocol):
         self._has_continued = False
         self._has_ended = False
         self._is_blocked = False
+        self._is_new = True
         self._is_to_go_on = False
         self._may_finish = False
         self._dropped = 0
@@ -135,6 +134,10 @@ class Doorstep(asyncio.Protocol):
                 self.cut()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_new:
+            self._is_new = False
+            if self._is_joined_at_sight(data):
+                return
         if self._stage is Stage.ENDING:
             self._dropped += len(data)
             if self._dropped > DROPPED_BYTES:
@@ -311,45 +314,61 @@ class Doorstep(asyncio.Protocol):
     def _limit(self, head: RequestHead) -> int:
         """Let a request pass or not; return how large a body it may have."""
         self._intake.check(head, self._address, has_begun=self._may_finish)
+        self._intake.check_host(SeenRequest(head.fields, self._transport, self._app, head.version))
         return self._intake.max_body_bytes if self._intake.wants_body(head.method, head.target) else 0
+
+    def _is_joined_at_sight(self, data: bytes) -> bool:
+        """Make a client of the connection if that is all there is to do; tell whether it is done."""
+        intake = self._intake
+        if intake.join is None or intake.is_leaving or self._stage is not Stage.ASKING:
+            return False
+        seen = handshake_at_sight(data)
+        if seen is None:
+            return False
+        channel, fields, size = seen
+        self._reader.buffer += data[size:]  # what a client is given with its connection
+        if intake.join(SeenRequest(fields, self._transport, self._app), channel):
+            return True
+        self._reader.buffer.clear()
+        return False
 
     def _serve(self, head: RequestHead, body: bytes) -> None:
         """Decide who gets a request that is whole."""
         intake = self._intake
-        if head.is_websocket:
-            if intake.join is None:
-                self._step_aside(head)
-                return
-            found = _FEED.fullmatch(head.target)
-            if found and intake.join(SeenRequest(head, self._transport, self._app), found[1]):
-                return
+        if head.is_websocket and intake.join is None:
+            self._step_aside(head)
+            return
         if intake.is_leaving or not intake.keeps_connections:
             head.is_kept = False
         self._stage, self._has_continued = Stage.ANSWERING, False
         intake.answering.start(self)
         if self._handover is None:
-            self._handover = Handover(self, self._app, self._loop, self._state, self._unix)
-        self._handover.take(self._transport, head.canonical(len(body)) + body)
+            self._handover = self._new_handover()
+        self._handover.take(self._transport, head, body)
+
+    def _new_handover(self) -> Handover:
+        shows_heads = self._intake.join is None  # in mux' own server nobody asks for them
+        return Handover(self, self._app, self._loop, self._state, self._unix, shows_heads=shows_heads)
 
     def _step_aside(self, head: RequestHead) -> None:
         """Leave the connection to Sanic's protocol for good: the app may have a WebSocket of its own there.
 
         Sanic answers this one request and no other, for the head does not ask for the connection to be kept.
         """
-        handover = self._handover or Handover(self, self._app, self._loop, self._state, self._unix)
+        handover = self._handover or self._new_handover()
         handover.front, handover.connections = None, self.connections
         early, transport = bytes(self._reader.buffer), self._transport
         self._leave_all()
         self.connections.add(handover)
         transport.set_protocol(handover)
-        handover.take(transport, head.canonical(0) + early)
+        handover.take(transport, head, b"", early)
 
     def _refuse(self, error: Refused) -> None:
         head, intake = self._reader.head, self._intake
         intake.refused[error.reason.counted_as] += 1
         fields: Mapping[str, str] = {}
         if head is not None:
-            fields = intake.sharing(SeenRequest(head, self._transport, self._app))
+            fields = intake.sharing(SeenRequest(head.fields, self._transport, self._app, head.version))
         self._transport.write(refusal(error, fields, is_bare=head is not None and head.method == "HEAD"))
         self._end()
 
@@ -380,7 +399,6 @@ class Doorstep(asyncio.Protocol):
             self._intake.admission.departed(self._address)
             self._address = ""
         self._handover = None
-        self._reader = RequestReader()
 
 
 def intake_of(app: Sanic[Any, Any]) -> Intake:

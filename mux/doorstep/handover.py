@@ -1,7 +1,8 @@
 """Hand a request over to Sanic, and hear when its answer is written.
 
 Sanic's protocol gets one whole request at a time, and is not the event loop's: the doorstep (doorstep.py) stands
-between it and the transport. So none of Sanic's own timers is needed, and what it leaves open stays closed:
+between it and the transport. The head has been read, and is not written out and read again: Sanic's Request is made of
+it. So neither Sanic's parser nor its timers are needed, and what they leave open stays closed:
 
 1. It asks for more bytes only when it has answered. That is the sign that the next request may come.
 2. It does not close the transport; the doorstep does, when the client has read.
@@ -13,18 +14,35 @@ These names of HttpProtocol are in use; tests/doorstep/test_handover.py fails fi
 from __future__ import annotations
 
 from asyncio import Transport
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sanic import Sanic
+from sanic.compat import Header
 from sanic.exceptions import ServiceUnavailable
 from sanic.http import Http
 from sanic.models.server_types import Signal
 from sanic.server.protocols.websocket_protocol import WebSocketProtocol
 
-from mux.wire.http.head import MAX_HEAD_BYTES
+from mux.wire.http.head import RequestHead
 
-PRIVATE_NAMES = ("_data_received", "_task", "recv_buffer")
+PRIVATE_NAMES = ("_data_received", "_task", "recv_buffer", "request_class", "state")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
+
+PRIVATE_NAMES_OF_STREAM = (
+    "dispatch",
+    "head_only",
+    "keep_alive",
+    "request",
+    "request_body",
+    "request_bytes",
+    "request_bytes_left",
+    "upgrade_websocket",
+    "url",
+)
+"""Likewise of sanic.http.Http: what its http1_request_header() sets."""
+
+LISTENED_TO = frozenset(("http.lifecycle.read_head", "http.lifecycle.request"))
+"""Sanic's signals while it reads a head, which nobody listens to in most apps."""
 
 
 class Front(Protocol):
@@ -41,19 +59,51 @@ class Front(Protocol):
 
 
 class OneRequest(Http):
-    """Sanic's reading of a request whose head the doorstep has let pass, whatever its size."""
+    """Sanic's stream of requests, which takes each head as the doorstep has read it."""
 
     __slots__ = ()
-    HEADER_MAX_SIZE = 2 * MAX_HEAD_BYTES  # a head that is handed on may be a little longer than what was sent
+
+    async def http1_request_header(self) -> None:
+        """Make Sanic's Request of the request that waits; its body is in the buffer."""
+        protocol = cast("Handover", self.protocol)
+        waiting, protocol.waiting = protocol.waiting, None
+        assert waiting is not None, "receive_more() has returned for it"
+        head, body_bytes = waiting
+        app, request_class = protocol.app, protocol.request_class
+        raw = head.canonical(body_bytes) if protocol.shows_heads else b""
+        if protocol.has_listeners:
+            await self.dispatch("http.lifecycle.read_head", inline=True, context={"head": raw})
+        request = request_class(
+            url_bytes=head.target.encode(),
+            headers=Header(head.forwarded(body_bytes)),
+            version=head.version,
+            method=head.method,
+            transport=cast("Any", protocol.transport),
+            app=app,
+            head=raw,
+        )
+        request_class._current.set(request)  # noqa: SLF001 - as Sanic does it
+        if protocol.has_listeners:
+            await self.dispatch("http.lifecycle.request", inline=True, context={"request": request})
+        self.url = head.target
+        self.keep_alive = head.is_kept and not head.is_websocket and app.config.KEEP_ALIVE
+        self.head_only = head.method == "HEAD"
+        self.upgrade_websocket = head.is_websocket
+        self.request_body = cast("Any", body_bytes > 0)
+        self.request_bytes = self.request_bytes_left = body_bytes
+        self.request, request.stream = request, self
+        protocol.state["requests_count"] += 1
 
 
 class Handover(WebSocketProtocol):
     """Sanic's protocol behind a doorstep. It knows the WebSockets of an app as well."""
 
-    __slots__ = ("front",)
+    __slots__ = ("front", "has_listeners", "shows_heads", "waiting")
     HTTP_CLASS = OneRequest
 
-    def __init__(self, front: Front, app: Sanic[Any, Any], loop: Any, state: Any, unix: Any) -> None:
+    def __init__(
+        self, front: Front, app: Sanic[Any, Any], loop: Any, state: Any, unix: Any, *, shows_heads: bool
+    ) -> None:
         config = app.config
         super().__init__(
             loop=loop,
@@ -67,14 +117,20 @@ class Handover(WebSocketProtocol):
             websocket_ping_interval=config.WEBSOCKET_PING_INTERVAL,
         )
         self.front: Front | None = front
+        self.shows_heads = shows_heads
+        """True when handlers may ask for a head as bytes."""
+        self.has_listeners = any(signal.name in LISTENED_TO for signal in app.signal_router.routes)
+        self.waiting: tuple[RequestHead, int] | None = None
+        """A request that is to be answered, and how many bytes its body has."""
 
-    def take(self, transport: Transport, request: bytes) -> None:
-        """Answer a request; the first one or, after answered(), the next."""
+    def take(self, transport: Transport, head: RequestHead, body: bytes, early: bytes = b"") -> None:
+        """Answer a request; the first one or, after answered(), the next. early is what has come after it."""
+        self.waiting = head, len(body)
         if self.transport is None:
             self.connection_made(transport)  # type: ignore[no-untyped-call]
             if self.front is not None:
                 self.connections.discard(self)  # a set of its own: they would hold each other for ever
-        self.recv_buffer += request
+        self.recv_buffer += body + early
         self._data_received.set()
 
     def give_up(self) -> None:
@@ -88,7 +144,9 @@ class Handover(WebSocketProtocol):
         """Leave the time to the doorstep."""
 
     async def receive_more(self) -> None:
-        """Wait for the next request."""
+        """Wait for the next request, unless one waits."""
+        if self.waiting is not None:
+            return
         self._data_received.clear()
         if self.front is not None:
             self.front.answered()

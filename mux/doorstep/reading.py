@@ -81,6 +81,7 @@ class Intake:
         clients: returns how many clients there are.
         join: makes a client of a handshake known by sight, and tells whether it has; None leaves all to the app.
         sharing: returns the fields by which pages may read a refusal.
+        check_host: raises Refused for a request that came under a name which is not served.
     """
 
     def __init__(
@@ -95,8 +96,9 @@ class Intake:
         refused: Counter[str] | None = None,
         admission: Admission[Any] | None = None,
         clients: Callable[[], int] = lambda: 0,
-        join: Callable[[Asking, str], bool] | None = None,
+        join: Callable[[Asking, bytes], bool] | None = None,
         sharing: Callable[[Asking], Mapping[str, str]] = lambda request: {},
+        check_host: Callable[[Asking], None] = lambda request: None,
     ) -> None:
         self.app = app
         self.head_seconds = head_seconds
@@ -105,6 +107,7 @@ class Intake:
         self.refused = Counter() if refused is None else refused
         self.join = join
         self.sharing = sharing
+        self.check_host = check_host
         self.admission = Admission() if admission is None else admission
         self.is_leaving = False
         """True when requests that have not begun are refused."""

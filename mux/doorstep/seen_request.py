@@ -13,19 +13,23 @@ from sanic import Sanic
 from sanic.compat import Header
 from sanic.headers import parse_forwarded, parse_xforwarded
 
-from mux.wire.http.head import RequestHead
-
 
 class SeenRequest:
     """One request of a connection that is nobody's yet."""
 
     __slots__ = ("_app", "headers", "transport", "version")
 
-    def __init__(self, head: RequestHead, transport: BaseTransport, app: Sanic[Any, Any]) -> None:
+    def __init__(
+        self,
+        fields: Mapping[str, str] | list[tuple[str, str]],
+        transport: BaseTransport,
+        app: Sanic[Any, Any],
+        version: str = "1.1",
+    ) -> None:
         self._app = app
-        self.headers = Header(head.fields)
+        self.headers = Header(fields)
         self.transport = transport
-        self.version = head.version
+        self.version = version
 
     @property
     def host(self) -> str:

@@ -34,7 +34,6 @@ from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.recovery.history import OFF, Found, Query
 from mux.settings import Settings
-from mux.wire.channel import channel_from_path
 from mux.wire.http.answer import preflight
 from mux.wire.http.content import accepts_explicitly
 from mux.wire.sse.encoder import STREAM, TYPE, Events, codings
@@ -105,17 +104,17 @@ class Feed:
         """Go on with the messages of clients that had to wait: Redis keeps up again."""
         self._websockets.resume()
 
-    def join_at_once(self, request: Asking, channel: str) -> bool:
+    def join_at_once(self, request: Asking, channel: bytes) -> bool:
         """Make a client of the connection of a usual WebSocket handshake; tell whether that is done.
 
-        It is not when there is anything to refuse, to wait for, or unusual: connect() answers that. channel is as in
-        the path, percent-encoded.
+        It is not when there is anything to refuse, to wait for, or unusual: connect() answers that. channel is a name
+        in whose path nothing was percent-encoded.
         """
         accepted = accept_usual(request.headers.items())
         if accepted is None:
             return False
         try:
-            permit = self.checks.permit(request, channel_from_path(channel), Action.JOIN)
+            permit = self.checks.permit(request, channel, Action.JOIN)
             if not isinstance(permit, Permit):
                 return False
             self.checks.check_not_leaving()

@@ -42,9 +42,14 @@ class FeedRoute:
         if not _PATH.fullmatch(self.path):
             raise InvalidSetting(f"path is {self.path!r}; it must be like '/feed', without a slash at its end")
 
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """The names of the feed's routes, without that of the app."""
+        return self.name, f"{self.name}_post", f"{self.name}_options"
+
     def is_asked(self, request: Request) -> bool:
         """Tell whether a request is for a channel of this feed."""
-        return own_route(request) in (self.name, f"{self.name}_post", f"{self.name}_options")
+        return own_route(request) in self.names
 
     def channel_name(self, request: Request) -> str:
         """Return the name that a request for a channel gives, percent-decoded; it may be one that no channel has."""
@@ -64,10 +69,10 @@ def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed])
 
     def decode(request: Request) -> None:
         """Let the app's middleware find in match_info the very name that is used: Sanic does not decode a path."""
-        if at.is_asked(request):
-            request.match_info["channel"] = at.channel_name(request)
+        request.match_info["channel"] = at.channel_name(request)
 
-    app.register_middleware(decode, "request", priority=FIRST)
+    names = [f"{app.name}.{name}" for name in at.names]
+    app.register_named_middleware(decode, names, "request", priority=FIRST)
 
     @app.route(route, methods=["GET", "HEAD"], name=at.name, strict_slashes=True, ignore_body=True)
     @may_take_over

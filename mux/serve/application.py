@@ -34,10 +34,8 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
         InvalidSetting: as Core.
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False, error_handler=PlainErrors(lambda: core.hub))
-    core = Core(app, settings, ops=ops_sock is None, page=settings.page, row=row)
+    core = Core(app, settings, ops=ops_sock is None, page=settings.page, checks_hosts=False, row=row)
     app.ctx.ops_app = None if ops_sock is None else _ops_app(core, ops_sock)
-    # Where all routes are mux' own, what has no route is held to the hosts that are served as well.
-    app.register_middleware(lambda of: None if of.route else core.feed.refusal_of_host(of), "request")
     app.ctx.hub = core.hub
     app.ctx.is_ready = core.is_ready
     app.ctx.snapshot = core.snapshot
@@ -53,6 +51,7 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
         clients=core.hub.__len__,
         join=lambda request, channel: core.feed.join_at_once(request, channel),
         sharing=lambda request: core.feed.checks.sharing(request),
+        check_host=lambda request: core.feed.checks.check_host(request),
     )
     app.ctx.http_protocol = Doorstep
     return app

@@ -28,7 +28,9 @@ HANDSHAKES = {
 }
 
 
-def _join(by_sight: Callable[[Asking, str], bool] | None, joined: list[bool], request: Asking, channel: str) -> bool:
+def _join(
+    by_sight: Callable[[Asking, bytes], bool] | None, joined: list[bool], request: Asking, channel: bytes
+) -> bool:
     joined.append(by_sight is not None and by_sight(request, channel))
     return joined[-1]
 

@@ -9,9 +9,9 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from sanic.http import Http
 
 from mux.doorstep import doorstep
+from mux.doorstep.handover import OneRequest
 from mux.hub.admission import REFUSED_PER_ADDRESS
 from tests.doorstep.conftest import Serve, Served
 from tests.support.servers import AUTHORIZATION, BOTH_LOOPS, PATIENCE_SECONDS, handshake, raw_client, until
@@ -41,13 +41,13 @@ async def test_requests_in_one_read_are_answered_in_order_and_in_turns(
         turn += 1
         asyncio.get_running_loop().call_soon(count)
 
-    read_head = Http.http1_request_header
+    read_head = OneRequest.http1_request_header
 
     async def noted(self: Any) -> None:
         turns.append(turn)
-        await read_head(self)  # type: ignore[no-untyped-call]
+        await read_head(self)
 
-    monkeypatch.setattr(Http, "http1_request_header", noted)
+    monkeypatch.setattr(OneRequest, "http1_request_header", noted)
     count()
     paths = [b"healthz", b"readyz", b"feed/lobby", b"nowhere"] * 50
     data = b"".join(b"GET /%b HTTP/1.1\r\n%b\r\n" % (path, HOST) for path in paths)

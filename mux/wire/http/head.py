@@ -75,18 +75,21 @@ class RequestHead:
         """True when bytes of a body follow."""
         return self.length != 0
 
-    def canonical(self, body_bytes: int) -> bytes:
-        """Return the head as it is handed on, for a body of so many bytes; 0 is none."""
-        lines = [f"{self.method} {self.target} HTTP/{self.version}"]
+    def forwarded(self, body_bytes: int) -> list[tuple[str, str]]:
+        """Return the fields as they are handed on, for a body of so many bytes; 0 is none."""
         if self.is_websocket:
-            lines += [f"{name}: {value}" for name, value in self.fields if name not in _OF_BODIES]
-        else:
-            lines += [f"{name}: {value}" for name, value in self.fields if name not in _NOT_FORWARDED]
-            lines.append("connection: keep-alive" if self.is_kept else "connection: close")
-            if body_bytes:
-                lines.append(f"content-length: {body_bytes}")
-        lines.append("\r\n")
-        return "\r\n".join(lines).encode("utf-8", "surrogateescape")
+            return [field for field in self.fields if field[0] not in _OF_BODIES]
+        fields = [field for field in self.fields if field[0] not in _NOT_FORWARDED]
+        fields.append(("connection", "keep-alive" if self.is_kept else "close"))
+        if body_bytes:
+            fields.append(("content-length", str(body_bytes)))
+        return fields
+
+    def canonical(self, body_bytes: int) -> bytes:
+        """Return the head as bytes, for a body of so many."""
+        lines = [f"{self.method} {self.target} HTTP/{self.version}"]
+        lines += [f"{name}: {value}" for name, value in self.forwarded(body_bytes)]
+        return "\r\n".join([*lines, "\r\n"]).encode("utf-8", "surrogateescape")
 
 
 class _Found:
