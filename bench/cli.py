@@ -20,9 +20,8 @@ from bench import report
 from bench.compare import Comparison, Step, installed
 from bench.compare import compare as run_comparison
 from bench.loadgen.crowd import descriptors_for
-from bench.loadgen.dialect import PLAIN, SOCKET_IO, Target, parse_target
+from bench.loadgen.dialect import PLAIN, SOCKET_IO, Door, Target, parse_target
 from bench.loadgen.load import Load
-from bench.loadgen.publisher import Door
 from bench.loadgen.stamp import STAMP_BYTES
 from bench.measure import measure
 from bench.peers.registry import DEFAULT_DIRECTORY

@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from bench.baselines.dict_of_sets import DictOfSets
 from bench.loadgen.crowd import NAP_SECONDS
@@ -34,8 +33,7 @@ _FORK = multiprocessing.get_context("forkserver")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """What it costs to be in so many channels."""
 
     us_each: float

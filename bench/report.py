@@ -10,6 +10,7 @@ explained, and a test of the committed results fails.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ from rich.table import Table
 
 from bench.compare import LIMIT, Comparison, Rounds
 from bench.peers.registry import MUX, PEERS, PER_CHANNEL
-from bench.results import read
 from bench.works import BURST, CASES, DISJOINT, IDLE, LONGEST_BURST_SECONDS, LONGEST_SECONDS, Case, unheard_us
 
 BEGIN = "<!-- bench: begin -->"
@@ -175,8 +175,8 @@ def write_documents(root: Path, results: Path, *, check: bool) -> list[Path]:
         ValueError: a document has not both markers.
         OSError: a file cannot be read or written.
     """
-    content = read(results / "compare.json")
-    scale = read(results / "scale.json") if (results / "scale.json").exists() else None
+    content = json.loads((results / "compare.json").read_text())
+    scale = json.loads((results / "scale.json").read_text()) if (results / "scale.json").exists() else None
     comparison = Comparison.from_json(content)
     changed = []
     sections = {"README.md": sentences(comparison), "bench/README.md": section(content, comparison, scale)}

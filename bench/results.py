@@ -42,12 +42,6 @@ def save(name: str, content: dict[str, Any], directory: Path = RESULTS) -> Path:
     return path
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Return the content of a results file."""
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
-
-
 def _command(arguments: list[str]) -> str:
     """Return the command without what is of this machine alone: where peers and results are."""
     kept: list[str] = []

@@ -24,8 +24,7 @@ from pathlib import Path
 
 import redis
 
-from bench.loadgen.dialect import Target
-from bench.loadgen.publisher import Door
+from bench.loadgen.dialect import Door, Target
 from bench.peers.registry import DEFAULT_DIRECTORY, Peer, Place
 from bench.results import ROOT
 from mux.serve.embedded import find_server as find_redis

@@ -27,7 +27,7 @@ from bench.peers.registry import MUX, PER_CHANNEL, STOCK
 from bench.servers import Running
 from bench.works import BURST, ECHO, STEADY, Case, run_limit
 
-ALONE = replace(ECHO, name="alone", full=Load(clients=1, rate=500), smoke=Load(clients=1, messages=6, rate=100))
+ALONE = replace(ECHO, name="alone", full=Load(clients=1, rate=500))
 # So few a second that the slowest baseline has delivered one when the next comes.
 ONE_BY_ONE = replace(STEADY, full=Load(clients=1000, rate=25))
 

@@ -37,8 +37,6 @@ class Case:
     title: str
     full: Load
     """The load, still without a server; with a rate, the number of messages comes from the seconds."""
-    smoke: Load
-    """As little of the same as shows that it runs."""
     unit: str = CPU
     """The figure that is compared."""
     extra: tuple[str, ...] = ()
@@ -50,8 +48,11 @@ class Case:
 
     def load(self, *, smoke: bool, seconds: float = SECONDS) -> Load:
         """Return the load, still without a server."""
-        messages = round(self.full.rate * seconds) or self.full.messages
-        load = self.smoke if smoke else replace(self.full, messages=messages)
+        full = self.full
+        load = replace(full, messages=round(full.rate * seconds) or full.messages)
+        if smoke:  # as little of the same as shows that it runs
+            clients, channels, rate = min(full.clients, 8), min(full.channels, 8), min(full.rate, 100)
+            load = replace(load, clients=clients, channels=channels, rate=rate, messages=min(load.messages, 24))
         return replace(load, longest=LONGEST_SECONDS if load.rate else LONGEST_BURST_SECONDS)
 
 
@@ -59,7 +60,6 @@ BURST = Case(
     name="burst",
     title="1,000 messages back to back to 1,000 clients of one channel",
     full=Load(clients=1000, messages=1000),
-    smoke=Load(clients=5, messages=10),
     extra=("delivered/s", "p99 ms"),
     has_limit=True,
 )
@@ -67,7 +67,6 @@ STEADY = Case(
     name="steady",
     title="100 messages a second to 1,000 clients of one channel",
     full=Load(clients=1000, rate=100),
-    smoke=Load(clients=5, messages=10, rate=50),
     extra=_PERCENTILES,
     has_limit=True,
 )
@@ -75,7 +74,6 @@ ECHO = Case(
     name="echo",
     title="50 clients publish 4,000 messages a second together and get them back",
     full=Load(clients=50, channels=50, rate=4000),
-    smoke=Load(clients=3, channels=3, messages=12, rate=60),
     extra=("p50 ms", "p99 ms", "us Redis CPU/message"),
     clients_publish=True,
 )
@@ -83,14 +81,12 @@ IDLE = Case(
     name="idle",
     title="connections that do nothing",
     full=Load(clients=5000, channels=5000),
-    smoke=Load(clients=5, channels=5),
     unit=MEMORY,
 )
 CHURN = Case(
     name="churn",
     title="clients that join a channel of their own and leave",
     full=Load(clients=500),
-    smoke=Load(clients=5),
     unit="us CPU/join and leave",
     extra=("Redis commands", "us Redis CPU", "p99 ms", "p99.9 ms"),
 )
@@ -98,7 +94,6 @@ DISJOINT = Case(
     name="disjoint",
     title="1,000 messages a second over 1,000 channels, spread over 1, 2 and 4 processes",
     full=Load(clients=1000, channels=1000, rate=1000),
-    smoke=Load(clients=6, channels=6, messages=12, rate=60),
     unit=MESSAGE_CPU,
     extra=("Redis bytes/message", "us Redis CPU/message", "p99 ms"),
     processes=(1, 2, 4),
@@ -110,7 +105,6 @@ CASES = (
         name="many",
         title="10,000 messages a second over 5,000 channels with a client each",
         full=Load(clients=5000, channels=5000, rate=10_000),
-        smoke=Load(clients=10, channels=10, messages=20, rate=100),
         extra=_PERCENTILES,
         has_limit=True,
     ),
@@ -118,7 +112,6 @@ CASES = (
         name="many-flat-out",
         title="the same as fast as it goes",
         full=Load(clients=5000, channels=5000, messages=30_000),
-        smoke=Load(clients=10, channels=10, messages=40),
         extra=("delivered/s",),
         has_limit=True,
     ),
@@ -129,7 +122,6 @@ CASES = (
         name="storm",
         title="5,000 clients connect at once",
         full=Load(clients=5000, channels=5000, at_once=5000),
-        smoke=Load(clients=10, channels=10, at_once=10),
         unit="s until all are served",
         extra=("connects/s", "us CPU/connection"),
     ),

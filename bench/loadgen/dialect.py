@@ -1,13 +1,20 @@
-"""How to join a channel of a server, and what its messages look like on the wire.
+"""How to join a channel of a server and publish to it, and what its messages look like on the wire.
 
 Most servers here take a channel from the URL and send each message as one frame. Socket.IO has a
 conversation first, wraps a message in JSON, and has heartbeats of its own inside the messages.
+
+Most servers take a raw PUBLISH, so the door is Redis and the server sees nothing of the publisher. Some libraries wrap
+a message for themselves in Redis; then that wrapping is published. Where a server takes messages only over HTTP, that
+is the door, and the server pays for it.
 """
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
+
+from mux.wire.resp import encode_publish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +80,57 @@ def parse_target(url: str) -> Target:
     elif "{channel}" not in path:
         path += "/{channel}"
     return Target(parts.hostname, parts.port or 80, path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """How to publish; {channel} stands for the channel's name."""
+
+    url: str
+    """redis://, unix:// or http://."""
+    channel: str = "feed:{channel}"
+    """The Redis channel, or the path of the POST."""
+    before: bytes = b""
+    after: bytes = b""
+    """What the library puts around a message; {channel} is replaced here too."""
+
+    def connect(self) -> socket.socket:
+        """Open a connection."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "unix":
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(parts.path)
+        else:
+            default = 80 if parts.scheme == "http" else 6379
+            connection = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or default))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(False)
+        return connection
+
+    def command(self, name: str, body: bytes) -> bytes:
+        """Return the bytes that publish body to the channel of that name."""
+        channel = self.channel.replace("{channel}", name)
+        key = name.encode()
+        wrapped = self.before.replace(b"{channel}", key) + body + self.after.replace(b"{channel}", key)
+        if self.url.startswith("http:"):
+            head = f"POST {channel} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\n"
+            return f"{head}Content-Length: {len(wrapped)}\r\n\r\n".encode() + wrapped
+        return encode_publish(channel.encode(), wrapped)
+
+    def answers(self, data: bytes) -> int:
+        """Return how many publishes data confirms.
+
+        Raises:
+            ConnectionError: one was refused.
+        """
+        if self.url.startswith("http:"):
+            count = data.count(b"HTTP/1.1 20")
+            if count != data.count(b"HTTP/1.1 "):
+                raise ConnectionError(f"the server refused a message: {data[:200]!r}")
+            return count
+        if data.startswith(b"-") or b"\n-" in data:
+            raise ConnectionError(f"Redis refused a message: {data[:200]!r}")
+        return data.count(b"\n")
 
 
 def text_frame(payload: bytes) -> bytes:

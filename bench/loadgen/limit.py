@@ -15,9 +15,8 @@ import threading
 import time
 from collections import defaultdict
 
-from bench.loadgen.load import Load
+from bench.loadgen.load import Load, Schedule
 from bench.loadgen.publisher import Published
-from bench.loadgen.schedule import Schedule
 from bench.loadgen.stamp import message, now_us
 
 _HEAD_END = b"\r\n\r\n"

@@ -16,9 +16,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 from bench.loadgen import worker
-from bench.loadgen.load import Load
+from bench.loadgen.load import Load, Schedule
 from bench.loadgen.publisher import Published
-from bench.loadgen.schedule import Schedule
 from bench.loadgen.stamp import now_us
 from bench.loadgen.worker import Delivery, Joined, Pipe
 

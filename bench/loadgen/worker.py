@@ -20,9 +20,8 @@ import numpy as np
 from bench.loadgen.crowd import Crowd, descriptors_for
 from bench.loadgen.latencies import Counts
 from bench.loadgen.limit import Limit
-from bench.loadgen.load import Load
+from bench.loadgen.load import Load, Schedule
 from bench.loadgen.publisher import Published, publish
-from bench.loadgen.schedule import Schedule
 from bench.loadgen.stamp import now_us
 
 WAVE = 100

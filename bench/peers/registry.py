@@ -16,8 +16,7 @@ from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]  # it has no types
 
-from bench.loadgen.dialect import PLAIN, SOCKET_IO, Dialect
-from bench.loadgen.publisher import Door
+from bench.loadgen.dialect import PLAIN, SOCKET_IO, Dialect, Door
 
 HERE = Path(__file__).parent
 DEFAULT_DIRECTORY = HERE.parent / ".peers"
@@ -130,7 +129,8 @@ def _script(name: str) -> Callable[[Place], list[str]]:
 
 
 def _baseline(name: str) -> Callable[[Place], list[str]]:
-    return lambda place: [sys.executable, "-m", f"bench.baselines.{name}", place.redis_url, str(place.port)]
+    program = [sys.executable, "-m", "bench.baselines.sanic_servers", name]
+    return lambda place: [*program, place.redis_url, str(place.port)]
 
 
 def _mux(place: Place, *more: str) -> list[str]:
@@ -181,7 +181,7 @@ MUX_WITHOUT_JOURNAL = Peer(
     name="mux without journal", command=lambda place: _mux(place, "--journal-bytes", "0"), kind=OWN
 )
 PER_CHANNEL = Peer(
-    name="Sanic, PubSub per channel", command=_baseline("pubsub_per_channel"), kind=OWN, is_many=True, copies=True
+    name="Sanic, PubSub per channel", command=_baseline("per-channel"), kind=OWN, is_many=True, copies=True
 )
 STOCK = Peer(name="Sanic stock + our broker", command=_baseline("stock"), kind=OWN)
 

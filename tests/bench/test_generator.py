@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from bench.loadgen.dialect import Target
+from bench.loadgen.dialect import Door, Target
 from bench.loadgen.load import Load
-from bench.loadgen.publisher import Door
 from bench.loadgen.run import Generator
 from bench.loadgen.worker import Delivery
 from bench.servers import Running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from bench.compare import Comparison, Rounds
 from bench.measure import CPU
 from bench.plots import plot_comparison
 from bench.report import UNEXPLAINED, losses, markdown, rows, write_documents
-from bench.results import RESULTS, ROOT, read
+from bench.results import RESULTS, ROOT
 from bench.scale import Curve
 from bench.servers import find_server
 from bench.works import STEADY, unheard_us
@@ -31,7 +32,7 @@ def test_documents_and_results_agree() -> None:
 
 def test_every_loss_is_explained() -> None:
     """Where mux is not first in the committed results, somebody has written why."""
-    found = list(losses(Comparison.from_json(read(RESULTS / "compare.json"))))
+    found = list(losses(Comparison.from_json(json.loads((RESULTS / "compare.json").read_text()))))
     assert found
     assert [sentence for sentence in found if UNEXPLAINED in sentence] == []
 

@@ -7,7 +7,7 @@ import numpy as np
 from bench.loadgen.dialect import PLAIN
 from bench.loadgen.frames import Frames
 from bench.loadgen.latencies import Latencies, at_percentile
-from bench.loadgen.schedule import Schedule
+from bench.loadgen.load import Schedule
 from bench.loadgen.stamp import message, now_us
 from tests.bench.lying_server import frame
 
