@@ -20,7 +20,7 @@ from bench import report
 from bench.compare import Comparison, Step, installed
 from bench.compare import compare as run_comparison
 from bench.loadgen.crowd import descriptors_for
-from bench.loadgen.dialect import PLAIN, SOCKET_IO, Door, Target, parse_target
+from bench.loadgen.dialect import PLAIN, SOCKET_IO, Inlet, Target, parse_target
 from bench.loadgen.load import Load
 from bench.loadgen.stamp import STAMP_BYTES
 from bench.measure import measure
@@ -83,7 +83,7 @@ def load(
         messages=round(rate * seconds),
         rate=rate,
         message_bytes=size,
-        door=Door(url=redis_url, channel=redis_channel) if redis_url else None,
+        inlet=Inlet(url=redis_url, channel=redis_channel) if redis_url else None,
         dialect=SOCKET_IO if socket_io else PLAIN,
         at_once=at_once,
     )

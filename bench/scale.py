@@ -165,8 +165,8 @@ def _cost(curve: str, x: int, *, smoke: bool) -> float:
 
 def _run(load: Load, workers: int = 1) -> Figures:
     with redis_server() as redis_url, serving(MUX, redis_url, workers=workers) as running:
-        door = running.door(load.message_bytes)
-        load = replace(load, target=running.target, door=door, longest=LONGEST_SECONDS)
+        inlet = running.inlet(load.message_bytes)
+        load = replace(load, target=running.target, inlet=inlet, longest=LONGEST_SECONDS)
         return measure(load, running.tree, redis_url).figures
 
 

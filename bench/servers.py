@@ -24,7 +24,7 @@ from pathlib import Path
 
 import redis
 
-from bench.loadgen.dialect import Door, Target
+from bench.loadgen.dialect import Inlet, Target
 from bench.peers.registry import DEFAULT_DIRECTORY, Peer, Place
 from bench.results import ROOT
 from mux.serve.embedded import find_server as find_redis
@@ -142,9 +142,9 @@ class Running:
         """Where its clients go."""
         return Target("127.0.0.1", self.place.port, self.peer.path)
 
-    def door(self, size: int = 128) -> Door:
+    def inlet(self, size: int = 128) -> Inlet:
         """Return where messages of so many bytes are published."""
-        return self.peer.door(self.place, size)
+        return self.peer.inlet(self.place, size)
 
 
 @contextmanager

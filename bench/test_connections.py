@@ -128,7 +128,12 @@ def test_never_readers(redis_url: str, smoke: bool, benchmark: Benchmark, score:
     case = benchmark.group = f"latency_p99_{count}readers_{size}B"
     with serving(MUX, redis_url) as server, ExitStack() as stack:
         load = Load(
-            target=server.target, clients=count, messages=messages, rate=100, message_bytes=size, door=server.door(size)
+            target=server.target,
+            clients=count,
+            messages=messages,
+            rate=100,
+            message_bytes=size,
+            inlet=server.inlet(size),
         )
         generator = stack.enter_context(Generator(load))
         generator.connect()

@@ -38,7 +38,7 @@ def test_delivery(server: Running, case: Case, smoke: bool, benchmark: Benchmark
     """Every message to every client, and none lost, doubled or out of order."""
     load = case.load(smoke=smoke, seconds=1)
     name = benchmark.group = shape(case, load)
-    load = replace(load, target=server.target, door=None if case.clients_publish else server.door())
+    load = replace(load, target=server.target, inlet=None if case.clients_publish else server.inlet())
     with Generator(load) as generator:
         assert not generator.connect().refused
 

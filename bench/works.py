@@ -136,8 +136,8 @@ def run_case(case: Case, load: Load, running: Running, redis_url: str) -> Figure
         TimeoutError: the server stands still.
         ConnectionError: the server or Redis broke a connection, or refused.
     """
-    door = None if case.clients_publish or not load.messages else running.door(load.message_bytes)
-    load = replace(load, target=running.target, dialect=running.peer.dialect, door=door)
+    inlet = None if case.clients_publish or not load.messages else running.inlet(load.message_bytes)
+    load = replace(load, target=running.target, dialect=running.peer.dialect, inlet=inlet)
     if case is CHURN:
         return _run_churn(load, running, redis_url)
     with ExitStack() as stack:
@@ -174,7 +174,7 @@ def _run_churn(load: Load, running: Running, redis_url: str) -> Figures:
     staying = replace(load, clients=max(2, load.clients // 5), messages=200 if pairs > 100 else 20, rate=100)
     restless = threading.Thread(target=_quietly, args=(load,))
     restless.start()
-    result = measure(replace(staying, door=running.door(), longest=LONGEST_SECONDS), running.tree, redis_url)
+    result = measure(replace(staying, inlet=running.inlet(), longest=LONGEST_SECONDS), running.tree, redis_url)
     restless.join()
     return result.figures | {
         CHURN.unit: used * 1e6 / pairs,

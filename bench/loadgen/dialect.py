@@ -3,9 +3,9 @@
 Most servers here take a channel from the URL and send each message as one frame. Socket.IO has a
 conversation first, wraps a message in JSON, and has heartbeats of its own inside the messages.
 
-Most servers take a raw PUBLISH, so the door is Redis and the server sees nothing of the publisher. Some libraries wrap
+Most servers take a raw PUBLISH, so the inlet is Redis and the server sees nothing of the publisher. Some libraries wrap
 a message for themselves in Redis; then that wrapping is published. Where a server takes messages only over HTTP, that
-is the door, and the server pays for it.
+is the inlet, and the server pays for it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def parse_target(url: str) -> Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class Inlet:
     """How to publish; {channel} stands for the channel's name."""
 
     url: str

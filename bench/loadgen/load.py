@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.loadgen.dialect import PLAIN, Dialect, Door, Target
+from bench.loadgen.dialect import PLAIN, Dialect, Inlet, Target
 
 NOWHERE = Target("127.0.0.1", 0, "/feed/{channel}")
 """Stands for the target of a load that has no server yet."""
@@ -27,7 +27,7 @@ class Load:
     rate: float = 0.0
     """Messages a second, all channels together; at 0 all are due at once."""
     message_bytes: int = 128
-    door: Door | None = None
+    inlet: Inlet | None = None
     """Where messages are published; None lets the first client of each channel publish on its own connection."""
     limit: bool = False
     """Put the limit in the place of a server: it listens on the target's port and sends by itself."""
@@ -44,7 +44,7 @@ class Load:
     @property
     def clients_publish(self) -> bool:
         """True when messages come from the clients themselves."""
-        return self.door is None and not self.limit
+        return self.inlet is None and not self.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

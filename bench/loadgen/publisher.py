@@ -1,4 +1,4 @@
-"""Publish on a schedule, through a server's door.
+"""Publish on a schedule, through a server's inlet.
 
 Everything due is written at once and answers are counted, never waited for.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from bench.loadgen.dialect import Door
+from bench.loadgen.dialect import Inlet
 from bench.loadgen.load import Schedule
 from bench.loadgen.stamp import channel_name, message, now_us
 
@@ -35,7 +35,7 @@ class Published:
     """What the limit spent on sending."""
 
 
-def publish(door: Door, message_bytes: int, schedule: Schedule, stop: Callable[[], bool]) -> Published:
+def publish(inlet: Inlet, message_bytes: int, schedule: Schedule, stop: Callable[[], bool]) -> Published:
     """Publish everything, or what there is until stop() is true, and wait for the answers.
 
     Raises:
@@ -45,7 +45,7 @@ def publish(door: Door, message_bytes: int, schedule: Schedule, stop: Callable[[
     result = Published()
     made = 0
     unsent, answers = bytearray(), b""
-    with door.connect() as connection:
+    with inlet.connect() as connection:
         moved = time.monotonic()
         while result.messages < schedule.messages:
             if stop():
@@ -56,7 +56,7 @@ def publish(door: Door, message_bytes: int, schedule: Schedule, stop: Callable[[
                 for k in range(made, due):
                     sequence, channel = divmod(k, schedule.channels)
                     body = message(channel, sequence, schedule.due_us(k), message_bytes)
-                    unsent += door.command(channel_name(channel), body)
+                    unsent += inlet.command(channel_name(channel), body)
                 made = due
             sent = answered = 0
             with suppress(BlockingIOError):
@@ -68,7 +68,7 @@ def publish(door: Door, message_bytes: int, schedule: Schedule, stop: Callable[[
                     raise ConnectionError("the connection that publishes was closed")
                 # An answer may be cut in two: what follows the last end of line is kept.
                 whole, end, answers = (answers + data).rpartition(b"\n")
-                answered = door.answers(whole + end)
+                answered = inlet.answers(whole + end)
             result.messages += answered
             if sent or answered:
                 moved = time.monotonic()

@@ -27,7 +27,7 @@ AHEAD_EACH_US = 280
 
 LONGEST_AHEAD_US = 300_000
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _GRACE_SECONDS = 90.0
 
 _FORK = multiprocessing.get_context("forkserver")
@@ -40,7 +40,7 @@ class Generator:
     def __init__(self, load: Load) -> None:
         self._load = load
         self._processes: list[BaseProcess] = []
-        publishes = load.limit or (load.door is not None and load.messages)
+        publishes = load.limit or (load.inlet is not None and load.messages)
         self._publisher = self._start(worker.publisher) if publishes else None
         self._crowd = self._start(worker.crowd)
 
@@ -83,7 +83,7 @@ class Generator:
         published: Published | None = None
         patience = schedule.seconds + load.longest
         deadline = time.monotonic() + patience
-        while not self._crowd.poll(_LOOK_SECONDS) and time.monotonic() < deadline:
+        while not self._crowd.poll(_POLL_SECONDS) and time.monotonic() < deadline:
             if stop():
                 if self._publisher is not None:
                     self._publisher.send(None)

@@ -28,7 +28,7 @@ WAVE = 100
 """Most clients that come together in churn, and go together when the last has joined."""
 
 _TURN_SECONDS = 0.05
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _WAVE_PATIENCE_SECONDS = 30.0
 _SENT_AT_ONCE = 256
 """Most messages that clients send in one turn: in a burst a server must be given time to read."""
@@ -74,8 +74,8 @@ def publisher(pipe: Pipe, load: Load) -> None:
     def run(schedule: Schedule) -> Published:
         if limit is not None:
             return limit.run(schedule)
-        assert load.door is not None, "without a door there is no publisher"
-        return publish(load.door, load.message_bytes, schedule, pipe.poll)
+        assert load.inlet is not None, "without a inlet there is no publisher"
+        return publish(load.inlet, load.message_bytes, schedule, pipe.poll)
 
     _serve(pipe, run)
 
@@ -135,13 +135,13 @@ def _receive(pipe: Pipe, load: Load, clients: Crowd, channels: list[int], schedu
     tally = frames.tally
     sender = _Sender(clients, schedule) if load.clients_publish else None
     expected, end_us = _aim(schedule, channels)
-    seen, last_us, look_us = -1, 0, 0
+    seen, last_us, poll_us = -1, 0, 0
 
     def until() -> float:
-        nonlocal seen, last_us, look_us, schedule, expected, end_us
+        nonlocal seen, last_us, poll_us, schedule, expected, end_us
         now = now_us()
-        if now > look_us:
-            look_us = now + int(_LOOK_SECONDS * 1e6)
+        if now > poll_us:
+            poll_us = now + int(_POLL_SECONDS * 1e6)
             if pipe.poll():
                 published = pipe.recv()
                 schedule = replace(schedule, messages=sender.stop() if sender else published)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]  # it has no types
 
-from bench.loadgen.dialect import PLAIN, SOCKET_IO, Dialect, Door
+from bench.loadgen.dialect import PLAIN, SOCKET_IO, Dialect, Inlet
 
 HERE = Path(__file__).parent
 DEFAULT_DIRECTORY = HERE.parent / ".peers"
@@ -63,7 +63,7 @@ class Peer:
     """The packages whose versions matter."""
     path: str = "/feed/{channel}"
     dialect: Dialect = PLAIN
-    door: Callable[[Place, int], Door] = lambda place, size: Door(url=place.redis_url)
+    inlet: Callable[[Place, int], Inlet] = lambda place, size: Inlet(url=place.redis_url)
     """Where to publish messages of so many bytes."""
     published: str = "raw PUBLISH"
     """The same in words, for the table."""
@@ -150,23 +150,23 @@ def _nchan(place: Place) -> list[str]:
     return ["nginx", "-c", str(path), "-p", str(place.scratch)]
 
 
-def _django_door(place: Place, size: int) -> Door:
+def _django_inlet(place: Place, size: int) -> Inlet:
     before, after = _packed({"type": "feed.message", "message": _BODY * size}, size)
-    return Door(url=place.redis_url, channel="asgi__group__{channel}", before=before, after=after)
+    return Inlet(url=place.redis_url, channel="asgi__group__{channel}", before=before, after=after)
 
 
-def _python_socketio_door(place: Place, size: int) -> Door:
+def _python_socketio_inlet(place: Place, size: int) -> Inlet:
     before = b'{"method":"emit","event":"message","data":["'
     after = b'"],"binary":false,"namespace":"/","room":"{channel}","skip_sid":null,"callback":null,"host_id":"bench"}'
-    return Door(url=place.redis_url, channel="socketio", before=before, after=after)
+    return Inlet(url=place.redis_url, channel="socketio", before=before, after=after)
 
 
-def _socketio_door(place: Place, size: int) -> Door:
+def _socketio_inlet(place: Place, size: int) -> Inlet:
     packet = {"type": 2, "data": ["message", _BODY * size], "nsp": "/"}
     # The names of channels are all as long as this placeholder.
     options = {"rooms": ["{channel}"], "except": [], "flags": {}}
     before, after = _packed(["bench", packet, options], size)
-    return Door(url=place.redis_url, channel="socket.io#/#{channel}#", before=before, after=after)
+    return Inlet(url=place.redis_url, channel="socket.io#/#{channel}#", before=before, after=after)
 
 
 def _packed(value: object, size: int) -> tuple[bytes, bytes]:
@@ -196,27 +196,27 @@ PEERS = (
     Peer(
         name="Litestar channels", command=_script("litestar_channels.py"), kind=PYTHON,
         packages=("litestar", "uvicorn", "redis"),
-        door=lambda place, size: Door(url=place.redis_url, channel="{channel}"),
+        inlet=lambda place, size: Inlet(url=place.redis_url, channel="{channel}"),
     ),
     Peer(
         name="Django Channels", command=_script("django_channels.py"), kind=PYTHON,
         packages=("django", "channels", "channels-redis", "uvicorn", "redis"),
-        door=_django_door, published="PUBLISH in its MessagePack",
+        inlet=_django_inlet, published="PUBLISH in its MessagePack",
     ),
     Peer(
         name="python-socketio", command=_script("python_socketio.py"), kind=PYTHON,
         packages=("python-socketio", "uvicorn", "redis"), path=_SOCKET_IO_PATH, dialect=SOCKET_IO,
-        door=_python_socketio_door, published="PUBLISH in its JSON",
+        inlet=_python_socketio_inlet, published="PUBLISH in its JSON",
     ),
     Peer(name="ws + ioredis", command=_script("ws_ioredis.js"), kind=NODE, packages=("ws", "ioredis")),
     Peer(
         name="Socket.IO", command=_script("socketio_redis.js"), kind=NODE,
         packages=("socket.io", "@socket.io/redis-adapter", "ioredis"), path=_SOCKET_IO_PATH, dialect=SOCKET_IO,
-        door=_socketio_door, published="PUBLISH in its MessagePack",
+        inlet=_socketio_inlet, published="PUBLISH in its MessagePack",
     ),
     Peer(
         name="nchan", command=_nchan, kind=NGINX, packages=("libnginx-mod-nchan",),
-        door=lambda place, size: Door(url=f"http://127.0.0.1:{place.port}", channel="/publish/{channel}"),
+        inlet=lambda place, size: Inlet(url=f"http://127.0.0.1:{place.port}", channel="/publish/{channel}"),
         published="HTTP POST, on its CPU",
     ),
 )  # fmt: skip

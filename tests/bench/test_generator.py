@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from bench.loadgen.dialect import Door, Target
+from bench.loadgen.dialect import Inlet, Target
 from bench.loadgen.load import Load
 from bench.loadgen.run import Generator
 from bench.loadgen.worker import Delivery
@@ -28,7 +28,7 @@ def run(fate: Callable[[Bodies], Bodies], *, before: bytes = b"") -> Delivery:
             target=Target("127.0.0.1", port, "/feed/{channel}"),
             clients=CLIENTS,
             messages=MESSAGES,
-            door=Door(url=f"http://127.0.0.1:{port}", channel="/publish/{channel}"),
+            inlet=Inlet(url=f"http://127.0.0.1:{port}", channel="/publish/{channel}"),
             patience=0.3,
         )
         with Generator(load) as generator:
@@ -55,7 +55,7 @@ def test_lost_message_is_reported(at: int) -> None:
 
 def test_each_schedule_has_a_ledger_of_its_own(mux: Running) -> None:
     """A second schedule on the same connections numbers and counts its messages from 0."""
-    load = Load(target=mux.target, clients=3, messages=10, door=mux.door())
+    load = Load(target=mux.target, clients=3, messages=10, inlet=mux.inlet())
     with Generator(load) as generator:
         generator.connect()
         for _ in range(2):
@@ -115,7 +115,7 @@ def test_what_is_stopped_early_is_counted_as_far_as_it_went(mux: Running, redis_
         channels=2,
         messages=60_000,
         rate=1000,
-        door=Door(url=redis_url) if through_redis else None,
+        inlet=Inlet(url=redis_url) if through_redis else None,
     )
     with Generator(load) as generator:
         generator.connect()
