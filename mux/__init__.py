@@ -15,8 +15,11 @@ if TYPE_CHECKING:
         InvalidChannel,
         InvalidSetting,
         MessageTooLarge,
+        Missed,
         MuxError,
+        SlowListener,
     )
+    from mux.recovery.listener import Message
     from mux.serve.application import create_app
     from mux.settings import Settings
     from mux.version import __version__
@@ -30,10 +33,13 @@ __all__ = (
     "Gap",
     "InvalidChannel",
     "InvalidSetting",
+    "Message",
     "MessageTooLarge",
+    "Missed",
     "Mux",
     "MuxError",
     "Settings",
+    "SlowListener",
     "__version__",
     "create_app",
     "http_protocol",
@@ -41,6 +47,7 @@ __all__ = (
 
 _HOMES = {
     "Gap": "mux.broker.gap",
+    "Message": "mux.recovery.listener",
     "Mux": "mux.app",
     "Settings": "mux.settings",
     "__version__": "mux.version",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from math import inf
 from typing import Any
 
 import orjson
@@ -13,6 +15,8 @@ from mux import reasons
 from mux.core import Core, GapCallback
 from mux.doorstep.doorstep import Doorstep
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge
+from mux.recovery.history import Query
+from mux.recovery.listener import Message
 from mux.settings import Settings, unknown_variables
 from mux.wire.channel import binary_variant, check_channel
 
@@ -87,7 +91,7 @@ class Mux:
             BrokerRefused: Redis did not take it.
             TypeError: orjson cannot encode the message, or it is a str with half of a surrogate pair, which is no text.
         """
-        redis_channel = self._core.namespace.redis_channel(check_channel(channel))
+        redis_channel = self._redis_channel(channel)
         if isinstance(message, (bytes, bytearray, memoryview)):
             payload = bytes(message)
             redis_channel = binary_variant(redis_channel)
@@ -99,6 +103,40 @@ class Mux:
                 f"the message has {len(payload)} bytes; at most {self.settings.max_message_bytes} are allowed"
             )
         await self._core.broker.outbox.publish(redis_channel, payload, timeout_seconds=timeout, is_patient=True)
+
+    async def history(
+        self, channel: str | bytes, *, last: int | None = None, since: str | float | None = None
+    ) -> list[Message]:
+        """Return what a channel had lately, in order, as far as the journal of this process goes back.
+
+        Args:
+            channel: its name, as in the URL but not percent-encoded.
+            last: at most so many messages, the latest.
+            since: what came after a position, or in the last so many seconds.
+
+        Raises:
+            InvalidChannel: the name cannot be.
+            Missed: not all that came since the position is known any more.
+            Refused: since is neither a position nor a duration, as "30s".
+        """
+        return await self._core.listeners.history(self._redis_channel(channel), _query(last, since) or Query())
+
+    def listen(
+        self, channel: str | bytes, *, last: int | None = None, since: str | float | None = None
+    ) -> AsyncIterator[Message]:
+        """Return an iterator over what passes on a channel: `async for message in mux.listen("orders")`.
+
+        It begins with what last and since ask for, as for history(), and nothing is left out between that and what
+        follows. It ends when the app stops. Listening begins when the first message is awaited.
+
+        Raises, when the next message is awaited:
+            Missed: as history().
+            SlowListener: more than 10,000 messages or 16 MiB waited to be taken; it says how many are missing.
+        """
+        return self._core.listeners.listen(self._redis_channel(channel), _query(last, since))
+
+    def _redis_channel(self, channel: str | bytes) -> bytes:
+        return self._core.namespace.redis_channel(check_channel(channel))
 
     def channel_of(self, request: Request) -> str | None:
         """Return the name of the channel a request is for, the very one that is used; for guards in middleware.
@@ -130,6 +168,13 @@ class Mux:
         latest. May be called again, also at the same time: it is done once.
         """
         await self._core.drain()
+
+
+def _query(last: int | None, since: str | float | None) -> Query | None:
+    """Return which messages are asked for; None when none are."""
+    if isinstance(since, (int, float)):
+        return Query(seconds=float(since), last=inf if last is None else last)
+    return Query.read(since=since or "", last="" if last is None else str(last))
 
 
 def _encode(message: object) -> bytes:

@@ -49,6 +49,7 @@ from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Row
 from mux.metrics.catalogue import Snapshot
 from mux.metrics.observer import Observer
+from mux.recovery.listener import Listeners
 from mux.recovery.recovery import Recovery
 from mux.settings import Settings
 from mux.wire.channel import RESERVED, Namespace
@@ -203,6 +204,7 @@ class Core:
             gives_names=settings.inspect,
         )
         self.feed = Feed(self.hub, self.broker.outbox, settings, self.past)
+        self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
         self._goodbyes = Goodbyes(self.hub, seconds=settings.drain_seconds)
@@ -231,6 +233,7 @@ class Core:
         latest. May be called again, also at the same time: it is done once.
         """
         self.feed.checks.is_draining = True
+        self.listeners.end()
         await self._goodbyes.drain()
 
     def is_ready(self) -> bool:

@@ -6,6 +6,8 @@
     ├── Refused          a request or a client is not served; carries the reason, and with it the answer
     │   └── ClientError      what was to be published cannot be
     ├── BrokerError      Redis is away, refuses, or was lost on the way
+    ├── Missed           the journal does not go back to a position
+    ├── SlowListener     an app took messages more slowly than they came
     └── OperatorError    the settings or the machine; the message says what to do about it
 """
 
@@ -125,3 +127,19 @@ class SystemRefused(OperatorError):
 
 class ServerUnreachable(OperatorError):
     """`mux publish` or `mux tail` found no mux server at its URL, or was turned away."""
+
+
+class Missed(MuxError):
+    """Not all that a channel had since a position is known any more."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"not all that came since this position is known any more ({reason}); begin anew without it")
+        self.reason = reason
+
+
+class SlowListener(MuxError):
+    """Messages came faster than a listener took them."""
+
+    def __init__(self, missed: int) -> None:
+        super().__init__(f"the listener was too slow and has missed {missed} messages")
+        self.missed = missed

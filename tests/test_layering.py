@@ -64,7 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "settings",
         "wire",
     },
-    "app": {"core", "doorstep", "errors", "reasons", "settings", "wire"},
+    "app": {"core", "doorstep", "errors", "reasons", "recovery", "settings", "wire"},
     "serve": {
         "core",
         "broker",
@@ -79,7 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wire",
     },
     "command": {"errors", "logs", "serve", "settings", "version"},
-    "__init__": {"app", "broker", "errors", "serve", "settings", "version"},
+    "__init__": {"app", "broker", "errors", "recovery", "serve", "settings", "version"},
     "__main__": {"command"},
 }
 

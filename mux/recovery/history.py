@@ -129,8 +129,11 @@ class History:
         return str(Position(order.epoch, order.base + number)) if order.is_placed else ""
 
     def time_of(self, number: int) -> float:
-        """Return when a kept message came, in seconds of Unix time."""
-        return time() - (perf_counter() - self._journal.time_of(number))
+        """Return when a message came, in seconds of Unix time; this moment if it is not kept any more."""
+        try:
+            return time() - (perf_counter() - self._journal.time_of(number))
+        except ValueError:
+            return time()
 
     async def find(self, channel: bytes, query: Query) -> Found:
         """Return what is wanted of a channel. Whoever awaits this directly goes on in the turn in which it is true.
