@@ -173,6 +173,7 @@ class Core:
             self._row,
             batch_sizes=self._intake.batch_sizes,
             fan_out_times=self._intake.fan_out_times,
+            journal=self._journal,
         )
         quiet = Quiet()
         self._recovery = (

@@ -27,15 +27,18 @@ _METRICS = {
     "published": "mux_messages_published",
     "pending_bytes": "mux_pending_bytes",
     "gaps": "mux_gaps",
+    "healed": "mux_messages_healed",
+    "journal_bytes": "mux_journal_bytes",
+    "resumes": "mux_resumes",
 }
 """Metrics by their names in a report."""
-_BY_REASON = {"evicted": "mux_connections_evicted", "refused": "mux_refusals"}
+_BY_REASON = {"evicted": "mux_connections_evicted", "refused": "mux_refusals", "resumes_refused": "mux_resumes_refused"}
 
 RATED = ("received", "unheard", "delivered", "published")
 """The counters that are told per second as well."""
 
 _SUMMED = (*_METRICS, *(f"{name}_per_second" for name in RATED), "gap_seconds", "memory_bytes")
-_HIGHEST = ("uptime_seconds", "loop_lag_seconds")
+_HIGHEST = ("uptime_seconds", "loop_lag_seconds", "journal_seconds")
 
 MAX_REASONS = 64
 """Most reasons in one report; there are a dozen."""
@@ -75,6 +78,7 @@ def report(snapshot: Snapshot, *, version: str, uptime: float, rates: Report, la
     gap_seconds: Any = snapshot["mux_gap_seconds"]
     numbers["gap_seconds"] = round(gap_seconds, 3)
     times = {"uptime_seconds": round(uptime, 3), "loop_lag_seconds": round(lag, 6)}
+    numbers["journal_seconds"] = snapshot["mux_journal_seconds"]
     return {"version": version, **times, **numbers, **rates, "memory_bytes": memory}
 
 
@@ -85,11 +89,11 @@ def read_report(fields: Mapping[str, object]) -> Report | None:
         return None
     read: Report = {"version": version}
     for name in (*_HIGHEST, *_SUMMED):
-        read[name] = fields.get(name)
+        read[name] = fields.get(name, 0)  # an earlier version does not tell all of them
         if not _is_number(read[name]):
             return None
     for name in _BY_REASON:
-        read[name] = reasons = fields.get(name)
+        read[name] = reasons = fields.get(name, {})
         if not isinstance(reasons, Mapping) or len(reasons) > MAX_REASONS:
             return None
         if not all(is_label(reason) and _is_number(number) for reason, number in reasons.items()):
@@ -101,7 +105,11 @@ class Total:
     """The sum of reports; of delays and times of running the highest."""
 
     def __init__(self) -> None:
-        self._sums: Report = {"processes": 0, **dict.fromkeys((*_SUMMED, *_HIGHEST), 0), "evicted": {}, "refused": {}}
+        self._sums: Report = {
+            "processes": 0,
+            **dict.fromkeys((*_SUMMED, *_HIGHEST), 0),
+            **{name: {} for name in _BY_REASON},
+        }
 
     def add(self, one: Report) -> None:
         """Add a report that was read."""

@@ -20,7 +20,7 @@ Pure: the time is given, in seconds on any clock that does not go back.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from mux.journal.segment import Segment
 
@@ -54,7 +54,10 @@ class Journal:
         "_segments",
         "_talk",
         "complete_after",
+        "healed",
         "last",
+        "refused",
+        "resumed",
         "size",
     )
 
@@ -73,6 +76,12 @@ class Journal:
         """Every message after this number, up to the last, was heard; whether it is still kept is another question."""
         self.size = 0
         """How many bytes are kept."""
+        self.healed = 0
+        """How many messages were missed here and came from the journal of another process."""
+        self.resumed = 0
+        """How many clients have resumed at their position."""
+        self.refused: Counter[str] = Counter()
+        """How many could not, by the reason."""
 
     @property
     def is_on(self) -> bool:
@@ -89,6 +98,11 @@ class Journal:
         """Return when the oldest read came that is kept; None when there is none."""
         oldest = self._segments[0] if self._segments else self._open
         return oldest.began_at
+
+    def seconds(self, now: float) -> float:
+        """Return how far back the journal goes; 0 when it is empty."""
+        oldest = self.oldest_at()
+        return 0.0 if oldest is None else max(0.0, now - oldest)
 
     def keep(self, read: bytes, count: int, now: float, *, is_whole: bool, has_talk: bool) -> None:
         """Keep a read, after its messages were delivered.

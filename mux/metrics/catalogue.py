@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import Literal, TypeAlias
 
 from mux.broker.broker import Broker
 from mux.hub.hub import Hub
+from mux.journal.journal import Journal
 from mux.metrics.histogram import Histogram, LoopLag
 
 Value: TypeAlias = float | dict[str, int] | list[int]
@@ -31,6 +33,7 @@ class Sources:
     loop_lag: LoopLag
     batch_sizes: Histogram
     fan_out_times: Histogram
+    journal: Journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,21 @@ METRICS = (
     ),
     _counter("mux_gaps", "Times in which messages may have been missed.", lambda of: of.broker.gaps),
     _counter("mux_gap_seconds", "How long these times were together.", lambda of: of.broker.gap_seconds),
+    _counter("mux_messages_healed", "Messages missed that another process had.", lambda of: of.journal.healed),
+    _gauge("mux_journal_bytes", "Bytes of messages that are kept for clients that resume.", lambda of: of.journal.size),
+    _gauge(
+        "mux_journal_seconds",
+        "How far back the kept messages go; of several processes the longest.",
+        lambda of: round(of.journal.seconds(perf_counter()), 3),
+        is_highest=True,
+    ),
+    _counter("mux_resumes", "Clients that resumed at their position.", lambda of: of.journal.resumed),
+    _counter(
+        "mux_resumes_refused",
+        "Clients that could not resume at their position, by reason.",
+        lambda of: dict(of.journal.refused),
+        label="reason",
+    ),
     _gauge(
         "mux_probe_round_trip_seconds",
         "How long Redis took for the last answer to a probe; of several processes the longest.",

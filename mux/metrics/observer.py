@@ -6,6 +6,7 @@ import asyncio
 
 from mux.broker.broker import Broker
 from mux.hub.hub import Hub
+from mux.journal.journal import Journal
 from mux.metrics.board import Row
 from mux.metrics.catalogue import Snapshot, Sources, take_snapshot
 from mux.metrics.histogram import LAG_TICK_SECONDS, Histogram, LoopLag
@@ -22,15 +23,19 @@ class Observer:
         row: where the numbers are shared with other processes; None when there are none.
         batch_sizes: messages per batch from Redis.
         fan_out_times: microseconds that the delivery of each batch took.
+        journal: what is kept of the messages.
     """
 
-    def __init__(self, hub: Hub, row: Row | None, *, batch_sizes: Histogram, fan_out_times: Histogram) -> None:
+    def __init__(
+        self, hub: Hub, row: Row | None, *, batch_sizes: Histogram, fan_out_times: Histogram, journal: Journal
+    ) -> None:
         self._hub = hub
         self._row = row
         self._sources: Sources
         self._loop_lag = LoopLag()
         self._batch_sizes = batch_sizes
         self._fan_out_times = fan_out_times
+        self._journal = journal
         self._timer: asyncio.TimerHandle | None = None
         self._ticks = 0
 
@@ -42,6 +47,7 @@ class Observer:
             loop_lag=self._loop_lag,
             batch_sizes=self._batch_sizes,
             fan_out_times=self._fan_out_times,
+            journal=self._journal,
         )
         self._tick()
 

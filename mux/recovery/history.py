@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import Counter
 from dataclasses import dataclass
 from math import inf
 from time import perf_counter, time
@@ -113,10 +112,6 @@ class History:
         self._journal = journal
         self._order = order
         self._quiet = quiet
-        self.resumed = 0
-        """How many have resumed at their position."""
-        self.refused: Counter[str] = Counter()
-        """How many could not, by the reason."""
 
     @property
     def last(self) -> int:
@@ -153,11 +148,11 @@ class History:
                 # The journal may have forgotten the beginning meanwhile.
                 why = self._refusal(channel, number)
                 if not why:
-                    self.resumed += 1
+                    self._journal.resumed += 1
                     return Found(publications)
         else:
             why = number
-        self.refused[why] += 1
+        self._journal.refused[why] += 1
         return Found([], why)
 
     async def after(self, channel: bytes, number: int) -> list[Publication] | None:

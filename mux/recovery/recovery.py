@@ -133,8 +133,6 @@ class Recovery:
         self._warm_until: float | None = None
         self._began = ""
         self._is_warm = False
-        self.healed = 0
-        """How many messages were missed and came from another process."""
         self.intact = 0
         """How many times a new connection was made and nothing had been missed."""
         router.listen(self._redis_channel, self._heard)
@@ -240,7 +238,7 @@ class Recovery:
             self.intact += 1
             logger.info("nothing was missed while the connection was lost")
         elif messages is not None:
-            self.healed += len(messages)
+            self._journal.healed += len(messages)
             logger.info("%d messages were missed, and another process had them", len(messages))
         elif hole.gap is not None:
             self._broker.tell_gap(hole.gap, missed)

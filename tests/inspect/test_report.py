@@ -22,6 +22,11 @@ SNAPSHOT: Snapshot = {
     "mux_pending_bytes": 7,
     "mux_gaps": 1,
     "mux_gap_seconds": 0.5,
+    "mux_messages_healed": 4,
+    "mux_journal_bytes": 900,
+    "mux_journal_seconds": 60.5,
+    "mux_resumes": 6,
+    "mux_resumes_refused": {"too_old": 1},
     "mux_connections_evicted": {"overflow": 1},
     "mux_refusals": {"channel": 2},
 }
@@ -67,6 +72,11 @@ def test_a_report_has_the_numbers_of_the_metrics() -> None:
         "refused": {"channel": 2},
         "gaps": 1,
         "gap_seconds": 0.5,
+        "healed": 4,
+        "journal_bytes": 900,
+        "journal_seconds": 60.5,
+        "resumes": 6,
+        "resumes_refused": {"too_old": 1},
         "loop_lag_seconds": 0.01,
         "memory_bytes": 100,
     }

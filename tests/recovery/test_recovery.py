@@ -56,7 +56,7 @@ async def test_what_was_missed_is_fetched_and_delivered_in_order(redis_url: str)
         await agreed(510, one, two)
         assert one.received == two.received == numbers(1, 510)
         assert one.gaps == []
-        assert one.recovery.healed == 490
+        assert one.journal.healed == 490
         assert one.recovery.order.epoch == epoch
         assert one.journal.complete_after == 0
 

@@ -209,6 +209,11 @@ class _Picture:
         evicted = _fact("evicted", amount(sum(total.evicted.values())), growth.evicted)
         yield evicted.append(f" ({reasons})" if reasons else "", QUIET)
         yield _fact("gaps", amount(total.gaps), growth.gaps)
+        journal = f"{amount(total.journal_bytes, BYTES)} {amount(total.journal_seconds, SECONDS)}"
+        yield _fact("journal", journal)
+        refused = sum(total.resumes_refused.values())
+        yield _fact("resumed", amount(total.resumes) + (f", {amount(refused)} refused" if refused else ""))
+        yield _fact("healed", amount(total.healed))
 
     def _process_cells(self, process: Process) -> list[RenderableType]:
         numbers = process.numbers

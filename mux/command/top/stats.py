@@ -48,8 +48,13 @@ class Numbers:
     gaps: float
     loop_lag_seconds: float
     memory_bytes: float
+    journal_bytes: float
+    journal_seconds: float
+    resumes: float
+    healed: float
     evicted: Mapping[str, float]
     refused: Mapping[str, float]
+    resumes_refused: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +203,14 @@ def parse_look(stats: Any, channels: Any) -> Look:
 
 
 def _numbers(one: Any) -> Numbers:
-    counts = ("evicted", "refused")
-    plain = {spec.name: _number(one[spec.name]) for spec in fields(Numbers) if spec.name not in counts}
-    by_reason = {name: {_text(key): _number(value) for key, value in one[name].items()} for name in counts}
-    return Numbers(**plain, evicted=by_reason["evicted"], refused=by_reason["refused"])
+    counts = ("evicted", "refused", "resumes_refused")
+    # A server of an earlier version does not tell what came since.
+    one = {"journal_bytes": 0, "journal_seconds": 0, "resumes": 0, "healed": 0, "resumes_refused": {}} | one
+    plain: dict[str, Any] = {spec.name: _number(one[spec.name]) for spec in fields(Numbers) if spec.name not in counts}
+    by_reason: dict[str, Any] = {
+        name: {_text(key): _number(value) for key, value in one[name].items()} for name in counts
+    }
+    return Numbers(**plain, **by_reason)
 
 
 def _number(value: Any) -> float:

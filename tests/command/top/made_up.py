@@ -47,6 +47,11 @@ def process(number: int = 0, **given: Any) -> dict[str, Any]:
         "refused": {"channel": 2},
         "gaps": 0,
         "gap_seconds": 0.0,
+        "healed": 0,
+        "journal_bytes": 4_000_000,
+        "journal_seconds": 610.0,
+        "resumes": 12,
+        "resumes_refused": {},
         "loop_lag_seconds": 0.0012 * busy,
         "memory_bytes": int(96_000_000 * busy),
         **given,
@@ -56,9 +61,9 @@ def process(number: int = 0, **given: Any) -> dict[str, Any]:
 def stats(processes: list[dict[str, Any]], missing: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """Return what GET /stats answers about them."""
     total: dict[str, Any] = {name: sum(one[name] for one in processes) for name in NUMBERS}
-    for name in ("uptime_seconds", "loop_lag_seconds"):
+    for name in ("uptime_seconds", "loop_lag_seconds", "journal_seconds"):
         total[name] = max((one[name] for one in processes), default=0.0)
-    for name in ("evicted", "refused"):
+    for name in ("evicted", "refused", "resumes_refused"):
         total[name] = {}
         for one in processes:
             for reason, count in one[name].items():
