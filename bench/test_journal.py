@@ -63,11 +63,13 @@ def traffic(messages: int, batch: int, channels: int = CHANNELS) -> list[bytearr
 def taking(journal: Journal) -> Callable[[list[bytearray]], None]:
     """Return what a server does with reads; each is an object of its own, as those of a socket are."""
     intake, reader = BatchIntake(new_hub(), journal), RespReader()
+    tells_end = False
 
     def take(reads: list[bytearray]) -> None:
+        nonlocal tells_end
         for read in map(bytes, reads):
-            messages, _ = reader.feed(read)
-            intake.take(read, messages, reader.is_whole)
+            messages, _ = reader.feed(read, tells_end=tells_end)
+            tells_end = intake.take(read, messages, reader.is_whole)
 
     return take
 

@@ -41,24 +41,27 @@ class BatchIntake:
         self.brings_copy = False
         """Whether reads bring a copy of another journal, which is not to be kept in this one."""
 
-    def take(self, read: bytes, messages: list[Push], is_whole: bool) -> None:
+    def take(self, read: bytes, messages: list[Push], is_whole: bool) -> bool:
         """Have the hub deliver the batch of a read, unless reads are withheld.
 
         Args:
             read: the bytes.
             messages: what they completed.
-            is_whole: whether a message or reply ended where they end.
+            is_whole: whether a message or reply is known to have ended where they end.
+
+        Returns:
+            Whether that is to be known of the next read.
 
         Raises:
             BrokerGarbled: see Router.dispatch().
         """
         if self.withhold is not None:
             self.withhold(read, messages, is_whole)
-        else:
-            self.deliver(read, messages, is_whole)
+            return False
+        return self.deliver(read, messages, is_whole)
 
-    def deliver(self, read: bytes, messages: list[Push], is_whole: bool, *, is_own_taken: bool = False) -> None:
-        """Have the hub deliver the batch of a read; is_own_taken as for Router.dispatch()."""
+    def deliver(self, read: bytes, messages: list[Push], is_whole: bool, *, is_own_taken: bool = False) -> bool:
+        """Have the hub deliver the batch of a read, as take(); is_own_taken as for Router.dispatch()."""
         journal = self._journal
         has_talk = self.brings_copy
         began = perf_counter()
@@ -68,4 +71,4 @@ class BatchIntake:
                 self.after_batch(messages)
             self.fan_out_times.observe(int((perf_counter() - began) * 1e6))
             self.batch_sizes.observe(len(messages))
-        journal.keep(read, len(messages), began, is_whole=is_whole, has_talk=has_talk)
+        return journal.keep(read, len(messages), began, is_whole=is_whole, has_talk=has_talk)

@@ -55,8 +55,9 @@ MAX_UNANSWERED_BYTES = 2 * 1024 * 1024
 """Most bytes of the commands that are on their way to Redis, unless it is one command. As many come back as pushes, to
 every process of a fleet; Redis allows an output buffer 32 MB at once and 8 MB for a minute."""
 
-OnRead: TypeAlias = Callable[[bytes, list[Push], bool], None]
-"""Takes the bytes of one read, the messages they completed, and whether a message or reply ended where they end."""
+OnRead: TypeAlias = Callable[[bytes, list[Push], bool], object]
+"""Takes the bytes of one read, the messages they completed, and whether a message or reply is known to have ended where
+they end; returns whether that is to be known of the next read."""
 
 
 def pass_on(done: Done, reply: Reply) -> None:
@@ -98,6 +99,7 @@ class Connection(asyncio.Protocol):
         """What the server has said of itself."""
         self._loop = loop
         self._on_read = on_read
+        self._tells_end = False
         self._on_writable = on_writable
         self._reader = RespReader()
         self._transport: asyncio.Transport
@@ -227,11 +229,11 @@ class Connection(asyncio.Protocol):
         heard: asyncio.Future[None] = self._loop.create_future()
         pass_on = self._on_read
 
-        def hear(read: bytes, messages: list[Push], is_whole: bool) -> None:
+        def hear(read: bytes, messages: list[Push], is_whole: bool) -> object:
             if messages:
                 self._on_read = pass_on
                 heard.set_result(None)
-            pass_on(read, messages, is_whole)
+            return pass_on(read, messages, is_whole)
 
         self._on_read = hear
         sent_at = Moment.now()
@@ -291,12 +293,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         heard = self.heard
         try:
-            messages, others = self._reader.feed(data)
+            messages, others = self._reader.feed(data, tells_end=self._tells_end)
             # Before the answers, so that they know which messages they prove nothing of.
             self.heard += len(messages)
             for reply in others:
                 self._answer(reply)
-            self._on_read(data, messages, self._reader.is_whole)
+            self._tells_end = bool(self._on_read(data, messages, self._reader.is_whole))
         except BrokerGarbled as error:
             self.heard = heard
             self.drop("garbled", reason_of_garbage(error, data))

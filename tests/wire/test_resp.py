@@ -180,10 +180,9 @@ def test_an_end_between_two_messages_is_told_from_one_inside() -> None:
     ends = set(accumulate(map(len, parts)))
     for at in range(1, len(STREAM) + 1):
         reader = RespReader()
-        reader.feed(STREAM[:at])
+        reader.feed(STREAM[:at], tells_end=True)
         assert reader.is_whole is (at in ends), STREAM[:at]
     reader = RespReader()
-    assert reader.is_whole
     for at in range(len(STREAM)):
-        reader.feed(STREAM[at : at + 1])
+        reader.feed(STREAM[at : at + 1], tells_end=True)
         assert reader.is_whole is (at + 1 in ends)

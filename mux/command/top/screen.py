@@ -208,12 +208,12 @@ class _Picture:
         reasons = ", ".join(f"{name} {amount(number)}" for name, number in most if number)
         evicted = _fact("evicted", amount(sum(total.evicted.values())), growth.evicted)
         yield evicted.append(f" ({reasons})" if reasons else "", QUIET)
-        yield _fact("gaps", amount(total.gaps), growth.gaps)
-        journal = f"{amount(total.journal_bytes, BYTES)} {amount(total.journal_seconds, SECONDS)}"
-        yield _fact("journal", journal)
+        gaps = _fact("gaps", amount(total.gaps), growth.gaps)
+        yield gaps.append(f" (healed {amount(total.healed)})" if total.healed else "", QUIET)
+        yield _fact("journal", f"{amount(total.journal_bytes, BYTES)} {amount(total.journal_seconds, SECONDS)}")
         refused = sum(total.resumes_refused.values())
-        yield _fact("resumed", amount(total.resumes) + (f", {amount(refused)} refused" if refused else ""))
-        yield _fact("healed", amount(total.healed))
+        resumed = _fact("resumed", amount(total.resumes))
+        yield resumed.append(f" (refused {amount(refused)})" if refused else "", QUIET)
 
     def _process_cells(self, process: Process) -> list[RenderableType]:
         numbers = process.numbers

@@ -6,6 +6,9 @@ import math
 from typing import Any
 
 NUMBERS = (
+    "healed",
+    "journal_bytes",
+    "resumes",
     "connections",
     "channels",
     "received",

@@ -95,13 +95,13 @@ def test_a_new_size_is_drawn_whole(server: ScriptedServer) -> None:
     """Nothing wraps, nothing of the old picture is left; a terminal of any size is used as far as it goes."""
     server.processes = [made_up.process(number) for number in range(9)]
     with top(server) as shown:
-        for columns, lines in ((60, 20), (50, 20), (40, 12), (40, 5), (160, 50), (12, 3)):
+        for columns, lines in ((60, 20), (50, 20), (40, 14), (40, 5), (160, 50), (12, 3)):
             shown.resize(columns, lines)
             shown.until(partial(has_shape, columns, lines))
             rows = shown.text.splitlines()
             assert all(row.startswith(" ") for row in rows if row), shown.text
             assert shown.text.count("mux top") == 1
-            assert any(row.startswith(" … and ") for row in rows) is (lines in (20, 12, 5)), shown.text
+            assert any(row.startswith(" … and ") for row in rows) is (lines in (20, 14, 5)), shown.text
         shown.resize(34, 40)
         shown.until(partial(has_shape, 34, 40))
         assert re.search(r"^ delivered/s +437k {2,}\S+$", shown.text, re.MULTILINE), (
