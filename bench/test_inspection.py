@@ -1,13 +1,12 @@
-"""Looking at the fleet.
+"""Questions about channels.
 
-What does it cost a process that somebody looks at it, and that somebody could?
+What does a question about channels cost a process, and what does it cost that one could be asked?
 
-The first is asked of a batch of messages: through the intake as it always goes, and while a question about
-channels has started the count. The second of the search for the first channels, by the slice: for so long clients
-wait, and by the channel: so much of a core a question takes.
+A batch goes through the intake with the count of messages and without. The search for the first channels is measured by
+the slice, which is how long clients wait, and by the channel, which is how much of a core a question takes.
 
-The dispatch goes to clients that take everything for nothing, so the share of the count is larger here than in
-life, where system calls dominate.
+The clients take everything for nothing, so the count is a larger share of a dispatch here than in a server, where
+system calls dominate.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ What does a delivery cost from the batch to the socket, with no Redis and no pro
 The hub dispatches a batch to subscribers whose transports are uvloop's, on TCP connections that another
 process reads. Beside it stands the limit: a loop of send() of the same bytes on the same sockets. The
 difference is all that mux and uvloop add; what it costs to get a message from Redis is not in it
-(test_fanout.py).
+(`python -m bench compare`).
 """
 
 from __future__ import annotations

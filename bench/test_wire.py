@@ -5,7 +5,7 @@ its opening handshake?
 
 Pure functions, so these are the steadiest numbers here, and the first to tell that a step got slower. They do
 not add up to the cost of a delivery: no system call is in them, and no cache is as cold as it is in life
-(test_fanout.py has that).
+(`python -m bench compare` has that).
 """
 
 from __future__ import annotations
