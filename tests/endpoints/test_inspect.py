@@ -204,7 +204,8 @@ async def test_the_operators_routes_have_a_listener_of_their_own(redis_url: str,
         async with server.connect():
             for path in (*NUMBERS, "/healthz", "/readyz"):
                 assert (await ask(server.port, path, token=None))[0] == 404
-                assert (await ask(free_port, path, token=None))[0] == 200
+                status, _, _ = await ask(free_port, path, token=None)
+                assert status == 200 or (status, path) == (503, "/readyz")  # it may be copying the journal
             assert (await ask(free_port, "/feed/lobby", token=None))[0] == 404
         for path in NUMBERS:
             assert (await ask(free_port, path, token=None, host="evil.com"))[0] == 403
