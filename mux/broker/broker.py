@@ -32,7 +32,7 @@ from mux.broker.loss import Loss
 from mux.broker.outbox import Outbox
 from mux.broker.standing import blame_buffer, good_before
 from mux.broker.watchdog import Watchdog
-from mux.errors import BrokerBusy, BrokerError, BrokerUnavailable
+from mux.errors import BrokerError, BrokerUnavailable
 from mux.wire.resp import escape_name
 
 FIRST_RETRY_SECONDS = 0.05
@@ -47,9 +47,6 @@ POLL_SECONDS = 0.01
 
 CLOSE_SECONDS = 2.0
 """Most seconds for which aclose() waits to send what is held, and then for Redis to answer."""
-
-BUSY_SECONDS = 0.25
-"""Seconds between two tries of check_redis() while Redis says that it takes nobody now."""
 
 logger = logging.getLogger("mux.broker")
 
@@ -113,7 +110,6 @@ class Broker:
         self._loss: Loss | None = None
         self._lost_at: float | None = None
         self._told = ""
-        self._previous: Connection | None = None
         self.reconnects: Counter[str] = Counter()
         """How many times a connection was made again, by the cause of the loss."""
         self.gaps = 0
@@ -133,6 +129,7 @@ class Broker:
         self._probe_channel = self._probe_prefix + uuid4().hex.encode()
         self._is_closing = False
         self._good_until = Moment.now()
+        self._loss = self._lost_at = self._watchdog = None
         self.outbox.open()
         connection: Connection | None = None
         try:
@@ -162,8 +159,8 @@ class Broker:
 
     async def aclose(self) -> None:
         """Send what is held, if Redis comes back within 2 s, finish what was published, within 2 s, and close."""
-        deadline = monotonic() + CLOSE_SECONDS
-        while len(self.outbox) and self._is_trying and monotonic() < deadline:  # noqa: ASYNC110 - once, for 2 s
+        task, deadline = self._task, monotonic() + CLOSE_SECONDS
+        while len(self.outbox) and task and not task.done() and monotonic() < deadline:  # noqa: ASYNC110 - for 2 s
             await asyncio.sleep(POLL_SECONDS)
         self._is_closing = True
         if self._again is not None:
@@ -171,8 +168,7 @@ class Broker:
             self._again = None
         if self._task is not None:
             self._task.cancel()
-            # Whatever it ended with has been logged.
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.gather(self._task, return_exceptions=True)  # an error has been logged
             self._task = None
         self.outbox.close()
         connection, self._connection = self._connection, None
@@ -182,10 +178,6 @@ class Broker:
                     await connection.aclose()
             connection.abort()
             await connection.lost
-
-    @property
-    def _is_trying(self) -> bool:
-        return self._task is not None and not self._task.done()
 
     def _begin(self, connection: Connection | None = None) -> None:
         """Start the task that keeps us connected; it gets the connection that is in use, if there is one."""
@@ -249,7 +241,7 @@ class Broker:
         else:
             logger.info("connected to Redis at %s again after %.1f s", self._location, monotonic() - self._lost_at)
         self._told = ""
-        self._connection = self._previous = connection
+        self._connection = connection
         self._watchdog = Watchdog(connection, self._probe_channel, self._probe_seconds)
         self.outbox.connected(connection)
         if self._recovery is not None:
@@ -283,55 +275,13 @@ class Broker:
 
     def _gap(self, loss: Loss, connection: Connection) -> Gap:
         """Return the time in which messages may have been missed before a connection."""
-        if self._watchdog is not None:
+        good, watchdog = self._good_until, self._watchdog
+        if watchdog is not None:
             # In a cluster a connection may prove nothing; then no more is proven than before it.
-            self._good_until = self._watchdog.good_at or self._good_until
-        before, good = self._previous, self._good_until
-        if before is not None:
+            self._good_until = watchdog.good_at or good
+            before = watchdog.connection
             loss = blame_buffer(loss, before.record, connection.record)
-            good = good_before(good, before.good_at, before.record, connection.record)
+            good = good_before(self._good_until, before.good_at, before.record, connection.record)
         self.reconnects[loss.cause] += 1
         self._loss = None
         return Gap.between(0, good, Moment.now(), loss.cause, loss.reason)
-
-
-async def check_redis(location: Location, pattern: bytes, probe_channel: bytes) -> None:
-    """See whether a Redis would take us, and leave.
-
-    While a Redis says that it takes nobody now, for it loads or fails over, it is waited for; that is logged.
-
-    Raises:
-        BrokerUnavailable: it cannot be reached, at none of its addresses.
-        BrokerRefused: it would not take us.
-    """
-    told = ""
-    while (busy := await _try_each(location, pattern, probe_channel)) is not None:
-        if str(busy) != told:
-            told = str(busy)
-            logger.warning("%s; waiting for that to pass", busy)
-        await asyncio.sleep(BUSY_SECONDS)
-
-
-async def _try_each(location: Location, pattern: bytes, probe_channel: bytes) -> BrokerBusy | None:
-    """Try each address once; return None when one takes us, or what a Redis said that takes nobody now."""
-    failures: list[BrokerUnavailable] = []
-    for _ in range(location.tries):
-        try:
-            connection = await Connection.open(
-                await location.locate(),
-                pattern,
-                probe_channel=probe_channel,
-                client_name=b"mux-probe",
-                on_read=lambda read, messages, is_whole: None,
-                on_writable=lambda: None,
-            )
-        except BrokerUnavailable as error:
-            failures.append(error)
-        else:
-            await connection.aclose()
-            await connection.lost
-            return None
-    busy = next((failure for failure in failures if isinstance(failure, BrokerBusy)), None)
-    if busy is None:
-        raise failures[-1]
-    return busy

@@ -28,7 +28,7 @@ from typing import TypeAlias, cast
 from mux.broker.address import Address
 from mux.broker.dial import DIAL_ERRORS, dial
 from mux.broker.gap import Moment
-from mux.broker.holding import Command, Done
+from mux.broker.holding import Command, Done, pass_on, resolve_with_reply
 from mux.broker.loss import Loss, reason_of, reason_of_garbage
 from mux.broker.refusal import (
     DEAF,
@@ -58,21 +58,6 @@ every process of a fleet; Redis allows an output buffer 32 MB at once and 8 MB f
 OnRead: TypeAlias = Callable[[bytes, list[Push], bool], object]
 """Takes the bytes of one read, the messages they completed, and whether a message or reply is known to have ended where
 they end; returns whether that is to be known of the next read."""
-
-
-def pass_on(done: Done, reply: Reply) -> None:
-    """Give a reply to whoever waits for it, uncounted."""
-    done(reply)
-
-
-def resolve_with_reply(future: asyncio.Future[Reply]) -> Done:
-    """Return a function that resolves a future with a reply, if anybody still waits for it."""
-
-    def done(reply: Reply) -> None:
-        if not future.done():
-            future.set_result(reply)
-
-    return done
 
 
 class Connection(asyncio.Protocol):
@@ -227,13 +212,13 @@ class Connection(asyncio.Protocol):
     async def _hear(self, address: Address, pattern: bytes, probe_channel: bytes) -> None:
         """Publish to a channel of ours and hear it: only then does everything work."""
         heard: asyncio.Future[None] = self._loop.create_future()
-        pass_on = self._on_read
+        on_read = self._on_read
 
         def hear(read: bytes, messages: list[Push], is_whole: bool) -> object:
             if messages:
-                self._on_read = pass_on
+                self._on_read = on_read
                 heard.set_result(None)
-            return pass_on(read, messages, is_whole)
+            return on_read(read, messages, is_whole)
 
         self._on_read = hear
         sent_at = Moment.now()

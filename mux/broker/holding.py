@@ -16,6 +16,7 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeAlias
@@ -42,6 +43,21 @@ at which the command is too old without a connection. is_held tells whether it i
 
 It is a plain tuple, because one is made for every message that a client publishes.
 """
+
+
+def pass_on(done: Done, reply: Reply) -> None:
+    """Give a reply to whoever waits for it, uncounted."""
+    done(reply)
+
+
+def resolve_with_reply(future: asyncio.Future[Reply]) -> Done:
+    """Return a function that resolves a future with a reply, if anybody still waits for it."""
+
+    def done(reply: Reply) -> None:
+        if not future.done():
+            future.set_result(reply)
+
+    return done
 
 
 class Holding:

@@ -6,17 +6,25 @@ cluster classic PUBLISH reaches every node, so any node that lives will do, and 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import replace
 from itertools import cycle
 from typing import Protocol
 
 from mux.broker.address import REDIS_PORT, Address, make_address
+from mux.broker.connection import Connection
 from mux.broker.sentinel import SENTINEL_PORT, SentinelMaster
 from mux.broker.url import RedisUrl, join_hosts, split_url
-from mux.errors import InvalidSetting
+from mux.errors import BrokerBusy, BrokerUnavailable, InvalidSetting
 
 _OF_SENTINELS = "sentinel_"
 _YES_AND_NO = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+BUSY_SECONDS = 0.25
+"""Seconds between two tries of check_redis() while Redis says that it takes nobody now."""
+
+logger = logging.getLogger("mux.broker")
 
 
 class Location(Protocol):
@@ -97,3 +105,45 @@ def _parse_sentinel(url: RedisUrl) -> SentinelMaster:
         url.path,
         make_address(replace(url, options=of_master)),
     )
+
+
+async def check_redis(location: Location, pattern: bytes, probe_channel: bytes) -> None:
+    """See whether a Redis would take us, and leave.
+
+    A Redis that says that it takes nobody now, for it loads or fails over, is waited for; that is logged.
+
+    Raises:
+        BrokerUnavailable: it cannot be reached, at none of its addresses.
+        BrokerRefused: it would not take us.
+    """
+    told = ""
+    while (busy := await _try_each(location, pattern, probe_channel)) is not None:
+        if str(busy) != told:
+            told = str(busy)
+            logger.warning("%s; waiting for that to pass", busy)
+        await asyncio.sleep(BUSY_SECONDS)
+
+
+async def _try_each(location: Location, pattern: bytes, probe_channel: bytes) -> BrokerBusy | None:
+    """Try each address once; return None when one takes us, or what a Redis said that takes nobody now."""
+    failures: list[BrokerUnavailable] = []
+    for _ in range(location.tries):
+        try:
+            connection = await Connection.open(
+                await location.locate(),
+                pattern,
+                probe_channel=probe_channel,
+                client_name=b"mux-probe",
+                on_read=lambda read, messages, is_whole: None,
+                on_writable=lambda: None,
+            )
+        except BrokerUnavailable as error:
+            failures.append(error)
+        else:
+            await connection.aclose()
+            await connection.lost
+            return None
+    busy = next((failure for failure in failures if isinstance(failure, BrokerBusy)), None)
+    if busy is None:
+        raise failures[-1]
+    return busy

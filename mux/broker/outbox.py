@@ -16,8 +16,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 
-from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection, pass_on, resolve_with_reply
-from mux.broker.holding import CONNECTED_BYTES, Done, Holding
+from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
+from mux.broker.holding import CONNECTED_BYTES, Done, Holding, pass_on, resolve_with_reply
 from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Reply, encode_publish
 

@@ -43,7 +43,7 @@ class Watchdog:
     """
 
     def __init__(self, connection: Connection, channel: bytes, seconds: float) -> None:
-        self._connection = connection
+        self.connection = connection
         self._channel = channel
         self._seconds = seconds
         self._heard = connection.heard
@@ -64,23 +64,23 @@ class Watchdog:
     @property
     def good_at(self) -> Moment | None:
         """Everything that was published before this moment has come; None if no moment is proven."""
-        return self._proof.good_at(self._connection.heard)
+        return self._proof.good_at(self.connection.heard)
 
     def _tick(self) -> None:
         tick_seconds = self._seconds / QUESTIONS_PER_PROBE
-        heard, self._heard = self._heard, self._connection.heard
+        heard, self._heard = self._heard, self.connection.heard
         self._silent_ticks = 0 if heard != self._heard else self._silent_ticks + 1
         if self._silent_ticks > (1 + MAX_UNHEARD) * QUESTIONS_PER_PROBE:
-            self._connection.drop("deaf", f"{MAX_UNHEARD} probes in {self._seconds:g} s each were not heard")
+            self.connection.drop("deaf", f"{MAX_UNHEARD} probes in {self._seconds:g} s each were not heard")
             return
         if self._bus is not None and self._bus.silent * tick_seconds > BUS_SECONDS:
-            self._connection.drop("deaf", f"the node was cut off from its cluster for {BUS_SECONDS:g} s")
+            self.connection.drop("deaf", f"the node was cut off from its cluster for {BUS_SECONDS:g} s")
             return
         self._ask(is_quiet=self._heard - heard <= 1)  # the one may have been our own probe
         self._timer = self._loop.call_later(tick_seconds, self._tick)
 
     def _ask(self, *, is_quiet: bool) -> None:
-        connection, record, now = self._connection, self._connection.record, Moment.now()
+        connection, record, now = self.connection, self.connection.record, Moment.now()
         if self._bus is not None:
             connection.ask(b"CLUSTER", b"INFO", done=partial(self._bus.told, now))
         connection.ask(b"HELLO", b"3", done=partial(self._told_role, now, is_quiet))
@@ -90,7 +90,7 @@ class Watchdog:
             connection.ask(b"INFO", b"stats", done=record.told_kills)
 
     def _told_role(self, asked_at: Moment, is_quiet: bool, reply: Reply) -> None:
-        connection = self._connection
+        connection = self.connection
         if isinstance(reply, BrokerError):
             return
         self.round_trip_seconds = max(0.0, Moment.now().monotonic - asked_at.monotonic)
@@ -110,4 +110,4 @@ class Watchdog:
     def _told_hearers(self, reply: Reply) -> None:
         # A probe that Redis refuses is one that is not heard.
         if reply == 0:
-            self._connection.drop("deaf", "Redis delivered a probe to nobody")
+            self.connection.drop("deaf", "Redis delivered a probe to nobody")

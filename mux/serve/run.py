@@ -24,8 +24,7 @@ from typing import Any
 import uvloop
 from sanic import Sanic
 
-from mux.broker.broker import check_redis
-from mux.broker.location import parse_location
+from mux.broker.location import check_redis, parse_location
 from mux.doorstep.reading import Intake
 from mux.errors import CannotListen, MuxError, SystemRefused
 from mux.logs.lines import STDOUT, configure_logging, json_line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,11 +15,11 @@ import pytest
 import redis
 import redis.asyncio
 
-from mux.broker.broker import Broker, check_redis
+from mux.broker.broker import Broker
 from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
-from mux.broker.location import parse_location
+from mux.broker.location import check_redis, parse_location
 from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.hub.router import Router
 from mux.serve.embedded import embedded_server
@@ -385,6 +386,26 @@ async def test_an_unforeseen_error_ends_the_start(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ZeroDivisionError):
         await broker.start()
     assert broker._task is None
+
+
+async def test_a_gap_never_begins_before_the_start(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the connection of a former run of the app had proven says nothing of this run."""
+    gaps: list[Gap] = []
+    broker = make_broker(redis_url, gaps=gaps)
+    await broker.start()
+    await broker.aclose()
+
+    async def fail() -> Connection:
+        raise BrokerUnavailable("away")
+
+    monkeypatch.setattr(broker, "_open", fail)
+    started_at = time.time()
+    await broker.start()
+    monkeypatch.undo()
+    await until(lambda: gaps)
+    await broker.aclose()
+    assert gaps[0].since >= started_at - 0.001
+    assert broker.reconnects == {"unreachable": 1}
 
 
 @BOTH_LOOPS

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mux.broker.connection import pass_on
-from mux.broker.holding import CONNECTED_BYTES, OVERHEAD_BYTES, Command, Holding
+from mux.broker.holding import CONNECTED_BYTES, OVERHEAD_BYTES, Command, Holding, pass_on
 
 
 def _ignore(reply: object) -> None:

@@ -12,8 +12,7 @@ import pytest
 import redis
 
 from mux.broker.address import Address
-from mux.broker.broker import check_redis
-from mux.broker.location import parse_location
+from mux.broker.location import check_redis, parse_location
 from mux.broker.loss import Loss
 from mux.broker.refusal import closed_too_soon, command_refused, hello_refused
 from mux.errors import BrokerBusy, BrokerError, BrokerRefused, BrokerUnavailable

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from sanic import Sanic
 
 from mux import Mux
-from mux.broker.broker import check_redis
-from mux.broker.location import parse_location
+from mux.broker.location import check_redis, parse_location
 from mux.errors import BrokerError, BrokerRefused, MuxError
 from mux.settings import Settings
 from tests.broker.test_broker import open_once, scripted_redis

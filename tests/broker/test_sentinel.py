@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from mux.broker import sentinel
-from mux.broker.broker import check_redis
 from mux.broker.connection import Connection
-from mux.broker.location import Location, parse_location
+from mux.broker.location import Location, check_redis, parse_location
 from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import encode_command
 from tests.broker.redis_processes import client, free_ports, redis_process
