@@ -14,7 +14,7 @@ from tests.support.servers import run_mux
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
-    ROOT / "README.md",
+    *sorted(ROOT.glob("*.md")),
     *(page for part in ("mux", "bench", "tests") for page in sorted((ROOT / part).glob("**/README.md"))),
 ]
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
