@@ -12,7 +12,9 @@ so that every client on every process sees the same order, the sender included.
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from functools import partial
+from math import inf
 from urllib.parse import unquote
 
 from sanic.request import Request
@@ -176,10 +178,13 @@ class Feed:
         Raises:
             Refused: the client would not be let in, or not all of what is asked for is known any more.
         """
-        owed = await self._look_back(request, permit, query_of(request) or Query(last=DEFAULT_MESSAGES))
+        query = query_of(request) or Query(last=DEFAULT_MESSAGES)
+        # Since a position all are counted, and `last` only says how many are told.
+        owed = await self._look_back(request, permit, replace(query, last=inf) if query.since else query)
         if owed.found.missed:
             raise Refused(reasons.MISSED)
-        body = await messages_json(self._history, unquote(request.match_info["channel"]), owed.found.publications)
+        channel = unquote(request.match_info["channel"])
+        body = await messages_json(self._history, channel, owed.found.publications, query.last)
         return raw(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
     def _take(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 import orjson
@@ -69,14 +70,24 @@ def query_of(request: Request) -> Query | None:
     )
 
 
-async def messages_json(history: History | None, channel: str, publications: Sequence[Publication]) -> bytes:
-    """Return the answer to a request for messages: as many as MAX_MESSAGES, the latest, and where they end."""
+async def messages_json(
+    history: History | None, channel: str, publications: Sequence[Publication], last: float = inf
+) -> bytes:
+    """Return the answer to a request for messages: the latest of those found, where they end, and how many were found.
+
+    Args:
+        history: what knows their positions.
+        channel: its name.
+        publications: the messages that were found.
+        last: most messages in the answer; MAX_MESSAGES when that is less.
+    """
     head = {
         "channel": channel,
         "position": "" if history is None else history.position(history.last),
+        "count": len(publications),
         "complete": len(publications) <= MAX_MESSAGES,
     }
-    publications = publications[-MAX_MESSAGES:]
+    publications = publications[max(0, len(publications) - int(min(last, MAX_MESSAGES))) :]
     found: list[bytes] = []
     for start in range(0, len(publications), MESSAGES_PER_TURN):
         found += [message_json(history, one) for one in publications[start : start + MESSAGES_PER_TURN] if history]

@@ -10,12 +10,16 @@ REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r
 
 
 class BlindProxy:
-    """Passes connections on to a port, but none that begins with a request to upgrade as long as it is blind."""
+    """Passes connections on to a port, but none that begins with a request to upgrade as long as it is blind.
+
+    It passes none at all while it is down.
+    """
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
         self.is_blind = True
+        self.is_down = False
         self.refused = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -32,6 +36,8 @@ class BlindProxy:
             writer.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_down:
+            return
         head = await reader.readuntil(b"\r\n\r\n")
         if self.is_blind and b"\r\nupgrade: websocket\r\n" in head.lower():
             self.refused += 1
@@ -45,6 +51,11 @@ class BlindProxy:
                 both.create_task(_copy(onward_reader, writer))
         finally:
             onward.close()
+
+    async def cut(self) -> None:
+        """Break all connections, and take no more until is_down is set to False."""
+        self.is_down = True
+        await self.aclose()
 
     async def aclose(self) -> None:
         """End all connections."""

@@ -197,6 +197,10 @@ async def test_messages_as_json(redis_url: str, prefix: str) -> None:
         assert first["position"] < second["position"] < third["position"] == found["position"]
         assert abs(first["time"] - third["time"]) < PATIENCE_SECONDS
         assert (await get(feed, "/feed/a/b"))[1]["messages"] == found["messages"]
+        since_first = (await get(feed, f"/feed/a/b?since={first['position']}&last=1"))[1]
+        assert since_first["messages"] == [third]
+        assert since_first["count"] == 2, "those that `last` leaves out are counted"
+        assert (await get(feed, f"/feed/a/b?since={first['position']}&last=0"))[1]["messages"] == []
         assert [one["text"] for one in (await get(feed, f"/feed/a/b?since={second['position']}"))[1]["messages"]] == [
             '{"x": 1}'
         ]
