@@ -52,6 +52,8 @@ async def test_both_ways_give_the_same(serve: Serve, caplog: pytest.LogCaptureFi
             lines = [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
             assert any(joined) == is_by_sight
             found.append((answers, dict(served.intake.refused), lines))
+    for name in HANDSHAKES:
+        assert found[0][0][name] == found[1][0][name], name
     assert found[0] == found[1]
     assert found[0][0]["usual"].startswith(b"HTTP/1.1 101 ")
     assert found[0][0]["usual"].endswith(b"\r\n\r\n\x88\x00")
