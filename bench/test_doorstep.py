@@ -5,8 +5,8 @@ takes TLS off? And how much more does a plain GET cost than it does without the 
 
 Beside mux stand a bare Sanic handler, which checks nothing, Sanic's own WebSocket, and a limit: a uvloop protocol
 that writes fixed bytes and reads nothing of what it is sent. The CPU is the server's alone, without nginx'. Clients
-come one after the other and not in a storm, so each pays for a turn of the loop of its own; an announcement is a message
-to Redis and back to the client. The figures do not tell how long a client waits.
+come one after the other and not in a storm, so each pays for a turn of the loop of its own; an announcement is a
+message to Redis and back to the client. The figures do not tell how long a client waits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import uvloop
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse, text
 
-from bench.baselines.listening import new_app, serve
+from bench.baselines.sanic_servers import new_app, serve
 from bench.compare import LIMIT
 from bench.conftest import Benchmark, Score
 from bench.peers.registry import MUX, OWN, STOCK, Peer, Place

@@ -25,6 +25,7 @@ import uvloop
 from sanic import Sanic
 
 from mux.broker.location import check_redis, parse_location
+from mux.doorstep.backlog import turn_away
 from mux.doorstep.reading import Intake
 from mux.errors import CannotListen, MuxError, SystemRefused
 from mux.logs.lines import STDOUT, configure_logging, json_line
@@ -98,6 +99,7 @@ def _serve_until(signals: Signals, settings: Settings) -> None:
             supervisor = uvloop.run(_serve_alone(settings, listeners, signals))
         if supervisor is not None:
             supervisor.run(signals)
+        turn_away(sock)
 
 
 @dataclass(frozen=True, slots=True)
