@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         """What Redis calls this connection."""
         self.is_clustered = False
         """Whether the server is one of a cluster's nodes."""
-        self.record = Record()
+        self.record = Record(None, self.good_at)
         """What the server has said of itself."""
         self._loop = loop
         self._on_read = on_read
@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
         await self._command(b"CLIENT", b"SETINFO", b"LIB-NAME", b"mux")
         await self._command(b"CLIENT", b"SETINFO", b"LIB-VER", __version__.encode())
         # An error for a user without the right to it; then a cause of losses stays unknown.
-        self.record.introduced(await self._command(b"INFO"), Moment.now())
+        self.record = Record(await self._command(b"INFO"), Moment.now())
 
     async def _subscribe(self, address: Address, pattern: bytes) -> None:
         self._write(encode_command(b"PSUBSCRIBE", pattern))

@@ -8,7 +8,6 @@ offset it parted from its master, and the master's own offsets, each with a mome
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from mux.broker.gap import Moment
 from mux.broker.loss import Loss
@@ -22,50 +21,31 @@ ROUNDING_SECONDS = 2.0
 """Seconds by which a server may have run longer than it says, which is in whole seconds of a clock seldom read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What one server said at one moment.
+class Record:
+    """What the server of one connection has said of itself while the connection lived.
 
     Attributes:
-        run_id: drawn by the server when it started.
+        run_id: drawn by the server when it started; empty if it does not tell this user.
         started_at: the server started at this moment or later.
         replication_id: names the history it writes or follows.
         former_id: names the history it followed before it was promoted.
         parted_at: the first offset of its own, which is not in the former history.
+        buffer_kills: how many clients it had closed over their output buffers when it was last asked; None below
+            Redis 7.2, which does not say.
     """
 
-    run_id: str
-    started_at: Moment
-    replication_id: str
-    former_id: str
-    parted_at: int
+    __slots__ = ("_offsets", "buffer_kills", "former_id", "parted_at", "replication_id", "run_id", "started_at")
 
-
-class Record:
-    """What the server of one connection has said of itself while the connection lived."""
-
-    __slots__ = ("_offsets", "buffer_kills", "standing")
-
-    def __init__(self) -> None:
-        self.standing: Standing | None = None
-        """Which server it is; None if it does not tell this user."""
+    def __init__(self, info: Reply, now: Moment) -> None:
+        ago = int(read_field(info, b"uptime_in_seconds", rb"\d+") or 0) + ROUNDING_SECONDS
+        self.run_id = read_field(info, b"run_id", rb"\w+")
+        self.started_at = Moment(now.wall - ago, now.monotonic - ago)
+        self.replication_id = read_field(info, b"master_replid", rb"\w+")
+        self.former_id = read_field(info, b"master_replid2", rb"\w+")
+        self.parted_at = int(read_field(info, b"second_repl_offset", rb"-?\d+") or -1)
         self.buffer_kills: int | None = None
-        """How many clients it had closed over their output buffers when it was last asked (Redis 7.2, Valkey)."""
         self._offsets: deque[tuple[Moment, int]] = deque()
-
-    def introduced(self, info: Reply, now: Moment) -> None:
-        """Take the first answer to INFO."""
-        run_id, uptime = read_field(info, b"run_id", rb"\w+"), read_field(info, b"uptime_in_seconds", rb"\d+")
         self.told_kills(info)
-        if run_id and uptime:
-            ago = int(uptime) + ROUNDING_SECONDS
-            self.standing = Standing(
-                run_id=run_id,
-                started_at=Moment(now.wall - ago, now.monotonic - ago),
-                replication_id=read_field(info, b"master_replid", rb"\w+"),
-                former_id=read_field(info, b"master_replid2", rb"\w+"),
-                parted_at=int(read_field(info, b"second_repl_offset", rb"-?\d+") or -1),
-            )
 
     def told_offset(self, asked_at: Moment, info: Reply) -> None:
         """Take an answer to INFO for how far the server is in its history; at asked_at it was not yet further."""
@@ -95,15 +75,14 @@ def good_before(good: Moment, began: Moment, before: Record, now: Record) -> Mom
         before: what the old server said of itself.
         now: what the new one says.
     """
-    then, since = before.standing, now.standing
-    if then is None or since is None or then.run_id == since.run_id:
+    if not before.run_id or not now.run_id or before.run_id == now.run_id:
         return good
-    if then.replication_id and since.former_id == then.replication_id:
+    if before.replication_id and now.former_id == before.replication_id:
         # The last of the history that both have was written after the moment, and got to the new one before it parted.
-        parted = before.last_before(since.parted_at - 1) or began
+        parted = before.last_before(now.parted_at - 1) or began
     else:
         # Nothing can have been published there before it was started.
-        parted = began if since.started_at.is_before(began) else since.started_at
+        parted = began if now.started_at.is_before(began) else now.started_at
     return parted if parted.is_before(good) else good
 
 
@@ -118,10 +97,8 @@ def blame_buffer(loss: Loss, before: Record, now: Record) -> Loss:
         before: what the server of the lost connection had said of itself.
         now: what the server of the next one says.
     """
-    if loss.cause not in ("closed", "error") or before.standing is None or now.standing is None:
+    kills, later = before.buffer_kills, now.buffer_kills
+    is_same = before.run_id != "" and before.run_id == now.run_id
+    if not is_same or loss.cause not in ("closed", "error") or kills is None or later is None or later <= kills:
         return loss
-    if before.standing.run_id != now.standing.run_id or before.buffer_kills is None or now.buffer_kills is None:
-        return loss
-    if now.buffer_kills > before.buffer_kills:
-        return Loss("output_buffer", "Redis closed it over its output buffer limit for pubsub")
-    return loss
+    return Loss("output_buffer", "Redis closed it over its output buffer limit for pubsub")

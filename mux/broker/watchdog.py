@@ -84,7 +84,7 @@ class Watchdog:
         if self._bus is not None:
             connection.ask(b"CLUSTER", b"INFO", done=partial(self._bus.told, now))
         connection.ask(b"HELLO", b"3", done=partial(self._told_role, now, is_quiet))
-        if record.standing is not None:
+        if record.run_id:
             connection.ask(b"INFO", b"replication", done=partial(record.told_offset, now))
         if record.buffer_kills is not None:
             connection.ask(b"INFO", b"stats", done=record.told_kills)

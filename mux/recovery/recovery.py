@@ -202,8 +202,7 @@ class Recovery:
         self._connection = connection
         if self._warm_until is None:
             self._warm_until = monotonic() + WARM_SECONDS
-        standing = connection.record.standing
-        self.order.connected("" if standing is None else standing.run_id, self._loop.time())
+        self.order.connected(connection.record.run_id, self._loop.time())
         if self._hole is not None:
             self._hole.gap = gap if self._hole.gap is None or gap is None else _both(self._hole.gap, gap)
             if self.order.can_be_proven:

@@ -60,9 +60,7 @@ def info(run_id: str, uptime: int = 3600, kills: int | None = None, **fields: ob
 
 def record(said: bytes, now: Moment) -> Record:
     """Return what is known of a server after its first answer."""
-    one = Record()
-    one.introduced(said, now)
-    return one
+    return Record(said, now)
 
 
 OLD = info("old", master_replid="aaa", master_replid2="0", second_repl_offset=-1)
