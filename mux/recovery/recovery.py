@@ -129,7 +129,7 @@ class Recovery:
         self._count = 0
         self._shift = 0
         self._second, self._talks = 0.0, 0
-        self._has_been_off = False
+        self._has_been_off = self._has_said_nameless = False
         self._warm_until: float | None = None
         self._began = ""
         self._is_warm = False
@@ -148,7 +148,7 @@ class Recovery:
         self._tick_journal()
 
     async def aclose(self) -> None:
-        """End every timer and task; what is withheld is delivered."""
+        """End every timer and task; what is withheld is dropped, for the clients have gone before."""
         for handle in (self._timer, self._beat_timer, self._journal_timer, self._deadline, self._releasing):
             if handle is not None:
                 handle.cancel()
@@ -202,6 +202,8 @@ class Recovery:
         self._connection = connection
         if self._warm_until is None:
             self._warm_until = monotonic() + WARM_SECONDS
+        if not connection.record.run_id:
+            self._say_nameless()
         self.order.connected(connection.record.run_id, self._loop.time())
         if self._hole is not None:
             self._hole.gap = gap if self._hole.gap is None or gap is None else _both(self._hole.gap, gap)
@@ -213,12 +215,18 @@ class Recovery:
             self._broker.tell_gap(gap)
         self._schedule()
 
+    def _say_nameless(self) -> None:
+        self._is_warm = True  # nothing can be copied
+        if not self._has_said_nameless:
+            self._has_said_nameless = True
+            logger.warning("Redis does not tell this user which server it is, so clients cannot resume; grant it +info")
+
     # What is withheld.
 
     def _withhold(self, read: bytes, messages: list[Push], is_whole: bool) -> None:
-        self._shift = 0
         self._router.take_own(messages, self._count + 1)
         self._count += len(messages) + self._shift
+        self._shift = 0  # from now on it is in the count
         self._withheld.append((read, messages, is_whole))
         self._withheld_bytes += len(read)
         if self._hole is not None and self._withheld_bytes > MAX_WITHHELD_BYTES:

@@ -59,6 +59,8 @@ async def test_what_was_missed_is_fetched_and_delivered_in_order(redis_url: str)
         assert one.journal.healed == 490
         assert one.recovery.order.epoch == epoch
         assert one.journal.complete_after == 0
+        await publish(control, 511, 511, b"feed:$order")
+        assert one.recovery._shift == 0, "later talk is counted as it comes"
 
 
 async def test_a_connection_that_missed_nothing_tells_no_gap(redis_url: str) -> None:
@@ -217,3 +219,25 @@ async def test_withheld_batches_are_checked_before_they_wait(redis_url: str) -> 
         garbled: list[Push] = [[b"pmessage", b"feed:*", ROOM]]
         with pytest.raises(BrokerGarbled):
             one.recovery._withhold(b"", garbled, True)
+
+
+async def test_a_redis_that_does_not_say_which_it_is(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Processes on two servers could take the numbers of others for theirs: so there are none, and it is said once."""
+    with redis.Redis.from_url(redis_url) as control:
+        rights = "resetchannels &feed:* +@pubsub +@connection -info"
+        control.execute_command("ACL", "SETUSER", "nameless", "on", ">secret", *rights.split())
+        one = Process(redis_url.replace("://", "://nameless:secret@"))
+        one.recovery.start(one.broker)
+        await one.broker.start()
+        try:
+            assert one.recovery.is_warm
+            await publish(control, 1, 3)
+            await until(lambda: one.received == numbers(1, 3))
+            await cut(control, one, missed=(4, 4))
+            await until(lambda: len(one.gaps) == 1)
+            await publish(control, 5, 6)
+            await until(lambda: one.received == numbers(1, 3) + numbers(5, 6))
+        finally:
+            await one.recovery.aclose()
+            await one.broker.aclose()
+        assert len([record for record in caplog.records if "grant it +info" in record.message]) == 1
