@@ -10,16 +10,17 @@ import multiprocessing
 import select
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
-from bench.baselines.dict_of_sets import DictOfSets
 from bench.loadgen.crowd import NAP_SECONDS
 from bench.parts import PATTERN, PAYLOAD, new_hub, null_client
 from bench.servers import private_bytes
 from mux.hub.router import Router
+from mux.hub.subscriber import AnySubscriber
 from mux.wire.resp import Push
 
 MESSAGES = 20_000
@@ -31,6 +32,30 @@ _CHANNELS_EACH = 1000
 _FORK = multiprocessing.get_context("forkserver")
 
 T = TypeVar("T")
+
+
+class DictOfSets:
+    """The baseline of the router: subscribers as one writes them first, a dict of sets in both directions."""
+
+    def __init__(self) -> None:
+        self._subscribers: defaultdict[bytes, set[AnySubscriber]] = defaultdict(set)
+        self._channels: defaultdict[AnySubscriber, set[bytes]] = defaultdict(set)
+
+    def join(self, subscriber: AnySubscriber, channel: bytes) -> None:
+        """Add a subscriber to a channel."""
+        self._subscribers[channel].add(subscriber)
+        self._channels[subscriber].add(channel)
+
+    def leave(self, subscriber: AnySubscriber, channel: bytes) -> None:
+        """Take a subscriber from a channel it has joined."""
+        subscribers = self._subscribers[channel]
+        subscribers.discard(subscriber)
+        if not subscribers:
+            del self._subscribers[channel]
+        channels = self._channels[subscriber]
+        channels.discard(channel)
+        if not channels:
+            del self._channels[subscriber]
 
 
 class Membership(NamedTuple):

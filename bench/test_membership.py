@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.baselines.dict_of_sets import DictOfSets
 from bench.baselines.redis_pubsub import listening
 from bench.conftest import Benchmark, Score
-from bench.in_process import Membership, membership
+from bench.in_process import DictOfSets, Membership, membership
 from bench.parts import PREFIX, new_hub, null_client
 from mux.hub.router import Router
 

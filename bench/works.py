@@ -21,7 +21,7 @@ from bench.measure import CPU, MEMORY, MESSAGE_CPU, Figures, measure
 from bench.servers import Running, free_port, redis_use
 
 SECONDS = 2.0
-"""How long works with a rate publish."""
+"""Seconds for which works with a rate publish."""
 
 LONGEST_SECONDS, LONGEST_BURST_SECONDS = 5.0, 20.0
 """Seconds after the schedule, with a rate and without, until a server that does not keep up is given up."""
@@ -151,7 +151,7 @@ def run_case(case: Case, load: Load, running: Running, redis_url: str) -> Figure
 
 
 def run_limit(load: Load) -> Figures:
-    """Run a load with nothing but send()."""
+    """Run a load against a loop of send()."""
     target = Target("127.0.0.1", free_port(), "/feed/{channel}")
     return measure(replace(load, target=target, limit=True), None, None).figures
 

@@ -27,7 +27,7 @@ class Dialect:
     """What a message begins with, before the stamp."""
     after: bytes = b""
     send_before: bytes = b""
-    """The same for what a client sends."""
+    """What a message that a client sends begins with, before the stamp."""
     send_after: bytes = b""
     heartbeat: tuple[bytes, bytes] | None = None
     """A message that is to be answered, and the answer."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
 LONGEST_US = 3_600_000_000
-"""An hour: no run is longer."""
+"""The longest latency that is counted, in microseconds: an hour, for no run is longer."""
 
 _BITS = 12
 _BUCKETS = (LONGEST_US.bit_length() - _BITS + 1) << _BITS

@@ -17,11 +17,11 @@ from bench.loadgen.load import Schedule
 from bench.loadgen.stamp import channel_name, message, now_us
 
 PATIENCE_SECONDS = 60.0
-"""How long nothing may move before a run is given up."""
+"""A run is given up when nothing was sent or answered for so many seconds."""
 
 _READ_BYTES = 256 * 1024
 _CHUNK = 512
-"""Messages made and written at a time: a burst is not 100 MB of commands in memory."""
+"""Most messages that are made at a time, so that a burst is not 100 MB of commands in memory."""
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ STAMP_BYTES = 16
 """The smallest message there can be."""
 
 MOST = 1 << 24
-"""More messages to one channel a stamp cannot tell apart."""
+"""Most channels, and most messages of one channel, that a stamp can number."""
 
 _RAW_BYTES = 12
 _PLACES = np.array([1 << 16, 1 << 8, 1], dtype=np.int64)

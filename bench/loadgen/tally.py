@@ -1,15 +1,14 @@
-"""Who got what: delivered, lost, duplicated, reordered.
+"""Count deliveries: delivered, lost, duplicated, reordered.
 
-Every client listens to one channel, and the messages of a channel are numbered from 0. So a client needs
-one number, the next it expects, and a set of those it was passed over for, which is empty where nothing
-is wrong:
+Every client listens to one channel, and the messages of a channel are numbered from 0. So two things are kept for a
+client: the number it expects next, and the set of numbers that were passed over, empty as long as nothing is wrong:
 
     the next one      delivered
     a later one       delivered; those between are missing
     a missing one     delivered, but reordered
     any other         a duplicate
 
-What is missing at the end, or was published after the last that came, is lost.
+A message that is missing at the end, or was published after the last that came, is lost.
 """
 
 from __future__ import annotations
