@@ -180,18 +180,19 @@ class Journal:
         """Take note that a message may have been missed before the message of a number."""
         self.complete_after = max(self.complete_after, number)
 
-    def restore(self, segments: list[Segment], before: int) -> None:
+    def restore(self, segments: list[Segment], before: int, complete_after: int) -> None:
         """Keep what another process has heard before this one did.
 
         Args:
             segments: the oldest first; the last one ends just before the message of the number `before`.
             before: the first number that is kept here; when that has been dropped meanwhile, nothing is restored.
+            complete_after: the other process has heard every message after the one of this number.
         """
         if self.kept_after != before - 1 or not self.is_on:
             return
         self._segments.extendleft(reversed(segments))
         self.size += sum(segment.size for segment in segments)
-        self.complete_after = segments[0].first - 1
+        self.complete_after = max(complete_after, segments[0].first - 1)
         self._trim()
 
     def tick(self, now: float) -> None:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
@@ -183,8 +183,8 @@ class Copies:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
 
-    async def fetch(self, after: int | None) -> list[Chunk] | None:
-        """Return a copy of what another process has; None when nobody has it.
+    async def fetch(self, after: int | None) -> tuple[int, list[Chunk]] | None:
+        """Return the number after which another process has all messages, and a copy of it; None when nobody has it.
 
         Args:
             after: the number after which all messages are wanted; with None, as many as there are.
@@ -207,7 +207,7 @@ class Copies:
                 self._note_refusal(reply)
                 return None
             chunks.append(chunk)
-        return chunks
+        return offer.number, chunks
 
     async def _ask(self, answer: str, question: CopyTalk, seconds: float) -> CopyTalk | None:
         key = (answer, question.copy)
@@ -292,14 +292,15 @@ class Copies:
         return b"%b%b:%d" % (self._prefix, copy.encode(), number)
 
 
-def _chunks(journal: Journal, base: int, after: int) -> list[Chunk]:
-    """Return what the journal has after a number, from the segment on in which the next one is."""
-    chunks: list[Chunk] = []
+def _chunks(journal: Journal, base: int, after: int) -> Iterator[Chunk]:
+    """Return what the journal has after a number, without a hole, from the segment on in which the next one is.
+
+    The segments are those of now; each is taken apart when it is asked for, so that no turn of the loop has all of it.
+    """
+    after = max(after, journal.kept_after + base)
     for segment in reversed(journal.segments()):
-        if segment.last + base <= after or not segment.size:
-            continue
-        chunks += _pieces(segment, base)
-    return chunks
+        if segment.last + base > after and segment.size:
+            yield from _pieces(segment, base)
 
 
 def _pieces(segment: Segment, base: int) -> list[Chunk]:
@@ -356,6 +357,7 @@ async def segments_of(chunks: list[Chunk], base: int, before: int) -> list[Segme
             segments.append(Segment(chunk.first - base))
         for read in chunk.reads:
             segments[-1].append(read.data, read.count, read.at)
+        await asyncio.sleep(0)
     while segments and segments[-1].first >= before:
         segments.pop()
     if not segments or segments[-1].last < before - 1:

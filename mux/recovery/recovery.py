@@ -356,11 +356,11 @@ class Recovery:
         return count
 
     async def _fetch(self, after: int, missed: int) -> None:
-        chunks = await self._copy(after)
-        messages = None if chunks is None else await messages_of(chunks, after, after + missed)
+        copy = await self._copy(after)
+        messages = None if copy is None else await messages_of(copy[1], after, after + missed)
         self._resolve(missed, messages)
 
-    async def _copy(self, after: int | None) -> list[Chunk] | None:
+    async def _copy(self, after: int | None) -> tuple[int, list[Chunk]] | None:
         """Return a copy of what another process has; what brings it is not kept in the journal."""
         self._intake.brings_copy = True
         try:
@@ -372,10 +372,11 @@ class Recovery:
         """Get a copy of what others have, from before this process was there."""
         try:
             before = self._journal.kept_after + 1
-            chunks = await self._copy(None)
-            segments = [] if chunks is None else await segments_of(chunks, self.order.base, before)
-            if segments:
-                self._journal.restore(segments, before)
+            base = self.order.base
+            copy = await self._copy(None)
+            segments = [] if copy is None else await segments_of(copy[1], base, before)
+            if copy is not None and segments:
+                self._journal.restore(segments, before, complete_after=copy[0] - base)
         finally:
             self._is_warm = True
 

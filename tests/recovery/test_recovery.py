@@ -132,6 +132,24 @@ async def test_a_new_process_has_what_passed_before_it(redis_url: str) -> None:
         assert control.keys() == []
 
 
+async def test_a_copy_has_no_hole(redis_url: str) -> None:
+    """What a process has heard before a gap is not copied as if nothing had been missed after it."""
+    async with AsyncExitStack() as stack:
+        control = stack.enter_context(redis.Redis.from_url(redis_url))
+        one = await stack.enter_async_context(process(redis_url))
+        await publish(control, 1, 500)
+        await until(lambda: one.received == numbers(1, 500))
+        await cut(control, one, missed=(501, 502))
+        await until(lambda: bool(one.gaps) and one.recovery.order.is_placed)
+        await publish(control, 503, 505)
+        await until(lambda: one.received[-1] == "505")
+        two = await stack.enter_async_context(process(redis_url))
+        await publish(control, 506, 506)
+        await agreed(506, one, two)
+        assert one.journal.kept_after > 500
+        assert two.journal.kept_after + two.recovery.order.base >= one.journal.kept_after + one.recovery.order.base
+
+
 async def test_a_user_without_the_rights_goes_without_copies(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """It is said once, and what was missed is a gap."""
     with redis.Redis.from_url(redis_url) as control:
