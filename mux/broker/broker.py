@@ -3,9 +3,9 @@
 A lost connection is made anew, for ever, with full jitter so that a fleet does not come back as one. Subscribing again
 is one command, however many channels are open.
 
-Delivery is at most once, and no loss is silent: what is published while there is no connection is held for a while or
-given back, what was sent but not answered when the connection broke is reported as lost and never sent again, and
-every time in which messages may have been missed is a Gap.
+Delivery is at most once, and no loss is silent: a message that is published while there is no connection is held for a
+while or given back, a message that was sent but not answered when the connection broke is reported as lost and never
+sent again, and every time in which messages may have been missed is a Gap.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ logger = logging.getLogger("mux.broker")
 
 
 class Recovering(Protocol):
-    """What finds out what was missed while there was no connection."""
+    """Finds out which messages were missed while there was no connection."""
 
     def disconnected(self) -> None:
         """Take note that the connection is lost."""
@@ -66,14 +66,14 @@ class Broker:
 
     Args:
         location: where Redis is.
-        pattern: what to subscribe to.
+        pattern: matches the Redis channels to subscribe to.
         probe_prefix: the beginning of the Redis channel of our probes; the pattern matches it. The rest is drawn by
             start(), so that processes forked from one app do not hear each other's probes.
         probe_seconds: how long silence may last until it counts as a probe that was not heard.
         holding: the queue of what waits to be published.
         on_read: takes every read, synchronously; may raise BrokerGarbled, and nothing else.
         on_writable: called when publishers that saw is_writable False may go on.
-        on_gap: called with each Gap, when it is known what became of it; must not raise.
+        on_gap: called with each Gap that is told; must not raise.
         recovery: told of connections; without one, every loss is a gap.
     """
 
@@ -111,11 +111,11 @@ class Broker:
         self._lost_at: float | None = None
         self._told = ""
         self.reconnects: Counter[str] = Counter()
-        """How many times a connection was made again, by the cause of the loss."""
+        """Connections that were made again, by the cause of the loss."""
         self.gaps = 0
-        """How many times messages may have been missed."""
+        """Gaps that were told."""
         self.gap_seconds = 0.0
-        """How many seconds these times lasted together."""
+        """Seconds that all gaps lasted together."""
 
     async def start(self) -> None:
         """Make the first connection, and keep one from now on.
@@ -154,7 +154,7 @@ class Broker:
 
     @property
     def round_trip_seconds(self) -> float:
-        """How long Redis took for the last answer to a probe; 0 while there is none."""
+        """Seconds that Redis took for the last answer about its role; 0 while there is none."""
         return 0.0 if self._watchdog is None else self._watchdog.round_trip_seconds
 
     async def aclose(self) -> None:
@@ -266,7 +266,7 @@ class Broker:
             self._connection.ask(*words, done=done)
 
     def tell_gap(self, gap: Gap, missed: int | None = None) -> None:
-        """Count and tell a gap in which so many messages were missed, or, with None, nobody knows how many."""
+        """Count and tell a gap in which so many messages were missed; None when the number is not known."""
         self.gaps += 1
         gap = replace(gap, number=self.gaps, missed=missed)
         self.gap_seconds += gap.seconds

@@ -13,8 +13,8 @@ Rules:
 3. Every command is answered exactly once, by Redis or by BrokerLost.
 4. What is on its way to Redis is bounded in number and bytes. Publishes wait in a Holding for their turn; commands
    of our own are few and do not wait.
-5. A push or a reply that nobody asked for ends the connection: the subscription is not what it was, or answers do not
-   belong to their commands any more.
+5. An unasked push about the subscription, or an unasked reply, ends the connection: the subscription has changed, or
+   answers do not belong to their commands any more.
 """
 
 from __future__ import annotations
@@ -77,11 +77,11 @@ class Connection(asyncio.Protocol):
         self.good_at = Moment.now()
         """The first moment from which everything that this server has is known to come."""
         self.client_id = 0
-        """What Redis calls this connection."""
+        """The number that Redis gave this connection."""
         self.is_clustered = False
-        """Whether the server is one of a cluster's nodes."""
+        """True when the server is one of a cluster's nodes."""
         self.record = Record(None, self.good_at)
-        """What the server has said of itself."""
+        """The answers of the server to INFO."""
         self._loop = loop
         self._on_read = on_read
         self._tells_end = False
@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def capacity(self) -> tuple[int, int]:
-        """How many more commands, and how many more bytes, may be on their way to Redis now."""
+        """The commands, and the bytes, that may be sent now beside those on their way to Redis."""
         if self._is_full or not self.is_usable:
             return 0, 0
         return MAX_UNANSWERED - len(self._unanswered), MAX_UNANSWERED_BYTES - self._unanswered_bytes
@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
         self.drop("shut", "the connection was closed")
 
     def drop(self, cause: str, reason: str) -> None:
-        """Close at once, for a reason of ours."""
+        """Close at once, for a cause and reason that this process has found."""
         transport = getattr(self, "_transport", None)
         if transport is not None and not transport.is_closing():
             self._loss = Loss(cause, reason)

@@ -24,7 +24,7 @@ MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 """The longest path of a unix socket: sockaddr_un holds it and a NUL byte."""
 
 DIAL_ERRORS = (OSError, ValueError)
-"""What dial() raises when no server is reached: ValueError, and with it UnicodeError, is a host that cannot be one."""
+"""Errors of dial() when no server is reached; ValueError, and so UnicodeError, is for a host that cannot be one."""
 
 _Resolved: TypeAlias = tuple[Any, ...]
 """One result of getaddrinfo(): family, kind, protocol, canonical name and address."""

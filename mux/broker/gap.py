@@ -42,7 +42,7 @@ class Gap:
         until: when it was good again.
         cause: one word, as `closed` or `deaf`.
         reason: the same as half a sentence.
-        missed: how many messages were missed, of all channels together; None where nobody knows.
+        missed: the messages that were missed, of all channels together; None where the number is not known.
     """
 
     number: int
@@ -60,7 +60,7 @@ class Gap:
 
     @property
     def seconds(self) -> float:
-        """How long it was."""
+        """Seconds from since to until."""
         return self.until - self.since
 
     def __str__(self) -> str:

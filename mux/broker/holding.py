@@ -1,7 +1,7 @@
-"""What waits to be published: for its turn, for a Redis that does not keep up, or for one that is away.
+"""Messages that wait to be published: for their turn, for a Redis that does not keep up, or for one that is away.
 
 Everybody who publishes waits in one queue, in order. While there is a connection, it takes from here what may be on
-its way to Redis; while there is none, messages are held, and nobody notices a reconnect of a second.
+its way to Redis; while there is none, messages are held, so that a reconnect of a second loses none.
 
 Rules:
 
@@ -95,7 +95,7 @@ class Holding:
         is_connected: bool,
         is_held: bool = True,
     ) -> int | None:
-        """Queue a command and return its number, or None because there is no room for it.
+        """Queue a command and return its number, or None because the bound is reached.
 
         With a connection one command is always taken, however large: it does not wait for long.
         """

@@ -1,4 +1,4 @@
-"""Where Redis is just now.
+"""Find out where Redis is just now.
 
 One server is always at its address. With Sentinel the master moves, and is asked for before every connection. In a
 cluster classic PUBLISH reaches every node, so any node that lives will do, and after a failure the next one is tried.

@@ -22,7 +22,7 @@ from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, Broke
 from mux.wire.resp import Reply, encode_publish
 
 MAX_ANNOUNCED_BYTES = CONNECTED_BYTES // 2
-"""Most bytes in the queue with which an announcement is added, so that a crowd leaves room for messages."""
+"""Most bytes in the queue with which an announcement is added, so that those of a crowd do not push messages out."""
 
 
 class Outbox:
@@ -54,7 +54,7 @@ class Outbox:
         """Messages that Redis has not taken, by reason."""
 
     def __len__(self) -> int:
-        """How many messages wait to be sent."""
+        """Return the number of messages that wait to be sent."""
         return len(self._holding)
 
     def open(self) -> None:
@@ -101,14 +101,14 @@ class Outbox:
         return self._add(redis_channel, payload, self._count, done)
 
     def announce(self, redis_channel: bytes, payload: bytes) -> None:
-        """Publish what nobody waits for: dropped, and counted, when Redis is away or does not keep up."""
+        """Publish an announcement; it is dropped, and counted, when Redis is away or does not keep up."""
         if self._connection is None or self._holding.bytes > MAX_ANNOUNCED_BYTES:
             self.refused["announcement"] += 1
         else:
             self._add(redis_channel, payload, self._count_announcement, _ignore, is_held=False)
 
     def send_aside(self, redis_channel: bytes, payload: bytes, done: Done | None = None) -> None:
-        """Publish what is not the feed's: it is not counted, and dropped when Redis is away or does not keep up.
+        """Publish a message between processes: it is not counted, and dropped when Redis is away or does not keep up.
 
         done, when there is one, gets the reply, and is not called when the message is dropped.
         """
@@ -118,13 +118,10 @@ class Outbox:
     async def publish(
         self, redis_channel: bytes, payload: bytes, *, timeout_seconds: float | None = None, is_patient: bool = False
     ) -> None:
-        """Publish and wait until Redis has it.
+        """Publish and wait until Redis has it, for timeout_seconds at most unless that is None.
 
-        Args:
-            redis_channel: where.
-            payload: what.
-            timeout_seconds: how long to wait; 0 sends it now or not at all, and then waits for the answer.
-            is_patient: wait while Redis does not keep up, rather than for room in the queue alone.
+        With 0 the message is sent now or not at all, and only the answer is waited for. A patient sender waits while
+        Redis does not keep up; for another, a message over the bound of the queue is refused.
 
         Raises:
             BrokerUnavailable: it was not sent, and will not be.

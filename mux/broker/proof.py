@@ -50,7 +50,7 @@ class Proof:
 
 
 class Bus:
-    """What one node of a cluster has said of its links to the other nodes."""
+    """The answers of one node of a cluster about its links to the other nodes."""
 
     __slots__ = ("_asked_at", "_pings", "_was_alone", "good_at", "silent")
 
@@ -58,7 +58,7 @@ class Bus:
         self.good_at: Moment | None = None
         """Everything that other nodes had sent before this moment has come to the node; None if nothing proves it."""
         self.silent = 0
-        """How many answers in a row have told of no ping."""
+        """Answers in a row that have told of no ping."""
         self._pings = 0
         self._asked_at: Moment | None = None
         self._was_alone = True

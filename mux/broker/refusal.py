@@ -1,4 +1,4 @@
-"""What Redis' answers and silences at the beginning mean, and what the operator can do about each.
+"""Say what Redis' first answers and its silences mean, and what the operator can do about each.
 
 A server that does not know a command quotes it in its answer, and HELLO has the password in it. So of an answer to a
 HELLO with credentials nothing is repeated but a code that is known.

@@ -39,7 +39,7 @@ logger = logging.getLogger("mux.broker")
 
 
 class Named(NamedTuple):
-    """What a sentinel said; the greater one is to be believed."""
+    """The answer of one sentinel; of two answers the greater is to be believed."""
 
     is_up: bool
     epoch: int
@@ -52,7 +52,7 @@ class SentinelMaster:
 
     Args:
         sentinels: where they are, with their own credentials and TLS.
-        name: what the master is called there.
+        name: the name of the master there.
         template: credentials, TLS and timeout of the master; host and port are filled in.
     """
 

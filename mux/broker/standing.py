@@ -1,4 +1,4 @@
-"""What a server says of itself in INFO: who it is, since when, and where it is in its history.
+"""Keep what a server says of itself in INFO: its identity, its age, and how far it is in its history.
 
 It is asked when a connection begins and every second after that, by a user who may ask. So when a connection is lost
 and the next one leads to another server, the two can be compared: a replica that was promoted remembers at which
@@ -22,7 +22,7 @@ ROUNDING_SECONDS = 2.0
 
 
 class Record:
-    """What the server of one connection has said of itself while the connection lived.
+    """The answers of one server to INFO, while one connection to it lived.
 
     Attributes:
         run_id: drawn by the server when it started; empty if it does not tell this user.

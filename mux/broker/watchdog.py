@@ -23,7 +23,7 @@ from mux.errors import BrokerError
 from mux.wire.resp import Reply
 
 QUESTIONS_PER_PROBE = 5
-"""How many times the role is asked for in the time of a probe: once a second at the default."""
+"""Questions about the role in the time of one probe: one a second at the default."""
 
 MAX_UNHEARD = 2
 """Most probes in a row, after one probe's time of silence, that may go unheard before the connection is dropped."""
@@ -52,7 +52,7 @@ class Watchdog:
         self._bus = Bus() if connection.is_clustered else None
         self._proof = Proof(None if connection.is_clustered else connection.good_at)
         self.round_trip_seconds = 0.0
-        """How long the last answer took; 0 before the first."""
+        """Seconds that the last answer took; 0 before the first."""
         self._timer = self._loop.call_later(seconds / QUESTIONS_PER_PROBE, self._tick)
         connection.lost.add_done_callback(lambda lost: self._timer.cancel())
 
