@@ -12,7 +12,7 @@ REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r
 class BlindProxy:
     """Passes connections on to a port, but none that begins with a request to upgrade as long as it is blind.
 
-    It passes none at all while it is down.
+    It passes none at all while it is down, and nothing that a server sends over WebSockets while `flow` is not set.
     """
 
     def __init__(self, target: int) -> None:
@@ -20,6 +20,8 @@ class BlindProxy:
         self.port = 0
         self.is_blind = True
         self.is_down = False
+        self.flow = asyncio.Event()
+        self.flow.set()
         self.refused = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -39,7 +41,8 @@ class BlindProxy:
         if self.is_down:
             return
         head = await reader.readuntil(b"\r\n\r\n")
-        if self.is_blind and b"\r\nupgrade: websocket\r\n" in head.lower():
+        is_upgrade = b"\r\nupgrade: websocket\r\n" in head.lower()
+        if self.is_blind and is_upgrade:
             self.refused += 1
             writer.write(REFUSAL)
             return
@@ -47,8 +50,8 @@ class BlindProxy:
         onward.write(head)
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(_copy(reader, onward))
-                both.create_task(_copy(onward_reader, writer))
+                both.create_task(_copy(reader, onward, None))
+                both.create_task(_copy(onward_reader, writer, self.flow if is_upgrade else None))
         finally:
             onward.close()
 
@@ -65,8 +68,10 @@ class BlindProxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: asyncio.Event | None) -> None:
     while data := await reader.read(65536):
+        if flow is not None:
+            await flow.wait()
         writer.write(data)
         await writer.drain()
     writer.close()

@@ -140,11 +140,63 @@ async def test_by_event_stream_and_back_every_message_is_shown_once(
 async def change_to(page: Page, proxy: BlindProxy, way: str) -> None:
     """Have the page go on by the other way."""
     proxy.is_blind = way == "SSE"
+    await online(page)  # an open WebSocket asks where it is; an event stream tries a WebSocket
     if way == "SSE":
         await proxy.aclose()
-    else:
-        await online(page)
     await expect(panel(page).locator(".state")).to_have_text(way)
+
+
+async def test_what_comes_while_a_websocket_opens_is_shown_once(redis_url: str, prefix: str, visitor: Visitor) -> None:
+    """The event stream brings it first, and the WebSocket again; also when that is lost before it has brought it."""
+    async with seen(redis_url, prefix, visitor) as (site, proxy):
+        proxy.is_blind = True
+        page = await visitor.open(proxy.port)
+        await publish(site, "same", "same")
+        await shows(page, "same", "same")
+        proxy.is_blind = False
+        proxy.flow.clear()
+        await online(page)
+        await until(lambda: len(site.mux._core.hub) == 2)
+        await publish(site, "same", "last")
+        await shows(page, "same", "same", "same", "last")
+        await expect(panel(page).locator(".state")).to_have_text("SSE")
+        proxy.flow.set()
+        await expect(panel(page).locator(".state")).to_have_text("WebSocket")
+        await publish(site, "same")
+        await shows(page, "same", "same", "same", "last", "same")
+        await proxy.cut()
+        await expect(marks(page).last).to_contain_text("connection lost")
+        await publish(site, "same")
+        proxy.is_down = False
+        await online(page)
+        await shows(page, "same", "same", "same", "last", "same", "same")
+        await expect(marks(page).last).to_contain_text("nothing was missed")
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["and comes", "and is lost"])
+async def test_a_newer_position_does_not_stand_for_what_is_under_way(
+    redis_url: str, prefix: str, visitor: Visitor, is_lost: bool
+) -> None:
+    """The answer with the position overtakes messages of the WebSocket, which count when they come."""
+    async with seen(redis_url, prefix, visitor) as (site, proxy):
+        page = await visitor.open(proxy.port)
+        await publish(site, "same")
+        await shows(page, "same")
+        proxy.flow.clear()
+        await publish(site, "same", "same")
+        async with page.expect_response(lambda answer: "last=0" in answer.url):
+            await online(page)
+        if not is_lost:
+            proxy.flow.set()
+            await shows(page, *["same"] * 3)
+        await proxy.cut()
+        await expect(marks(page).last).to_contain_text("connection lost")
+        await publish(site, "last")
+        proxy.flow.set()
+        proxy.is_down = False
+        await online(page)
+        await expect(marks(page).last).to_contain_text("nothing was missed")
+        await shows(page, "same", "same", "same", "last")
 
 
 async def test_what_is_more_than_the_page_keeps_is_counted(redis_url: str, prefix: str, visitor: Visitor) -> None:
