@@ -28,6 +28,9 @@ from mux.wire.resp import Push, RespReader, encode_push
 SLICE_BYTES = 16 * 1024
 """Most bytes that are parsed at once: about a quarter of a millisecond of work with messages of 100 bytes."""
 
+READ_COST = 64
+"""A read takes as long to parse as so many bytes more than it has."""
+
 SEARCHES = 2
 """A segment is parsed when it is asked for the next channel after so many."""
 
@@ -153,13 +156,18 @@ class Segment:
                 return True
             self._reader = RespReader()
         reads, start, count = self._parsed
-        if reads < len(self._reads):
+        left = SLICE_BYTES
+        while left > 0 and reads < len(self._reads):
             read = self._reads[reads]
-            messages, _ = self._reader.feed(read[start : start + SLICE_BYTES])
+            piece = read if len(read) <= left and not start else read[start : start + left]
+            messages, _ = self._reader.feed(piece)
             self._add(messages, self.first + count)
-            start += SLICE_BYTES
-            reads, start = (reads, start) if start < len(read) else (reads + 1, 0)
-            self._parsed = reads, start, count + len(messages)
+            count += len(messages)
+            left -= len(piece) + READ_COST
+            start += len(piece)
+            if start >= len(read):
+                reads, start = reads + 1, 0
+        self._parsed = reads, start, count
         return reads == len(self._reads)
 
     def messages(self, channel: bytes) -> list[Publication]:

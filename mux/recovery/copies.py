@@ -358,6 +358,8 @@ async def segments_of(chunks: list[Chunk], base: int, before: int) -> list[Segme
         for read in chunk.reads:
             segments[-1].append(read.data, read.count, read.at)
         await asyncio.sleep(0)
+    for segment, following in pairwise(segments):
+        segment.cut_after(following.first - 1)
     while segments and segments[-1].first >= before:
         segments.pop()
     if not segments or segments[-1].last < before - 1:
@@ -367,10 +369,12 @@ async def segments_of(chunks: list[Chunk], base: int, before: int) -> list[Segme
 
 
 def _is_continuous(chunks: list[Chunk]) -> bool:
-    return all(
-        chunk.first + sum(read.count for read in chunk.reads) == following.first
-        for chunk, following in pairwise(chunks)
-    )
+    """Tell whether no message is missing between chunks; those that begin may have the end of what is before them."""
+    for chunk, following in pairwise(chunks):
+        end = chunk.first + sum(read.count for read in chunk.reads)
+        if end < following.first or (end > following.first and not following.begins):
+            return False
+    return True
 
 
 async def _parsed(chunks: list[Chunk]) -> AsyncIterator[tuple[int | None, list[Push]]]:

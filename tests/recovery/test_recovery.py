@@ -9,7 +9,9 @@ from contextlib import AsyncExitStack
 import pytest
 import redis
 
+from mux.journal.quiet import Quiet
 from mux.recovery import copies, recovery
+from mux.recovery.history import History, Query
 from mux.wire.resp import Push
 from tests.recovery.processes import ROOM, Process, numbers, process, publish
 from tests.support.servers import until
@@ -130,6 +132,25 @@ async def test_a_new_process_has_what_passed_before_it(redis_url: str) -> None:
         await agreed(2001, one, two)
         assert two.journal.kept_after + two.recovery.order.base == before
         assert control.keys() == []
+
+
+async def test_a_copy_of_a_copy(redis_url: str) -> None:
+    """As in one rolling restart after the other: the first process is long gone, and the third has all of it."""
+    async with AsyncExitStack() as stack:
+        control = stack.enter_context(redis.Redis.from_url(redis_url))
+        fleet: list[Process] = []
+        for round_ in range(4):
+            fleet.append(await stack.enter_async_context(process(redis_url)))
+            first = 1000 * round_ + 1
+            await publish(control, first, first + 999)
+            await agreed(first + 999, *fleet)
+            for old in fleet[:-1]:
+                await old.recovery.aclose()
+                await old.broker.aclose()
+            del fleet[:-1]
+        journal, order = fleet[-1].journal, fleet[-1].recovery.order
+        found = await History(journal, order, Quiet()).find(ROOM, Query())
+        assert [payload for payload, _, _ in found.publications] == [b"%d" % number for number in range(1, 4001)]
 
 
 async def test_a_copy_has_no_hole(redis_url: str) -> None:
