@@ -17,14 +17,33 @@ from mux.wire.websocket import encoder as ws_encoder
 
 EVENTS = Events()
 
+
+class _Numbering:
+    epoch = "019ab3c4d5e6f7a8b"
+    base = 10**9
+
+
+NUMBERED = Events(_Numbering())
+"""What a server writes: every event has its position."""
+
 ENCODERS = {
     "subs": [ws_encoder.encode],
     "sse": [EVENTS.encode],
+    "sse_ids": [NUMBERED.encode],
     "mixed": [ws_encoder.encode, EVENTS.encode],
 }
 """How the subscribers are served; of the mixed ones every other is an event stream."""
 
-KINDS = [("subs", 0), ("subs", 1), ("subs", 10), ("subs", 100), ("subs", 1000), ("sse", 1000), ("mixed", 1000)]
+KINDS = [
+    ("subs", 0),
+    ("subs", 1),
+    ("subs", 10),
+    ("subs", 100),
+    ("subs", 1000),
+    ("sse", 1000),
+    ("sse_ids", 1000),
+    ("mixed", 1000),
+]
 
 
 @pytest.mark.parametrize("messages", [1, 64, 512])
