@@ -1,1 +1,1 @@
-"""Connections that are not anybody's yet: reading what strangers send, and deciding who gets it."""
+"""Connections that have not become clients: reading what strangers send, and deciding who gets it."""

@@ -9,7 +9,7 @@ What strangers send is held to this:
 1. A request reaches Sanic only when it is well-formed (wire/http), whole, in time, and its body wanted and bounded.
 2. The next request is read when the answer before is written, in a later turn of the loop. What waits is bounded:
    beyond WAITING_REQUESTS of them or WAITING_BYTES the socket is not read.
-3. Whatever state a connection is in, a deadline ends it (intake.py).
+3. Whatever state a connection is in, a deadline ends it (arrivals.py).
 4. A refusal is one sentence and one count. The connection ends with it: after a wrong byte nobody knows where the
    next request begins. The client is given a little time to close first, so that the answer arrives.
 5. A client that sends no more is answered what it has asked, and then the connection ends.
@@ -25,8 +25,8 @@ from typing import Any, cast
 from sanic import Sanic
 
 from mux import reasons
+from mux.doorstep.arrivals import Arrivals
 from mux.doorstep.handover import Handover
-from mux.doorstep.reading import Intake
 from mux.doorstep.seen_request import SeenRequest, peer_address
 from mux.doorstep.sight import handshake_at_sight
 from mux.endpoints.takeover import Taken, release
@@ -39,10 +39,10 @@ WAITING_REQUESTS = 16
 """How many requests of a connection may wait for the answer to the one before."""
 
 WAITING_BYTES = 64 * 1024
-"""How many bytes may."""
+"""How many bytes of a connection may wait, beyond what one read brings."""
 
 DROPPED_BYTES = 1024 * 1024
-"""How much is read and dropped of a client that was answered and sends on; then it is cut off."""
+"""How many bytes are read and dropped of a client that was answered and sends on; then it is cut off."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -57,24 +57,24 @@ class Stage(Enum):
     ENDING = 3
     """Waits for the client to close."""
     GONE = 4
-    """Is somebody else's, or closed."""
+    """Has become a client, has been left to Sanic, or is closed."""
 
 
 class Doorstep(asyncio.Protocol):
-    """A connection that is nobody's yet.
+    """A connection that has not become a client.
 
-    It is made by Sanic's server, as a protocol of its own would be. app.ctx.mux_intake says what is let in; without
-    one it is made from the app's configuration.
+    It is made by Sanic's server, as a protocol of its own would be. app.ctx.mux_arrivals say what is let in; without
+    them they are made from the app's configuration.
     """
 
     __slots__ = (
         "_address",
         "_app",
+        "_arrivals",
         "_dropped",
         "_handover",
         "_has_continued",
         "_has_ended",
-        "_intake",
         "_is_blocked",
         "_is_new",
         "_is_to_go_on",
@@ -102,9 +102,9 @@ class Doorstep(asyncio.Protocol):
         self._app = app
         self._state = state
         self._unix = unix
-        self._intake = intake_of(app)
+        self._arrivals = arrivals_of(app)
         self.connections = connections
-        """Where the server looks for its connections; the doorsteps of all that are nobody's."""
+        """Where the server looks for its connections; the doorsteps of all that have not become clients."""
         self._address = ""
         self._stage = Stage.ASKING
         self._reader = RequestReader()
@@ -117,20 +117,20 @@ class Doorstep(asyncio.Protocol):
         self._may_finish = False
         self._dropped = 0
 
-    # What follows is called by the event loop (asyncio.Protocol).
+    # The event loop calls what follows (asyncio.Protocol).
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        intake = self._intake
-        if not intake.arrived(self):
+        arrivals = self._arrivals
+        if not arrivals.arrived(self):
             self._stage = Stage.GONE
             self._transport.abort()
             return
         self.connections.add(self)
-        if intake.counts_plain:
+        if arrivals.counts_plain:
             self._address = peer_address(self._transport)
-            if self._address and not intake.admission.arrived(self._address):
-                intake.refused[reasons.ADDRESS.counted_as] += 1
+            if self._address and not arrivals.admission.arrived(self._address):
+                arrivals.refused[reasons.ADDRESS.counted_as] += 1
                 self.cut()
 
     def data_received(self, data: bytes) -> None:
@@ -153,18 +153,18 @@ class Doorstep(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._has_ended = True
-        # Requests that are whole are answered; half a request is nobody's. TLS cannot be half closed.
+        # Requests that are whole are answered; half a request is not. TLS cannot be half closed.
         return (self._stage is Stage.ANSWERING or self._is_to_go_on) and self._transport.can_write_eof()
 
     def pause_writing(self) -> None:
         self._is_blocked = True
-        self._intake.unread.start(self)
+        self._arrivals.unread.start(self)
         if self._handover is not None:
             self._handover.pause_writing()  # type: ignore[no-untyped-call]
 
     def resume_writing(self) -> None:
         self._is_blocked = False
-        self._intake.unread.stop(self)
+        self._arrivals.unread.stop(self)
         if self._handover is not None:
             self._handover.resume_writing()  # type: ignore[no-untyped-call]
         if self._stage is Stage.ASKING:
@@ -179,21 +179,21 @@ class Doorstep(asyncio.Protocol):
             handover.front = None
             handover.connection_lost(exc)  # type: ignore[no-untyped-call]
 
-    # What follows is called by the intake (intake.Connection) and by Sanic's server.
+    # Arrivals and Sanic's server call what follows.
 
     def overdue(self, what: str) -> None:
         """End, for a deadline has passed; say so where somebody may be listening."""
         if what == "unread":
-            self._intake.refused[reasons.UNREAD.counted_as] += 1
+            self._arrivals.refused[reasons.UNREAD.counted_as] += 1
             self.cut()
         elif what == "asking" and self._reader.has_begun:
-            sentence = f"the request was not complete after {self._intake.head_seconds:g} s"
+            sentence = f"the request was not complete after {self._arrivals.head_seconds:g} s"
             self._refuse(Refused(reasons.TOO_SLOW, sentence))
         elif what == "answering" and self._handover is not None:
             self._handover.give_up()
-            self._intake.ending.start(self)  # the handler may take no notice
+            self._arrivals.ending.start(self)  # the handler may take no notice
         else:
-            self._intake.unread.start(self)  # what was written may still wait to be read
+            self._arrivals.unread.start(self)  # what was written may still wait to be read
             self._transport.close()
 
     def leave(self) -> None:
@@ -215,24 +215,24 @@ class Doorstep(asyncio.Protocol):
         self._transport.close()
         return True
 
-    # What follows is called by Sanic's protocol (handover.Front).
+    # Sanic's protocol calls what follows (handover.Front).
 
     def wrote(self) -> None:
         """Give the handler its time anew."""
         if self._stage is Stage.ANSWERING:
-            self._intake.answering.restart(self)
+            self._arrivals.answering.restart(self)
 
     def answered(self) -> None:
         """Go on to the next request, in another turn of the loop."""
         if self._stage is not Stage.ANSWERING:
             return
-        self._intake.answering.stop(self)
+        self._arrivals.answering.stop(self)
         self._stage = Stage.ASKING
         self._may_finish = False
         if self._has_ended and not self._reader.buffer:
             self._end()
             return
-        self._intake.kept.start(self)
+        self._arrivals.kept.start(self)
         if self._reader.buffer and not self._is_blocked:
             self._go_on_soon()
         else:
@@ -255,18 +255,16 @@ class Doorstep(asyncio.Protocol):
             if self._stage is not Stage.ANSWERING:
                 handover.connection_lost(None)  # type: ignore[no-untyped-call]  # its task waits for the next request
         self._leave_all()
-        return Taken(self._transport, early, self._is_blocked, self._has_ended)
-
-    # What follows is done here.
+        return Taken(self._transport, early, self._is_blocked, self._has_ended, self._arrivals.is_unsent_bounded)
 
     def _go_on_soon(self) -> None:
         """Have what waits looked at in another turn of the loop."""
         if not self._is_to_go_on:
             self._is_to_go_on = True
-            self._intake.later(self)
+            self._arrivals.later(self)
 
     def go_on(self) -> None:
-        """Look at what waits; called by the intake when it is this connection's turn."""
+        """Look at what waits; called by the arrivals when it is this connection's turn."""
         self._is_to_go_on = False
         if self._stage is not Stage.ASKING or self._is_blocked:
             return
@@ -291,20 +289,20 @@ class Doorstep(asyncio.Protocol):
 
     def _read(self) -> None:
         """Take the next request from what has come, if it is whole."""
-        reader, intake = self._reader, self._intake
+        reader, arrivals = self._reader, self._arrivals
         try:
             request = reader.next(self._limit)
         except Refused as error:
             self._refuse(error)
             return
         if reader.has_begun or request is not None:
-            intake.kept.stop(self)
+            arrivals.kept.stop(self)
         if request is not None:
-            intake.asking.stop(self)
+            arrivals.asking.stop(self)
             self._serve(*request)
             return
         if reader.has_begun:
-            intake.asking.start(self)
+            arrivals.asking.start(self)
         if reader.is_waited_for and not self._has_continued:
             self._has_continued = True
             self._transport.write(CONTINUE)
@@ -313,41 +311,41 @@ class Doorstep(asyncio.Protocol):
 
     def _limit(self, head: RequestHead) -> int:
         """Let a request pass or not; return how large a body it may have."""
-        self._intake.check(head, self._address, has_begun=self._may_finish)
-        self._intake.check_host(SeenRequest(head.fields, self._transport, self._app, head.version))
-        return self._intake.max_body_bytes if self._intake.wants_body(head.method, head.target) else 0
+        self._arrivals.check(head, self._address, has_begun=self._may_finish)
+        self._arrivals.check_host(SeenRequest(head.fields, self._transport, self._app, head.version))
+        return self._arrivals.max_body_bytes if self._arrivals.wants_body(head.method, head.target) else 0
 
     def _is_joined_at_sight(self, data: bytes) -> bool:
         """Make a client of the connection if that is all there is to do; tell whether it is done."""
-        intake = self._intake
-        if intake.join is None or intake.is_leaving or self._stage is not Stage.ASKING:
+        arrivals = self._arrivals
+        if arrivals.join is None or arrivals.is_leaving or self._stage is not Stage.ASKING:
             return False
         seen = handshake_at_sight(data)
         if seen is None:
             return False
         channel, fields, size = seen
         self._reader.buffer += data[size:]  # what a client is given with its connection
-        if intake.join(SeenRequest(fields, self._transport, self._app), channel):
+        if arrivals.join(SeenRequest(fields, self._transport, self._app), channel):
             return True
         self._reader.buffer.clear()
         return False
 
     def _serve(self, head: RequestHead, body: bytes) -> None:
         """Decide who gets a request that is whole."""
-        intake = self._intake
-        if head.is_websocket and intake.join is None:
+        arrivals = self._arrivals
+        if head.is_websocket and arrivals.join is None:
             self._step_aside(head)
             return
-        if intake.is_leaving or not intake.keeps_connections:
+        if arrivals.is_leaving or not arrivals.keeps_connections:
             head.is_kept = False
         self._stage, self._has_continued = Stage.ANSWERING, False
-        intake.answering.start(self)
+        arrivals.answering.start(self)
         if self._handover is None:
             self._handover = self._new_handover()
         self._handover.take(self._transport, head, body)
 
     def _new_handover(self) -> Handover:
-        shows_heads = self._intake.join is None  # in mux' own server nobody asks for them
+        shows_heads = self._arrivals.join is None  # in mux' own server nobody asks for them
         return Handover(self, self._app, self._loop, self._state, self._unix, shows_heads=shows_heads)
 
     def _step_aside(self, head: RequestHead) -> None:
@@ -364,22 +362,22 @@ class Doorstep(asyncio.Protocol):
         handover.take(transport, head, b"", early)
 
     def _refuse(self, error: Refused) -> None:
-        head, intake = self._reader.head, self._intake
-        intake.refused[error.reason.counted_as] += 1
+        head, arrivals = self._reader.head, self._arrivals
+        arrivals.refused[error.reason.counted_as] += 1
         fields: Mapping[str, str] = {}
         if head is not None:
-            fields = intake.sharing(SeenRequest(head.fields, self._transport, self._app, head.version))
+            fields = arrivals.sharing(SeenRequest(head.fields, self._transport, self._app, head.version))
         self._transport.write(refusal(error, fields, is_bare=head is not None and head.method == "HEAD"))
         self._end()
 
     def _end(self) -> None:
         """Send no more, and wait a little for the client to close."""
-        intake, transport = self._intake, self._transport
-        for deadlines in (intake.asking, intake.answering, intake.kept):
+        arrivals, transport = self._arrivals, self._transport
+        for deadlines in (arrivals.asking, arrivals.answering, arrivals.kept):
             deadlines.stop(self)
         self._stage = Stage.ENDING
         self._reader = RequestReader()
-        intake.ending.start(self)
+        arrivals.ending.start(self)
         if self._has_ended or not transport.can_write_eof():
             transport.close()
             return
@@ -391,27 +389,27 @@ class Doorstep(asyncio.Protocol):
             transport.abort()  # the client has reset the connection, and asyncio has not looked yet
 
     def _leave_all(self) -> None:
-        """Be nobody's concern any more."""
+        """Leave all that knows this connection: it is somebody else's now, or closed."""
         self._stage = Stage.GONE
-        self._intake.left(self)
+        self._arrivals.left(self)
         self.connections.discard(self)
         if self._address:
-            self._intake.admission.departed(self._address)
+            self._arrivals.admission.departed(self._address)
             self._address = ""
         self._handover = None
 
 
-def intake_of(app: Sanic[Any, Any]) -> Intake:
-    """Return the intake of an app; it is made when there is none."""
-    intake = getattr(app.ctx, "mux_intake", None)
-    if intake is None:
+def arrivals_of(app: Sanic[Any, Any]) -> Arrivals:
+    """Return the arrivals of an app; they are made when there are none."""
+    arrivals = getattr(app.ctx, "mux_arrivals", None)
+    if arrivals is None:
         config = app.config
-        intake = app.ctx.mux_intake = Intake(
+        arrivals = app.ctx.mux_arrivals = Arrivals(
             app,
             head_seconds=config.REQUEST_TIMEOUT,
             kept_seconds=config.KEEP_ALIVE_TIMEOUT,
             answer_seconds=config.RESPONSE_TIMEOUT,
             max_body_bytes=config.REQUEST_MAX_SIZE,
         )
-    assert isinstance(intake, Intake)
-    return intake
+    assert isinstance(arrivals, Arrivals)
+    return arrivals

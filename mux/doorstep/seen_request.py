@@ -15,7 +15,7 @@ from sanic.headers import parse_forwarded, parse_xforwarded
 
 
 class SeenRequest:
-    """One request of a connection that is nobody's yet."""
+    """One request that Sanic has not been given."""
 
     __slots__ = ("_app", "headers", "transport", "version")
 

@@ -82,6 +82,8 @@ class Taken(NamedTuple):
     protocol, and tells no other protocol."""
     has_ended: bool = False
     """True if the client has said already that it sends no more; the transport does not say it again."""
+    is_bounded: bool = False
+    """True if the socket has from its listener what bound_unsent() sets."""
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -137,7 +139,8 @@ def take_over(
         return
     transport = taken.transport
     client = Subscriber(transport, endpoint=kind, encode=kind.encode, backlog=hub)
-    _set_options(transport, unacknowledged_seconds)
+    if not taken.is_bounded or unacknowledged_seconds is not None:
+        _set_options(transport, unacknowledged_seconds)
     # It has the methods of asyncio.Protocol, but is not asked for connection_made().
     transport.set_protocol(client)  # type: ignore[arg-type]  # only the methods matter
     hub.connected(client, address)
@@ -208,19 +211,31 @@ def own_end(request: Asking) -> tuple[str, int] | None:
 
 
 def _set_options(transport: Transport, unacknowledged_seconds: float | None) -> None:
-    """Bound what the kernel keeps of what a client does not read, and how long it waits for an acknowledgement.
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        bound_unsent(sock)
+        if unacknowledged_seconds is not None:
+            _bound_unacknowledged(sock, unacknowledged_seconds)
+
+
+def bound_unsent(sock: socket.socket) -> None:
+    """Bound what the kernel keeps of what a client does not read; on Linux a listener passes this on.
+
+    macOS has the option as well, and where there is none the whole of the send buffer is bounded.
+    """
+    with suppress(OSError):  # the client has just gone, or its socket is no TCP socket
+        if _NOTSENT_LOWAT is None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES)
+
+
+def _bound_unacknowledged(sock: socket.socket, seconds: float) -> None:
+    """Bound how long the kernel waits for an acknowledgement.
 
     Left alone it tries for a quarter of an hour (tcp(7), tcp_retries2), and where there is no such option it does. The
     same time is given to a client that acknowledges and takes nothing (RFC 5482).
     """
-    sock = transport.get_extra_info("socket")
-    options = (
-        (socket.SOL_SOCKET, socket.SO_SNDBUF, UNSENT_BYTES)
-        if _NOTSENT_LOWAT is None
-        else (socket.IPPROTO_TCP, _NOTSENT_LOWAT, UNSENT_BYTES),
-        (socket.IPPROTO_TCP, _USER_TIMEOUT, int((unacknowledged_seconds or 0) * 1000)),
-    )
-    for level, option, value in options:
-        if sock is not None and option is not None and value:
-            with suppress(OSError):  # the client has just gone, or its socket is no TCP socket
-                sock.setsockopt(level, option, value)
+    if _USER_TIMEOUT is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, int(seconds * 1000))

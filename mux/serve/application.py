@@ -8,8 +8,8 @@ from typing import Any
 from sanic import Sanic
 
 from mux.core import Core
+from mux.doorstep.arrivals import Arrivals
 from mux.doorstep.doorstep import Doorstep
-from mux.doorstep.reading import Intake
 from mux.endpoints.operator_check import LocalHostCheck, OperatorCheck, TokenCheck
 from mux.endpoints.refusals import PlainErrors
 from mux.metrics.board import Row
@@ -20,10 +20,10 @@ from mux.wire.http.host import is_loopback
 def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.socket | None = None) -> Sanic[Any, Any]:
     """Return the app that `mux serve` serves: nothing but a feed.
 
-    app.ctx.http_protocol is what to listen with, app.ctx.hub has the clients, and app.ctx.mux_intake the connections
-    that are nobody's yet. app.ctx.is_ready() tells whether clients may be sent to this process, and app.ctx.snapshot()
-    returns its numbers. app.ctx.ops_app has the operator's routes when they have a listener of their own, and is
-    None otherwise.
+    app.ctx.http_protocol is what to listen with, app.ctx.hub has the clients, and app.ctx.mux_arrivals the connections
+    that have not become clients. app.ctx.is_ready() tells whether clients may be sent to this process, and
+    app.ctx.snapshot() returns its numbers. app.ctx.ops_app has the operator's routes when they have a listener of their
+    own, and is None otherwise.
 
     Args:
         settings: all of them.
@@ -39,7 +39,7 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
     app.ctx.hub = core.hub
     app.ctx.is_ready = core.is_ready
     app.ctx.snapshot = core.snapshot
-    app.ctx.mux_intake = Intake(
+    app.ctx.mux_arrivals = Arrivals(
         app,
         head_seconds=settings.handshake_seconds,
         kept_seconds=settings.keep_alive_seconds,
@@ -63,7 +63,7 @@ def _ops_app(core: Core, sock: socket.socket) -> Sanic[Any, Any]:
     app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False, error_handler=PlainErrors(lambda: core.hub))
     app.config.TOUCHUP = False  # Sanic rewrites its own classes once in a process, and does so for the other app
     core.mount_ops(app, _operator_check(settings, sock))
-    app.ctx.mux_intake = Intake(
+    app.ctx.mux_arrivals = Arrivals(
         app,
         head_seconds=settings.handshake_seconds,
         kept_seconds=settings.keep_alive_seconds,

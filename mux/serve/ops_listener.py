@@ -22,7 +22,7 @@ from typing import Any
 
 from sanic import Sanic
 
-from mux.doorstep.reading import Intake
+from mux.doorstep.arrivals import Arrivals
 from mux.errors import CannotListen
 
 BACKLOG = 128
@@ -100,10 +100,10 @@ async def serving(app: Sanic[Any, Any], sock: socket.socket, protocol: type[Prot
     try:
         yield
     finally:
-        intake: Intake = app.ctx.mux_intake
-        intake.leave()
+        arrivals: Arrivals = app.ctx.mux_arrivals
+        arrivals.leave()
         await server.before_stop()
         closed = server.close()  # from here on nobody listens
-        await intake.finish(LAST_SECONDS)
+        await arrivals.finish(LAST_SECONDS)
         await closed
         await server.after_stop()

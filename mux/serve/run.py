@@ -25,8 +25,9 @@ import uvloop
 from sanic import Sanic
 
 from mux.broker.location import check_redis, parse_location
+from mux.doorstep.arrivals import Arrivals
 from mux.doorstep.backlog import turn_away
-from mux.doorstep.reading import Intake
+from mux.endpoints.takeover import bound_unsent
 from mux.errors import CannotListen, MuxError, SystemRefused
 from mux.logs.lines import STDOUT, configure_logging, json_line
 from mux.logs.writer import write_at_once
@@ -327,6 +328,9 @@ async def _served(
         waits: accept from nobody until clients may be sent here.
         leave: set when another process has taken over, before the block ends.
     """
+    if sys.platform == "linux":
+        bound_unsent(listeners.public)
+        app.ctx.mux_arrivals.is_unsent_bounded = True
     # Any: the methods of Sanic's AsyncioServer have no annotations.
     server: Any = await app.create_server(
         sock=listeners.public.dup(),
@@ -351,28 +355,28 @@ async def _served(
         collector.close()
         if leave.is_set():
             await stack.aclose()
-            await _hand_over(server, app.ctx.mux_intake)
+            await _hand_over(server, app.ctx.mux_arrivals)
         else:
-            await _stop(server, app.ctx.mux_intake)
+            await _stop(server, app.ctx.mux_arrivals)
 
 
-async def _stop(server: Any, intake: Intake) -> None:
+async def _stop(server: Any, arrivals: Arrivals) -> None:
     """Say goodbye to all clients, let requests that have begun end, and end the server."""
-    intake.leave()
+    arrivals.leave()
     await server.before_stop()
     closed = server.close()  # from here on nobody listens
-    await intake.finish(REQUEST_SECONDS)
+    await arrivals.finish(REQUEST_SECONDS)
     await closed
     await server.after_stop()
 
 
-async def _hand_over(server: Any, intake: Intake) -> None:
+async def _hand_over(server: Any, arrivals: Arrivals) -> None:
     """End the server while another process accepts from the same socket: nobody is refused, and clients are drained."""
     closed = server.close()
-    intake.keeps_connections = False
+    arrivals.keeps_connections = False
     await asyncio.sleep(ACCEPTED_SECONDS)
     await server.before_stop()
-    intake.leave()
-    await intake.finish(REQUEST_SECONDS)
+    arrivals.leave()
+    await arrivals.finish(REQUEST_SECONDS)
     await closed
     await server.after_stop()

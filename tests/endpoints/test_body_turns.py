@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from mux import Settings, create_app
+from mux.doorstep.arrivals import CONNECTIONS_PER_TURN
 from mux.doorstep.doorstep import WAITING_BYTES, Doorstep
-from mux.doorstep.reading import CONNECTIONS_PER_TURN
 from mux.serve.run import listening_socket
 from tests.support.servers import PATIENCE_SECONDS, running
 

@@ -1,4 +1,4 @@
-"""What all connections of one server have in common before they are somebody's: limits, deadlines, and the end.
+"""The connections of one server that have not become clients: their limits, their deadlines, and their end.
 
 A connection is always in exactly one of these sets, and each set is swept by one timer of the server:
 
@@ -37,18 +37,21 @@ ENDING_SECONDS = 2.0
 that were not read make the kernel send a reset."""
 
 LONGEST_TICK_SECONDS = 1.0
+"""The timer ticks at least so often."""
+
 TICKS_PER_DEADLINE = 10
+"""The timer ticks so often while a request may take its time, or every LONGEST_TICK_SECONDS if that is sooner."""
 
 CONNECTIONS_PER_TURN = 8
 """How many connections that wait go on in one turn of the loop: a request, or a slice of a body, takes a tenth of a
 millisecond or more."""
 
 WHILE_LEAVING = frozenset(("/healthz", "/readyz", "/metrics"))
-"""What is answered to the end, for whoever watches the server leave."""
+"""Paths that are answered until the server has ended, for those who watch it leave."""
 
 
 class Connection(Protocol):
-    """What the intake tells a connection."""
+    """A connection, as far as it is told what to do."""
 
     def overdue(self, what: str) -> None:
         """It has not left the set of this name in time."""
@@ -66,8 +69,8 @@ class Connection(Protocol):
         """Look at what waits: its turn has come."""
 
 
-class Intake:
-    """The connections of one server that are not somebody's yet.
+class Arrivals:
+    """The connections of one server that have not become clients.
 
     Args:
         app: whose requests they are.
@@ -109,6 +112,8 @@ class Intake:
         self.sharing = sharing
         self.check_host = check_host
         self.admission = Admission() if admission is None else admission
+        self.is_unsent_bounded = False
+        """True when the listener has passed on to every socket what takeover.bound_unsent() sets."""
         self.is_leaving = False
         """True when requests that have not begun are refused."""
         self.keeps_connections = True
@@ -133,7 +138,7 @@ class Intake:
         self._trusts_proxies = trusts_proxies(app)
 
     def __len__(self) -> int:
-        """How many connections are nobody's."""
+        """How many connections have not become clients."""
         return len(self._connections)
 
     @property
@@ -169,7 +174,7 @@ class Intake:
             connection.go_on()
 
     def left(self, connection: Connection) -> None:
-        """Forget a connection: it is somebody's, or gone. May be repeated."""
+        """Forget a connection: it has become a client, or is gone. May be repeated."""
         for deadlines in (self.asking, self.answering, self.kept, self.ending, self.unread):
             deadlines.stop(connection)
         self._connections.discard(connection)
