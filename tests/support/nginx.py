@@ -28,13 +28,15 @@ def nginx(block: str, listen: int, port: int, directory: Path) -> Iterator[None]
         f"events {{ worker_connections 256; }}\nhttp {{\naccess_log off;\n{places}{block}\n}}\n"
     )
     command = [NGINX, "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    log = directory / "stderr"  # not a pipe: nginx waits when one is full, and each failed connect is a line
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(command, stderr=stderr)
     try:
         yield
     finally:
         process.terminate()
-        _, said = process.communicate(timeout=PATIENCE_SECONDS)
-    assert b"[emerg]" not in said, said.decode()
+        process.wait(PATIENCE_SECONDS)
+    assert "[emerg]" not in log.read_text()
 
 
 async def reachable(port: int) -> None:
