@@ -189,6 +189,8 @@ class Copies:
         Args:
             after: the number after which all messages are wanted; with None, as many as there are.
         """
+        if self.is_forbidden:
+            return None
         epoch, server = self._order.epoch, self._order.server
         name = f"{self._dice.getrandbits(64):016x}"
         wanted = -1 if after is None else after
@@ -280,12 +282,20 @@ class Copies:
             yield await reply
 
     def _note_refusal(self, reply: Reply) -> None:
-        if isinstance(reply, BrokerError) and not self.is_forbidden and str(reply).startswith("NOPERM"):
+        said = str(reply)
+        if not isinstance(reply, BrokerError) or self.is_forbidden:
+            return
+        if said.startswith("NOPERM"):
             self.is_forbidden = True
             logger.warning(
                 "Redis does not let this user copy the journal to other processes: %s; grant it +set +getdel and ~%s*",
                 reply,
                 self._prefix.decode(),
+            )
+        elif said.startswith("ERR unknown command"):
+            self.is_forbidden = True
+            logger.warning(
+                "this Redis has no GETDEL, so the journal is not copied between processes; 6.2 and later have it"
             )
 
     def _key(self, copy: str, number: int) -> bytes:
