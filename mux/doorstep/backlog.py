@@ -25,9 +25,10 @@ READ_BYTES = 64 * 1024
 
 
 def turn_away(listener: socket.socket) -> int:
-    """Answer 503 to all connections that wait at a listener, and return how many there were.
+    """Answer 503 to all connections that wait at a listener, close it, and return how many there were.
 
-    Takes at most CLOSING_SECONDS, and blocks for them.
+    Nobody can connect from then on, so no connection is reset that was there a moment before. Takes at most
+    CLOSING_SECONDS, and blocks for them.
     """
     answer = refusal(Refused(reasons.LEAVING), {}, is_bare=False)
     waiting: dict[int, socket.socket] = {}
@@ -37,18 +38,19 @@ def turn_away(listener: socket.socket) -> int:
             connection, _ = listener.accept()
             connection.setblocking(False)
             waiting[connection.fileno()] = connection
-            with suppress(OSError):
-                connection.send(answer)
-                connection.shutdown(socket.SHUT_WR)
+    listener.close()
     count = len(waiting)
-    _wait_until_closed(waiting)
+    _answer_all(waiting, answer)
     return count
 
 
-def _wait_until_closed(waiting: dict[int, socket.socket]) -> None:
-    """Read and drop what clients send until they close, or their time is over; then close."""
+def _answer_all(waiting: dict[int, socket.socket], answer: bytes) -> None:
+    """Answer, read and drop what clients send until they close or their time is over, and close."""
     poll = select.poll()
-    for descriptor in waiting:
+    for descriptor, connection in waiting.items():
+        with suppress(OSError):  # it has gone meanwhile
+            connection.send(answer)
+            connection.shutdown(socket.SHUT_WR)
         poll.register(descriptor, select.POLLIN)
     deadline = time.monotonic() + CLOSING_SECONDS
     while waiting and (left := deadline - time.monotonic()) > 0:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
+import pytest
+
 from mux.doorstep.backlog import turn_away
 from tests.doorstep.test_doorstep import ALIVE, POST
 from tests.support.servers import PATIENCE_SECONDS
@@ -19,7 +21,10 @@ def test_whoever_waits_at_a_listener_hears_503_and_then_the_end() -> None:
         for client, request in zip(clients, requests, strict=True):
             client.settimeout(PATIENCE_SECONDS)
             client.sendall(request)
+        address = listener.getsockname()
         assert turn_away(listener) == len(requests)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
         for client in clients:
             answer = b""
             while data := client.recv(4096):
