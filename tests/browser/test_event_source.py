@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.browser.conftest import Visitor
-from tests.support.servers import Serving, receive, serving
+from tests.server.test_replace import is_replaced, workers
+from tests.support.nginx import NGINX, nginx, reachable
+from tests.support.resuming import numbers
+from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 LISTEN = """
 (url) => new Promise((resolve, reject) => {
@@ -18,6 +26,20 @@ LISTEN = """
   source.addEventListener("binary", (event) => heard.push(bytes(event.data)));
 })
 """
+
+COME_BACK = """
+(url) => {
+  window.heard = [];
+  window.missed = [];
+  window.opened = 0;
+  const source = new EventSource(url);
+  source.onopen = () => { opened += 1; };
+  source.onmessage = (event) => heard.push(Number(event.data));
+  source.addEventListener("missed", (event) => missed.push(event.data));
+}
+"""
+
+STREAMING = "server { listen 127.0.0.1:{listen}; location / { proxy_pass http://127.0.0.1:{port}; } }"
 
 TEXTS = [
     "",
@@ -83,3 +105,48 @@ async def test_event_source_and_websocket_hear_the_same_in_one_order(
             assert await receive(other, 201) == heard
             await page.wait_for_function("() => heard.length >= 201")
             assert await page.evaluate("heard") == heard
+
+
+@pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
+async def test_every_message_once_while_everything_before_it_is_replaced(
+    redis_url: str, prefix: str, visitor: Visitor, free_port: int, tmp_path: Path
+) -> None:
+    """Worker after worker, and nginx, which cuts its streams in the middle: an EventSource comes back by itself."""
+    visitor.expect("ERR_INCOMPLETE_CHUNKED_ENCODING")
+    options = (
+        "--redis-url",
+        redis_url,
+        "--prefix",
+        prefix,
+        "--workers",
+        "2",
+        "--drain-seconds",
+        "0.5",
+        "--no-announce",
+    )
+    with (
+        mux_serve(*options) as server,
+        nginx(STREAMING, free_port, server.port, tmp_path, has_master=True) as proxy,
+    ):
+        await until(lambda: len(workers(server.pid)) == 2)
+        await reachable(free_port)
+        page = await visitor.context.new_page()
+        await page.route("**/empty", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+        await page.goto(f"http://127.0.0.1:{free_port}/empty")
+        await page.evaluate(COME_BACK, f"http://127.0.0.1:{free_port}/feed/lobby")
+        await page.wait_for_function("() => opened === 1")
+        async with numbers(redis_url, f"{prefix}lobby") as said:
+            await page.wait_for_function("() => heard.length > 0")
+            proxy.send_signal(signal.SIGHUP)
+            await page.wait_for_function("() => opened === 2")
+            before = workers(server.pid)
+            server.process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(2 * PATIENCE_SECONDS):
+                await is_replaced(server, before, 2)
+            await page.wait_for_function("() => opened > 2")
+            proxy.send_signal(signal.SIGHUP)
+            await page.wait_for_function("(last) => heard.at(-1) >= last", arg=max(3000, said.published + 50))
+        heard = await page.evaluate("heard")
+        assert heard == list(range(1, len(heard) + 1))
+        assert await page.evaluate("missed") == []
+        await page.close()

@@ -15,8 +15,13 @@ NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/loca
 
 
 @contextmanager
-def nginx(block: str, listen: int, port: int, directory: Path) -> Iterator[None]:
-    """Run nginx with a block of its http section for as long as the block runs."""
+def nginx(
+    block: str, listen: int, port: int, directory: Path, *, has_master: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run nginx with a block of its http section for as long as the block runs.
+
+    With a master its worker is replaced by another at a SIGHUP, and ends what it serves half a second after.
+    """
     assert NGINX is not None
     places = "".join(
         f"{name}_temp_path {directory}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -24,7 +29,8 @@ def nginx(block: str, listen: int, port: int, directory: Path) -> Iterator[None]
     block = block.replace("{listen}", str(listen)).replace("{port}", str(port))
     configuration = directory / "nginx.conf"
     configuration.write_text(
-        f"daemon off;\nmaster_process off;\npid {directory}/pid;\nerror_log stderr;\n"
+        f"daemon off;\nmaster_process {'on' if has_master else 'off'};\nworker_shutdown_timeout 500ms;\n"
+        f"pid {directory}/pid;\nerror_log stderr;\n"
         f"events {{ worker_connections 256; }}\nhttp {{\naccess_log off;\n{places}{block}\n}}\n"
     )
     command = [NGINX, "-p", str(directory), "-c", str(configuration), "-e", "stderr"]
@@ -32,7 +38,7 @@ def nginx(block: str, listen: int, port: int, directory: Path) -> Iterator[None]
     with log.open("wb") as stderr:
         process = subprocess.Popen(command, stderr=stderr)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
