@@ -9,7 +9,8 @@ happens: bytes arrive once and in order, or the link breaks. So a stalled way go
 and a link that was in a black hole never comes back.
 
 What some proxies in front of Redis do is worse, for the connection lives on: between two commands of the client one
-can be slipped in, what answers it can be kept back, and the link can be led to another server.
+can be slipped in, what answers it can be kept back, and the link can be led to another server. Or messages change
+places, as with a look-alike of several threads.
 """
 
 from __future__ import annotations
@@ -33,6 +34,54 @@ _RESET = struct.pack("ii", 1, 0)
 """Lingering for no time is what makes a close a reset (socket(7))."""
 
 
+class Swapping:
+    """Has some messages of Redis change places with the one that follows.
+
+    Args:
+        every: how many messages there are to one that has to wait for the next.
+    """
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._messages = 0
+        self._rest = self._waiting = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what goes on now that a chunk has come."""
+        data, at, out = self._rest + chunk, 0, b""
+        while (end := _end_of_reply(data, at)) is not None:
+            reply, at = data[at:end], end
+            if not reply.startswith(b">4\r\n$8\r\npmessage\r\n"):
+                out += reply
+                continue
+            self._messages += 1
+            if not self._waiting and self._messages % self._every == 0:
+                self._waiting = reply
+            else:
+                out += reply + self._waiting
+                self._waiting = b""
+        self._rest = data[at:]
+        return out
+
+
+def _end_of_reply(data: bytes, at: int) -> int | None:
+    """Return where a reply ends that begins at a place; None when not all of it is there."""
+    line = data.find(b"\r\n", at)
+    if line < 0:
+        return None
+    kind, end = data[at : at + 1], line + 2
+    if kind in b"$=!":
+        size = int(data[at + 1 : line])
+        end += size + 2 if size >= 0 else 0
+    elif kind in b"*>~%":
+        for _ in range(int(data[at + 1 : line]) * (2 if kind == b"%" else 1)):
+            found = _end_of_reply(data, end)
+            if found is None:
+                return None
+            end = found
+    return end if end <= len(data) else None
+
+
 class Way:
     """One direction of a proxy, and what happens to the bytes that go there.
 
@@ -53,6 +102,8 @@ class Way:
         """Pieces have 1 to so many bytes; 0 is as they come."""
         self.corrupt_chunks = 0
         """So many of the next chunks get a first byte that fits no protocol."""
+        self.swaps_every = 0
+        """On each new link so many messages of Redis come to one that changes places with the next; 0 is none."""
         self._open.set()
 
     def stall(self) -> None:
@@ -153,9 +204,12 @@ class Link:
         _pass_end(self.writers[1])
 
     async def _carry_down(self, far: asyncio.StreamReader, way: Way) -> None:
+        swapping = Swapping(way.swaps_every) if way.swaps_every else None
         while True:
             chunk = await self._read(far, way)
             if chunk:
+                if swapping is not None:
+                    chunk = swapping.feed(chunk)
                 if self._kept_back and self._kept_back in chunk:
                     chunk, self._kept_back = chunk.replace(self._kept_back, b""), b""
                 if chunk:

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.chaos.proxy import Proxy, proxy
+from mux.wire.resp import encode_push
+from tests.chaos.proxy import Proxy, Swapping, proxy
 from tests.support.servers import PATIENCE_SECONDS, until
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -147,3 +148,15 @@ async def test_nobody_at_the_target_is_a_reset(free_port: int) -> None:
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
         writer.transport.abort()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_swapped_messages_are_whole_and_replies_stay(size: int) -> None:
+    """Each second message waits for the next, whatever the slices; nothing else is touched."""
+    one, two, three, four = (encode_push(b"a", b"%d\r\n" % number) for number in range(4))
+    replies = [b"+OK\r\n", b"%1\r\n$1\r\na\r\n*2\r\n:1\r\n_\r\n", b"$-1\r\n"]
+    stream = one + replies[0] + two + replies[1] + three + replies[2] + four
+    swapping = Swapping(2)
+    out = b"".join(swapping.feed(stream[at : at + size]) for at in range(0, len(stream), size))
+    assert out == one + replies[0] + replies[1] + three + two + replies[2]
+    assert swapping.feed(one) == one + four
