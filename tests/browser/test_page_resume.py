@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -62,9 +62,7 @@ async def test_who_joins_sees_the_last_fifty_with_their_times(redis_url: str, pr
     """In order, then what comes; the times are those of the messages, and their round trips are nobody's."""
     async with seen(redis_url, prefix, visitor) as (site, proxy):
         await publish(site, *map(str, range(60)), b"\x00\xff", '{"a": 1}')
-        published = datetime.now()
-        while datetime.now().second == published.second:
-            await asyncio.sleep(0.05)  # the times have seconds, and the page opens in a later one
+        published = datetime.now() + timedelta(milliseconds=2)  # times are rounded; no browser opens a page in 2 ms
         page = await visitor.open(proxy.port)
         await expect(bodies(page)).to_have_count(50)
         await publish(site, "new")
@@ -75,7 +73,7 @@ async def test_who_joins_sees_the_last_fifty_with_their_times(redis_url: str, pr
         assert texts[49:] == ['{"a": 1}', "new"]
         times = await panel(page).locator(".row time").all_inner_texts()
         assert times == sorted(times)
-        assert times[49] < f"{published:%H:%M:%S}.999"
+        assert times[49] <= f"{published:%H:%M:%S.%f}"[:-3] < times[50]
         assert await page.evaluate("muxPage.received") == 1
 
 
@@ -120,7 +118,7 @@ async def test_by_event_stream_and_back_every_message_is_shown_once(
 
         async def keep_publishing() -> None:
             nonlocal count
-            while not is_over:
+            while not is_over and count < 400:  # the page keeps 500 rows
                 await asyncio.to_thread(publisher.publish, f"{prefix}lobby", str(count))
                 count += 1
                 await asyncio.sleep(0.02)
@@ -132,7 +130,6 @@ async def test_by_event_stream_and_back_every_message_is_shown_once(
         await publishing
         await expect(bodies(page).last).to_have_text(str(count - 1))
         texts = await bodies(page).all_inner_texts()
-        assert count < 450, "the page keeps 500 rows"
         assert [int(text) for text in texts] == list(range(count))
         assert not [text for text in await marks(page).all_inner_texts() if "missed" in text and "nothing" not in text]
 
@@ -200,7 +197,7 @@ async def test_a_newer_position_does_not_stand_for_what_is_under_way(
 
 
 async def test_what_is_more_than_the_page_keeps_is_counted(redis_url: str, prefix: str, visitor: Visitor) -> None:
-    """The latest 500 are shown, and how many came before them is told."""
+    """The latest are shown, and how many came before them is told."""
     async with seen(redis_url, prefix, visitor) as (site, proxy):
         page = await visitor.open(proxy.port)
         await publish(site, "before")
@@ -210,10 +207,9 @@ async def test_what_is_more_than_the_page_keeps_is_counted(redis_url: str, prefi
         await publish(site, *map(str, range(600)))
         proxy.is_down = False
         await online(page)
-        await expect(bodies(page).last).to_have_text("599")
-        texts = await panel(page).locator(".row .body").all_inner_texts()
-        numbers = [int(text) for text in texts if text.isdigit()]
-        assert numbers == list(range(numbers[0], 600))
+        await expect(marks(page).last).to_contain_text("nothing was missed")
+        await shows(page, "before", *map(str, range(200, 600)))
+        assert (await marks(page).all_inner_texts())[1] == "200 more not drawn"
 
 
 async def test_a_position_that_cannot_be_resumed_is_told_once(redis_url: str, prefix: str, visitor: Visitor) -> None:
