@@ -1,0 +1,81 @@
+"""A Redis, or a proxy before it, that does not give all processes the same order of messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import redis
+
+from mux.journal.quiet import Quiet
+from mux.recovery import recovery
+from mux.recovery.history import NO_ORDER, OTHER_EPOCH, History, Query
+from tests.chaos.processes import RedisServer
+from tests.chaos.proxy import proxy
+from tests.recovery.processes import ROOM, Process, process, publish
+from tests.support.servers import until
+
+BEAT_SECONDS = 0.2
+
+
+@pytest.fixture
+async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisServer]:
+    """A Redis with a port, and processes that say five times a second where they are."""
+    monkeypatch.setattr(recovery, "BEAT_SECONDS", BEAT_SECONDS)
+    one = RedisServer(tmp_path)
+    await one.start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def control(server: RedisServer) -> Iterator[redis.Redis]:
+    """Any client of it."""
+    with redis.Redis(port=server.port) as client:
+        yield client
+
+
+async def refusal(one: Process, position: tuple[str, int]) -> str:
+    """Return why a process does not resume at a position; nothing when it does."""
+    history = History(one.journal, one.recovery.order, Quiet())
+    epoch, number = position
+    return (await history.find(ROOM, Query(since=f"{epoch}-{number}"))).missed
+
+
+async def test_messages_that_change_places_end_the_numbering(
+    server: RedisServer, control: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first time numbers begin anew, the second time they stop; each process says so once, and nothing resumes."""
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(process(f"redis://127.0.0.1:{server.port}"))
+        position = one.position
+        swapping = await stack.enter_async_context(proxy(("127.0.0.1", server.port), is_redis=True))
+        swapping.down.swaps_every = 2
+        two = await stack.enter_async_context(process(f"redis://127.0.0.1:{swapping.port}"))
+        fleet = (one, two)
+        number = 0
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+
+        async def noticed(voids: int) -> None:
+            nonlocal number
+            while not all(each.recovery.order.voids >= voids or each.recovery.order.is_off for each in fleet):
+                assert loop.time() < began + 30, [each.recovery.order.voids for each in fleet]
+                number += 1
+                await publish(control, number, number)
+                await asyncio.sleep(0.005)
+
+        await noticed(1)
+        for each in fleet:
+            assert await refusal(each, position) in (OTHER_EPOCH, NO_ORDER)
+        await noticed(2)
+        await until(lambda: all(each.recovery.order.is_off for each in fleet))
+        for each in fleet:
+            assert not each.recovery.order.is_placed
+            assert await refusal(each, position) == NO_ORDER
+        said = [record for record in caplog.records if "does not give all processes the same order" in record.message]
+        assert len(said) == len(fleet)
+        assert [each.gaps for each in fleet] == [[], []]
