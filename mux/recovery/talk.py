@@ -86,7 +86,7 @@ def _read_order(said: dict[str, object]) -> Talk | None:
     claim = None
     if claimed is not None:
         match claimed:
-            case [str(marked), str(epoch), int(number)] if _is_word(marked) and _is_word(epoch) and _is_number(number):
+            case [str(marked), str(epoch), int(number)] if _is_word(marked) and _is_epoch(epoch) and _is_number(number):
                 claim = Claim(marked, epoch, number)
             case _:
                 return None
@@ -109,6 +109,11 @@ def _read_copy(said: dict[str, object]) -> CopyTalk | None:
 
 def _is_word(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_WORD
+
+
+def _is_epoch(value: str) -> bool:
+    """Tell whether a text can be an epoch: it is written into event streams, where a line end would begin a field."""
+    return _is_word(value) and value.isascii() and value.isalnum()
 
 
 def _is_number(value: int) -> bool:

@@ -240,6 +240,8 @@ async def test_garbage_on_the_reserved_channel_is_nobodys(redis_url: str, caplog
             b'{"server":"%b","mark":7}' % server.encode(),
             b'{"server":"%b","claim":["m","e",-1]}' % server.encode(),
             b'{"server":"%b","claim":["m","0",9007199254740993]}' % server.encode(),
+            b'{"server":"%b","mark":"m"}' % server.encode(),
+            b'{"server":"%b","claim":["m","0\\ndata: forged",5]}' % server.encode(),
             b'{"server":"%b","kind":"want"}' % server.encode(),
             b'{"server":"%b","kind":"sent","copy":"x","epoch":"","number":1e9,"process":""}' % server.encode(),
         ):
