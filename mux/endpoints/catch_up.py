@@ -2,7 +2,8 @@
 
 What is little is written at once, in the turn in which the client joins: nothing can come between. What is more than a
 client may have waiting is written as the client takes it. It is a subscriber already, but what comes meanwhile is not
-written for it; it is in the journal, and is looked up when the client is that far.
+written for it; it is in the journal, and is looked up when the client is that far. So is all but the beginning of a
+replay: a client that does not read keeps nothing in memory but that.
 
 A client that reads more slowly than the journal forgets is ended, as a slow consumer. It knows its position.
 """
@@ -28,6 +29,9 @@ PIECE_BYTES = 64 * 1024
 
 MESSAGE_BYTES = 64
 """What a message takes beside its payload, about."""
+
+HELD_MESSAGES = 4096
+"""Most messages of a replay that are held for a client; what follows is looked up when they are written."""
 
 
 class Owed(NamedTuple):
@@ -70,13 +74,13 @@ class CatchUp:
         publications = owed.found.publications
         if not publications:
             return
-        if _size(publications) <= self._at_once_bytes:
+        if _is_little(publications, self._at_once_bytes):
             client.write(client.encode(owed.channel, publications))
             self._hub.evict_overflowing()
             return
         encode, client.encode = client.encode, withhold
         task = asyncio.get_running_loop().create_task(
-            self._go_on(client, owed.channel, publications, encode), name="mux-catch-up"
+            self._go_on(client, owed.channel, publications[:HELD_MESSAGES], encode), name="mux-catch-up"
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -97,19 +101,21 @@ class CatchUp:
                     return
                 client.write(encode(channel, piece))
                 await asyncio.sleep(0)
-            following = await self._history.after(channel, publications[-1][2])
+            number = publications[-1][2]
+            publications = ()  # not while it is waited for the next
+            following = await self._history.after(channel, number)
             if not self._is_there(client):
                 return
             if following is None:
                 self._hub.evict(client, reasons.OVERFLOW)
                 return
-            if _size(following) <= self._at_once_bytes:
+            if _is_little(following, self._at_once_bytes):
                 client.encode = encode
                 if following:
                     client.write(encode(channel, following))
                     self._hub.evict_overflowing()
                 return
-            publications = following
+            publications = following[:HELD_MESSAGES]
 
     def _is_there(self, client: AnySubscriber) -> bool:
         return self._hub.router.is_listening(client) and not client.transport.is_closing()
@@ -126,8 +132,9 @@ def withhold(channel: bytes, publications: Sequence[Publication]) -> bytes:
     return b""
 
 
-def _size(publications: Sequence[Publication]) -> int:
-    return sum(len(publication[0]) for publication in publications) + MESSAGE_BYTES * len(publications)
+def _is_little(publications: Sequence[Publication], limit_bytes: int) -> bool:
+    rest = limit_bytes - MESSAGE_BYTES * len(publications)
+    return rest >= 0 and sum(len(publication[0]) for publication in publications) <= rest
 
 
 def _pieces(publications: Sequence[Publication]) -> Iterator[Sequence[Publication]]:

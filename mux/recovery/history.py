@@ -112,6 +112,8 @@ class History:
         self._journal = journal
         self._order = order
         self._quiet = quiet
+        # One lookup at a time: each works for milliseconds in one turn of the loop, and thousands may be asked for.
+        self._turn = asyncio.Lock()
 
     @property
     def last(self) -> int:
@@ -189,6 +191,7 @@ class History:
 
     async def _look_up(self, channel: bytes, *, after: float, most: float = inf) -> list[Publication]:
         lookup = Lookup(self._journal, channel, after=after, most=most)
-        while not lookup.step(perf_counter()):  # noqa: ASYNC110 - each turn of the loop is a slice of the work
-            await asyncio.sleep(0)
-        return lookup.result()
+        async with self._turn:
+            while not lookup.step(perf_counter()):  # noqa: ASYNC110 - each turn of the loop is a slice of the work
+                await asyncio.sleep(0)
+            return lookup.result()

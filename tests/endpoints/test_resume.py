@@ -13,6 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from mux.endpoints import catch_up
 from tests.support.servers import PATIENCE_SECONDS, Serving, serving, until
 
 
@@ -168,8 +169,11 @@ async def test_a_heartbeat_moves_the_position_of_a_quiet_channel(redis_url: str,
         reading.cancel()
 
 
-async def test_a_long_replay_is_written_as_the_client_takes_it(redis_url: str, prefix: str) -> None:
-    """Far more than may wait for a client; what comes meanwhile follows in order."""
+async def test_a_long_replay_is_written_as_the_client_takes_it(
+    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far more than may wait for a client, or is held for it; what comes meanwhile follows in order."""
+    monkeypatch.setattr(catch_up, "HELD_MESSAGES", 16)
     async with quiet_feed(redis_url, prefix, max_pending_bytes=600_000, max_message_bytes=65_536) as feed:
         count = 200
         await publish(feed, "a", *(f"{number} {'x' * 50_000}" for number in range(count)))

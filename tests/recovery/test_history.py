@@ -1,0 +1,49 @@
+"""What is looked up for clients, with the journal alone."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+
+from mux.journal.journal import Journal
+from mux.journal.lookup import Lookup
+from mux.journal.quiet import Quiet
+from mux.recovery.history import History, Query
+from mux.recovery.order import Order
+from mux.wire.resp import encode_push
+
+CHANNEL = b"feed:a"
+
+
+def history(messages: int) -> History:
+    """Return what is known after so many messages of a kilobyte."""
+    journal = Journal(max_bytes=1 << 25, max_seconds=3600, talk=b"feed:$")
+    for number in range(messages):
+        journal.keep(encode_push(CHANNEL, b"%01000d" % number), 1, 1.0, is_whole=True, has_talk=False)
+    return History(journal, Order(Random(1), lambda: "e", lambda mark: 0), Quiet())
+
+
+async def test_thousands_that_ask_at_once_are_looked_up_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step works for milliseconds, and a turn of the loop has one; all of them get the same in the end."""
+    steps: list[int] = [0]
+    step = Lookup.step
+
+    def counted(lookup: Lookup, now: float) -> bool:
+        steps[-1] += 1
+        return step(lookup, now)
+
+    async def count_turns() -> None:
+        while True:
+            steps.append(0)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Lookup, "step", counted)
+    past = history(5000)
+    turns = asyncio.create_task(count_turns())
+    found = await asyncio.gather(*(past.find(CHANNEL, Query(last=100_000)) for _ in range(300)))
+    turns.cancel()
+    assert max(steps) <= 2
+    assert sum(steps) >= 300
+    assert all(len(one.publications) == 5000 for one in found)
