@@ -12,11 +12,13 @@ REFUSAL = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r
 class BlindProxy:
     """Passes connections on to a port, but none that begins with a request to upgrade as long as it is blind.
 
-    It passes none at all while it is down, and nothing that a server sends over WebSockets while `flow` is not set.
+    WebSockets go to `socket_target`, which is the same port unless a test names another. Nothing passes while it is
+    down, and nothing that a server sends over a WebSocket while `flow` is not set.
     """
 
     def __init__(self, target: int) -> None:
         self.target = target
+        self.socket_target = target
         self.port = 0
         self.is_blind = True
         self.is_down = False
@@ -46,7 +48,9 @@ class BlindProxy:
             self.refused += 1
             writer.write(REFUSAL)
             return
-        onward_reader, onward = await asyncio.open_connection("127.0.0.1", self.target)
+        onward_reader, onward = await asyncio.open_connection(
+            "127.0.0.1", self.socket_target if is_upgrade else self.target
+        )
         onward.write(head)
         try:
             async with asyncio.TaskGroup() as both:

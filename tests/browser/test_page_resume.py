@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import redis
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.blind_proxy import BlindProxy, blind_proxy
 from tests.browser.conftest import Visitor, panel
@@ -234,6 +234,48 @@ async def test_a_position_that_cannot_be_resumed_is_told_once(redis_url: str, pr
         await online(page)
         await expect(marks(page).last).to_contain_text("nothing was missed")
         await shows(page, "before", "after", "meanwhile")
+
+
+async def test_a_process_that_does_not_know_the_position_is_joined_without_one(
+    redis_url: str, prefix: str, visitor: Visitor
+) -> None:
+    """The answer and the WebSocket are of processes that share no positions: that is told, and the feed goes on."""
+    async with (
+        serving(redis_url=redis_url, prefix=f"{prefix}other:") as other,
+        seen(redis_url, prefix, visitor) as (site, proxy),
+    ):
+        await publish(site, "before")
+        proxy.socket_target = other.port
+        page = await visitor.open(proxy.port)
+        await expect(marks(page)).to_have_text(["messages may have been missed"])
+        await until(lambda: len(other.mux._core.hub) == 1)
+        await other.mux.publish("lobby", "after")
+        await shows(page, "before", "after")
+
+
+async def test_an_answer_that_does_not_agree_with_what_was_shown_is_not_believed(
+    redis_url: str, prefix: str, visitor: Visitor
+) -> None:
+    """Another process has messages that the first had missed, so what was counted does not say where the page was."""
+    async with seen(redis_url, prefix, visitor) as (site, proxy):
+        page = await visitor.open(proxy.port)
+        await publish(site, "one", "two")
+        await shows(page, "one", "two")
+
+        async def answer(route: Route) -> None:
+            found = await (await route.fetch()).json()
+            unheard = {**found["messages"][0], "text": "of another process"}
+            await route.fulfill(json={**found, "count": 3, "messages": [unheard, *found["messages"]]})
+
+        await page.route("**/feed/lobby?since=*", answer)
+        await proxy.cut()
+        await expect(marks(page).last).to_contain_text("connection lost")
+        proxy.is_down = False
+        await online(page)
+        await expect(marks(page).last).to_contain_text("back after")
+        assert (await marks(page).all_inner_texts())[1] == "messages may have been missed"
+        await publish(site, "three")
+        await shows(page, "one", "two", "three")
 
 
 async def test_a_server_is_restarted_beside_another(
