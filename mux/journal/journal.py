@@ -3,7 +3,7 @@
 Every process hears every message of the prefix, so each can replay any channel from its own memory, whoever published,
 and Redis does no work for it. Keeping a read costs one append for the read and nothing for a message.
 
-    keep() ── reads ──► open segment ── at 128 KiB, where a message ends ──► closed segments ── oldest first ──► dropped
+    keep() ── reads ──► open segment ── at 512 KiB, where a message ends ──► closed segments ── oldest first ──► dropped
 
 Rules:
 
@@ -25,7 +25,7 @@ from collections import Counter, deque
 
 from mux.journal.segment import Segment
 
-SEGMENT_BYTES = 128 * 1024
+SEGMENT_BYTES = 512 * 1024
 """A segment is closed when it has as many bytes. Smaller ones make a lookup in the whole journal slower, larger ones
 keep messages longer than asked for."""
 

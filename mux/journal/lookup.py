@@ -36,14 +36,15 @@ class Lookup:
         most: no more than so many, the latest.
     """
 
-    __slots__ = ("_after", "_channel", "_journal", "_looked", "_most")
+    __slots__ = ("_after", "_channel", "_journal", "_most", "_pieces", "_searched")
 
     def __init__(self, journal: Journal, channel: bytes, *, after: float = -inf, most: float = inf) -> None:
         self._journal = journal
         self._channel = channel
         self._after = after
         self._most = most
-        self._looked: set[Segment] = set()
+        self._searched: set[Segment] = set()
+        self._pieces: list[list[Publication]] = []
 
     def step(self, now: float) -> bool:
         """Do a slice of the work; return True when result() has everything up to the last message that came.
@@ -53,11 +54,12 @@ class Lookup:
         """
         self._journal.asked(now)
         slices, searches, found = STEP_SLICES, STEP_SEARCHES, 0
+        pieces: list[list[Publication]] = []
         is_growing = True
         for segment in self._journal.segments():
-            if not self._wants(segment) or found >= self._most:
+            if found >= self._most or (segment.size and segment.last <= self._after):
                 break
-            if segment not in self._looked:
+            if segment not in self._searched:
                 while not segment.parse(self._channel, is_growing=is_growing):
                     slices -= 1
                     if not slices:
@@ -66,27 +68,18 @@ class Lookup:
                 if not searches:
                     return False
                 if not is_growing:
-                    self._looked.add(segment)
-            found += len(segment.messages(self._channel))
+                    self._searched.add(segment)
+            if piece := segment.messages(self._channel):
+                pieces.append(piece)
+                found += len(piece)
             is_growing = False
+        self._pieces = pieces
         return True
 
     def result(self) -> list[Publication]:
         """Return the messages, in order, in the turn in which step() has returned True."""
-        pieces: list[list[Publication]] = []
-        found = 0
-        for segment in self._journal.segments():
-            if not self._wants(segment) or found >= self._most:
-                break
-            piece = segment.messages(self._channel)
-            pieces.append(piece)
-            found += len(piece)
+        pieces = self._pieces
         if pieces:  # only the oldest may begin too early
             pieces[-1] = pieces[-1][bisect_right(pieces[-1], self._after, key=itemgetter(2)) :]
         messages = list(chain.from_iterable(reversed(pieces)))
         return messages if len(messages) <= self._most else messages[-int(self._most) :] if self._most else []
-
-    def _wants(self, segment: Segment) -> bool:
-        if not segment.size:
-            return True
-        return segment.last > self._after

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
 from operator import itemgetter
 
 from mux.wire.channel import LAST_MARK
@@ -47,6 +46,7 @@ class Segment:
 
     __slots__ = (
         "_counts",
+        "_ends",
         "_index",
         "_limit",
         "_parsed",
@@ -71,6 +71,7 @@ class Segment:
         """Whether processes talk to each other in the reads since a message ended where a read ended."""
         self._reads: list[bytes] = []
         self._counts: list[int] = []
+        self._ends: list[int] = []  # how many messages the reads up to each have completed, as far as it was asked for
         self._times: list[float] = []
         self._searches = 0
         self.forget()
@@ -130,6 +131,7 @@ class Segment:
         count, now = self.count_of(reads), self._times[-1]
         for kept in self._reads, self._counts, self._times:
             del kept[-reads:]
+        del self._ends[len(self._counts) :]
         self.count -= count
         self.size = sum(map(len, self._reads))
         self.forget()
@@ -181,8 +183,10 @@ class Segment:
 
     def time_of(self, number: int) -> float:
         """Return when the message of a number came."""
-        read = bisect_right(list(accumulate(self._counts)), number - self.first)
-        return self._times[read]
+        ends = self._ends
+        for count in self._counts[len(ends) :]:
+            ends.append(count + (ends[-1] if ends else 0))
+        return self._times[bisect_right(ends, number - self.first)]
 
     def _add(self, messages: Iterable[Push], first: int) -> None:
         index = self._index
