@@ -27,8 +27,11 @@ from mux.wire.resp import Push, RespReader, encode_push
 SLICE_BYTES = 16 * 1024
 """Most bytes that are parsed at once: about a quarter of a millisecond of work with messages of 100 bytes."""
 
-READ_COST = 64
+READ_COST = 192
 """A read takes as long to parse as so many bytes more than it has."""
+
+SEARCHED_BYTES = 1024 * 1024
+"""A segment of more bytes is parsed at once: to search it takes milliseconds, which cannot be done in slices."""
 
 SEARCHES = 2
 """A segment is parsed when it is asked for the next channel after so many."""
@@ -137,6 +140,11 @@ class Segment:
         self.forget()
         self.append(stripped, count, now)
 
+    @property
+    def is_parsed(self) -> bool:
+        """Whether anything of it is."""
+        return self._reader is not None
+
     def forget(self) -> None:
         """Drop everything that was parsed."""
         self._index: dict[bytes, list[Publication]] = {}
@@ -153,8 +161,9 @@ class Segment:
         """
         if self._reader is None:
             self._searches += 1
+            is_searched = not is_growing and self._searches <= SEARCHES and self.size <= SEARCHED_BYTES
             # One name may stand in two reads, half in each.
-            if not is_growing and self._searches <= SEARCHES and channel not in b"".join(self._reads):
+            if is_searched and channel not in b"".join(self._reads):
                 return True
             self._reader = RespReader()
         reads, start, count = self._parsed

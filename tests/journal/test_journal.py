@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux.journal import journal as journal_module
-from mux.journal.journal import IDLE_SECONDS, STRIP_MESSAGES, Journal
+from mux.journal.journal import IDLE_SECONDS, SEGMENT_BYTES, STRIP_MESSAGES, Journal
 from mux.journal.lookup import STEP_SLICES, Lookup
 from mux.journal.segment import SLICE_BYTES
 from mux.wire.publication import BINARY, GUESS, JOINED
@@ -155,6 +155,27 @@ def test_the_talk_of_the_fleet_keeps_its_numbers_and_loses_its_payload(source: S
     assert [m.number for m in source.look_up(b"feed:a")] == [1 + 41 * second for second in range(300)]
 
 
+def test_forty_processes_and_a_dashboard_for_an_hour() -> None:
+    """All are asked every second and answer a kilobyte each, and say where they are; the first message stays."""
+    source = Source(max_bytes=1 << 24, max_seconds=3600)
+    journal = source.journal
+    answer, order = (TALK, b"x" * 1000), (TALK, b"y" * 150)
+    expected: list[int] = []
+    for second in range(3600):
+        source.now = float(second)
+        if second % 10 == 0:
+            expected.append(journal.last + 1)
+            source.read((b"feed:a", b"%d" % second))
+        source.now = float(second)
+        source.read((TALK, b"who is there?"), *[answer] * 40)
+        source.now = float(second)
+        source.read(*[order] * 5)
+        journal.tick(float(second))
+    assert journal.kept_after == 0
+    assert journal.size < 3600 * 46 * 70
+    assert [m.number for m in source.look_up(b"feed:a")] == expected
+
+
 def test_talk_that_comes_in_pieces_loses_its_payload_too(source: Source) -> None:
     """An answer of 60 KB comes in several reads, the first of which do not say what they are."""
     source.read((b"feed:a", b"1"), (TALK, b"x" * 60_000), cut=30_000)
@@ -242,6 +263,32 @@ def test_what_was_parsed_is_dropped_when_nobody_asks(source: Source) -> None:
     source.journal.tick(1.1 + IDLE_SECONDS)
     assert source.journal.segments()[0].messages(b"feed:a") == []
     assert len(source.look_up(b"feed:a")) == 1
+
+
+def test_what_was_parsed_is_dropped_in_slices(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To drop all of a large journal at once would hold the loop."""
+    monkeypatch.setattr(journal_module, "FORGOTTEN_TOGETHER", 2)
+    for _ in range(5):
+        source.read((b"feed:a", b"." * SEGMENT_BYTES))
+    assert len(source.look_up(b"feed:a")) == 5
+    parsed = []
+    for second in range(4):
+        source.journal.tick(source.now + 1 + IDLE_SECONDS + second)
+        parsed.append(sum(segment.is_parsed for segment in source.journal.segments()))
+    assert parsed == [4, 2, 0, 0]
+
+
+def test_a_segment_that_a_torrent_made_large_is_not_searched_at_once(source: Source) -> None:
+    """It is parsed in slices, also for a channel that it does not have."""
+    for _ in range(12):
+        source.read((b"feed:a", b"." * 100_000), cut=10)
+    source.read((b"feed:a", b"."))
+    lookup = Lookup(source.journal, b"feed:none")
+    steps = 1
+    while not lookup.step(source.now):
+        steps += 1
+    assert steps >= source.journal.size // (STEP_SLICES * SLICE_BYTES)
+    assert lookup.result() == []
 
 
 def test_commands_are_not_messages() -> None:
