@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
@@ -57,8 +57,17 @@ OFFER_SECONDS = 0.5
 QUESTIONS_PER_SECOND = 50
 """Most questions about copies that are answered."""
 
+CHUNK_READS = 2048
+"""A chunk is closed when it has as many reads: to take apart or put together so many takes two milliseconds."""
+
 MAX_CHUNKS = 100_000
 """Most chunks of a copy that are believed in."""
+
+MAX_HEAD_BYTES = 128 * 1024
+"""Most bytes of the head of a chunk that are believed in; that of 2,048 reads has a third of it at most."""
+
+MAX_COPY_BYTES = 256 * 1024 * 1024
+"""Most bytes of a copy that are fetched, if the own journal is not larger than that."""
 
 logger = logging.getLogger("mux.recovery")
 
@@ -107,6 +116,8 @@ class Chunk:
     def unpack(cls, data: bytes, now: float) -> Chunk | None:
         """Return a chunk; None when the bytes are none."""
         head, _, body = data.partition(b"\n")
+        if len(head) > MAX_HEAD_BYTES:
+            return None
         try:
             said = orjson.loads(head)
             first, begins = said["first"], said["begins"]
@@ -120,7 +131,7 @@ class Chunk:
                 return None
             reads.append(Read(body[start : start + size], count, now - max(0.0, float(age))))
             start += size
-        if start != len(body) or not _is_count(first) or not isinstance(begins, bool):
+        if start != len(body) or len(reads) > CHUNK_READS or not _is_count(first) or not isinstance(begins, bool):
             return None
         return cls(first, begins, reads)
 
@@ -203,7 +214,11 @@ class Copies:
         keys = [self._key(name, number) for number in range(sent.number)]
         chunks: list[Chunk] = []
         now = perf_counter()
+        size = 0
         async for reply in self._pipelined((b"GETDEL", key) for key in keys):
+            size += len(reply) if isinstance(reply, bytes) else 0
+            if size > max(MAX_COPY_BYTES, self._journal.max_bytes):
+                return None
             chunk = Chunk.unpack(reply, now) if isinstance(reply, bytes) else None
             if chunk is None:
                 self._note_refusal(reply)
@@ -321,7 +336,7 @@ def _pieces(segment: Segment, base: int) -> list[Chunk]:
         reads.append(Read(data, completed, at))
         count += completed
         size += len(data)
-        if size >= CHUNK_BYTES:
+        if size >= CHUNK_BYTES or len(reads) >= CHUNK_READS:
             chunks.append(Chunk(first + base, begins, reads))
             first, count, size, begins, reads = first + count, 0, 0, False, []
     if reads:
@@ -403,7 +418,7 @@ async def _parsed(chunks: list[Chunk]) -> AsyncIterator[tuple[int | None, list[P
                     yield None, []
                     return
                 count += len(messages)
-                if any(len(message) != 4 for message in messages):
+                if not all(map(_is_message, messages)):
                     yield None, []
                     return
                 yield number, messages
@@ -412,6 +427,13 @@ async def _parsed(chunks: list[Chunk]) -> AsyncIterator[tuple[int | None, list[P
                 yield None, []
                 return
         await asyncio.sleep(0)
+
+
+def _is_message(push: Sequence[object]) -> bool:
+    if len(push) != 4:
+        return False
+    _, _, channel, payload = push
+    return isinstance(channel, bytes) and isinstance(payload, bytes) and bool(channel)
 
 
 def _into(reply: asyncio.Future[Reply]) -> Callable[[Reply], None]:
