@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import subprocess
 from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.support.servers import run_mux
 
 PAGES = [
     *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / ".github").glob("*.md")),
     *(page for part in ("mux", "bench", "tests") for page in sorted((ROOT / part).glob("**/README.md"))),
 ]
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -140,3 +142,12 @@ def test_every_method_that_is_named_exists(page: Path) -> None:
 def test_the_first_page_is_short() -> None:
     """People who have never seen the project decide in a minute."""
     assert len((ROOT / "README.md").read_bytes()) < LARGEST_README_BYTES
+
+
+def test_the_top_level_has_what_was_agreed_on() -> None:
+    """Everything else belongs into one of the folders; what git does not know is not looked at."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split(
+        "\n"
+    )
+    top = {line.partition("/")[0] for line in listed if line and not line.startswith(".")}
+    assert top <= {"mux", "bench", "tests", "pyproject.toml", "tox.ini", "README.md", "LICENSE"}

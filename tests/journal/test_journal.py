@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux.journal import journal as journal_module
-from mux.journal.journal import IDLE_SECONDS, SEGMENT_BYTES, STRIP_MESSAGES, Journal
+from mux.journal.journal import IDLE_SECONDS, STRIP_MESSAGES, Journal
 from mux.journal.lookup import STEP_SLICES, Lookup
 from mux.journal.segment import SLICE_BYTES
 from mux.wire.publication import BINARY, GUESS, JOINED
@@ -269,7 +269,7 @@ def test_what_was_parsed_is_dropped_in_slices(source: Source, monkeypatch: pytes
     """To drop all of a large journal at once would hold the loop."""
     monkeypatch.setattr(journal_module, "FORGOTTEN_TOGETHER", 2)
     for _ in range(5):
-        source.read((b"feed:a", b"." * SEGMENT_BYTES))
+        source.read((b"feed:a", b"." * 2**17))  # an eighth of this journal, so a segment
     assert len(source.look_up(b"feed:a")) == 5
     parsed = []
     for second in range(4):
