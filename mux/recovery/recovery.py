@@ -33,7 +33,8 @@ from mux.hub.router import Router
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
 from mux.journal.quiet import Quiet
-from mux.recovery.copies import Chunk, Copies, messages_of, segments_of
+from mux.recovery.chunks import Chunk, messages_of, segments_of
+from mux.recovery.copies import Copies
 from mux.recovery.order import Order, Placed, Talk
 from mux.recovery.talk import CHANNEL, CopyTalk, read, write
 from mux.wire.channel import Namespace

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mux.recovery import copies
-from mux.recovery.copies import Chunk, Read, messages_of, segments_of
+from mux.recovery import chunks
+from mux.recovery.chunks import Chunk, Read, messages_of, segments_of
 from mux.wire.resp import encode_push
 
 WHOLE = Chunk(1, True, [Read(encode_push(b"feed:a", b"1"), 1, 5.0)])
@@ -27,7 +27,7 @@ WHOLE = Chunk(1, True, [Read(encode_push(b"feed:a", b"1"), 1, 5.0)])
         b'{"first":1,"begins":true,"counts":[1],"sizes":[9007199254740991],"ages":[0]}\nx',
         b'{"first":1,"begins":true,"counts":[1],"sizes":[1],"ages":["0"]}\nx',
         b'{"first":1,"begins":true,"counts":[%b1],"sizes":[%b0],"ages":[%b0]}\n' % ((b"0," * 3000,) * 3),
-        b" " * copies.MAX_HEAD_BYTES + WHOLE.pack(5.0),
+        b" " * chunks.MAX_HEAD_BYTES + WHOLE.pack(5.0),
         b"\xff" * 1000,
     ],
 )
@@ -57,7 +57,7 @@ async def test_bytes_that_are_no_messages_are_not_believed(read: Read) -> None:
 
 def test_many_small_reads_are_several_chunks() -> None:
     """One of them is what can be taken apart in a turn of the loop."""
-    chunk = Chunk(1, True, [Read(encode_push(b"feed:a", b"1"), 1, 5.0)] * copies.CHUNK_READS)
+    chunk = Chunk(1, True, [Read(encode_push(b"feed:a", b"1"), 1, 5.0)] * chunks.CHUNK_READS)
     packed = chunk.pack(1e9)
-    assert len(packed.partition(b"\n")[0]) < copies.MAX_HEAD_BYTES
+    assert len(packed.partition(b"\n")[0]) < chunks.MAX_HEAD_BYTES
     assert Chunk.unpack(packed, 1e9) == chunk
