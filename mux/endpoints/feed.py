@@ -25,11 +25,11 @@ from mux.broker.outbox import Outbox
 from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.membership import Membership
-from mux.endpoints.past import DEFAULT_MESSAGES, Past, messages_json, query_of, wants_messages
+from mux.endpoints.past import DEFAULT_MESSAGES, Answers, Past, messages_json, query_of, wants_messages
 from mux.endpoints.publishing import Publishing
 from mux.endpoints.refusals import refuse
 from mux.endpoints.request_checks import Action, Permit, RequestChecks
-from mux.endpoints.takeover import Asking, has_socket
+from mux.endpoints.takeover import Asking, has_socket, transport_of
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
 from mux.errors import Refused
 from mux.hub.allowance import Allowance, Pace
@@ -57,6 +57,7 @@ class Feed:
         self._outbox = outbox
         self._past = past
         self._history = None if past is None else past.history
+        self._answers = Answers()
         self._catch_up: CatchUp | None = None
         if past is not None:
             self._catch_up = CatchUp(hub, past.history, max_pending_bytes=settings.max_pending_bytes)
@@ -179,12 +180,15 @@ class Feed:
             Refused: the client would not be let in, or not all of what is asked for is known any more.
         """
         query = query_of(request) or Query(last=DEFAULT_MESSAGES)
-        # Since a position all are counted, and `last` only says how many are told.
-        owed = await self._look_back(request, permit, replace(query, last=inf) if query.since else query)
-        if owed.found.missed:
-            raise Refused(reasons.MISSED)
         channel = unquote(request.match_info["channel"])
-        body = await messages_json(self._history, channel, owed.found.publications, query.last)
+        async with self._answers.turn:
+            self._answers.check()
+            # Since a position all are counted, and `last` only says how many are told.
+            owed = await self._look_back(request, permit, replace(query, last=inf) if query.since else query)
+            if owed.found.missed:
+                raise Refused(reasons.MISSED)
+            body = await messages_json(self._history, channel, owed.found.publications, query.last)
+            self._answers.add(transport_of(request), len(body))
         return raw(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
     def _take(

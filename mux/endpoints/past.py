@@ -32,6 +32,42 @@ MESSAGES_PER_TURN = 50
 """Messages that are written as JSON in one turn of the loop: a millisecond or two."""
 
 
+ANSWERS_AT_ONCE = 32
+"""Most answers of JSON that are made at once; further requests wait for their turn."""
+
+UNREAD_BYTES = 32 * 1024 * 1024
+"""Most bytes of answers of JSON that clients have not read; beyond that, requests are refused."""
+
+
+class Answers:
+    """The answers of JSON that are made, and those that are written and not read yet.
+
+    Each may take megabytes, and those who ask need not read.
+    """
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Semaphore(ANSWERS_AT_ONCE)
+        """Is held while an answer is made, beginning with what is looked up for it."""
+        self._unread: dict[asyncio.Transport, int] = {}
+
+    def check(self) -> None:
+        """Look whether there is room for one more.
+
+        Raises:
+            Refused: there is none.
+        """
+        for transport in list(self._unread):
+            if transport.is_closing() or not transport.get_write_buffer_size():
+                del self._unread[transport]
+        if sum(self._unread.values()) > UNREAD_BYTES:
+            raise Refused(reasons.INQUIRIES)
+
+    def add(self, transport: asyncio.Transport | None, size: int) -> None:
+        """Take note of an answer that is about to be written."""
+        if transport is not None:
+            self._unread[transport] = size
+
+
 class Past(NamedTuple):
     """What a process knows of what came before a client did."""
 
@@ -90,13 +126,15 @@ async def messages_json(
     publications = publications[max(0, len(publications) - int(min(last, MAX_MESSAGES))) :]
     found: list[bytes] = []
     for start in range(0, len(publications), MESSAGES_PER_TURN):
-        found += [message_json(history, one) for one in publications[start : start + MESSAGES_PER_TURN] if history]
+        piece = publications[start : start + MESSAGES_PER_TURN]
+        # Together: orjson takes a kilobyte for each text that it begins, and most of that would be left in pieces.
+        found.append(orjson.dumps([_told(history, one) for one in piece if history])[1:-1])
         await asyncio.sleep(0)
     return b'%b,"messages":[%b]}' % (orjson.dumps(head)[:-1], b",".join(found))
 
 
-def message_json(history: History, publication: Publication) -> bytes:
-    """Return one message as JSON: its position, its time in seconds of Unix time, and its text or base64."""
+def _told(history: History, publication: Publication) -> dict[str, object]:
+    """Return what is told of one message: its position, its time in seconds of Unix time, and its text or base64."""
     payload, kind, number = publication
     told: dict[str, object] = {"position": history.position(number), "time": round(history.time_of(number), 3)}
     if kind in (JOINED, LEFT):
@@ -105,7 +143,7 @@ def message_json(history: History, publication: Publication) -> bytes:
         told["text"] = payload.decode()
     else:
         told["base64"] = b2a_base64(payload, newline=False).decode()
-    return orjson.dumps(told)
+    return told
 
 
 def _only(args: Mapping[str, list[str]], name: str) -> str:

@@ -198,6 +198,11 @@ def has_socket(request: Request) -> bool:
     return not isinstance(request.transport, MockTransport)
 
 
+def transport_of(request: Request) -> Transport | None:
+    """Return what the answer to a request is written to; None where has_socket() is False."""
+    return cast("Transport", request.transport) if has_socket(request) else None
+
+
 def plain_connections(request: Asking) -> int:
     """Return how many connections of this server have not been taken over, that of the request included."""
     protocol = cast("Any", cast("Transport", request.transport).get_protocol())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from mux.endpoints import catch_up
+from mux.endpoints import catch_up, past
 from tests.support.servers import PATIENCE_SECONDS, Serving, serving, until
 
 
@@ -227,3 +228,24 @@ async def test_without_a_journal_events_have_no_position(redis_url: str, prefix:
             assert await events.next() == {"data": "1"}
         async with stream(feed, "a", Last_Event_ID="x-1") as events:
             assert orjson.loads((await events.next())["data"]) == {"since": "x-1", "reason": "no_journal"}
+
+
+async def test_answers_that_nobody_reads_are_bounded(
+    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that asks for megabytes and does not read holds them; the next is refused until it is gone."""
+    monkeypatch.setattr(past, "UNREAD_BYTES", 1_000_000)
+    async with quiet_feed(redis_url, prefix, max_message_bytes=65_536) as feed:
+        await publish(feed, "a", *("x" * 60_000 for _ in range(200)))
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", feed.port))
+            client.sendall(b"GET /feed/a?last=200 HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n")
+            status = 200
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while status == 200:
+                    status, _ = await get(feed, "/feed/a?last=1")
+            assert status == 503
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while status == 503:
+                status, _ = await get(feed, "/feed/a?last=1")
