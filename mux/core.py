@@ -225,6 +225,8 @@ class Core:
         self._observer.start(self.broker)
         self._fleet.start()
         self._inspector.start()
+        if self._recovery is not None:
+            await self._recovery.until_warm()
         self._tick()
 
     async def drain(self) -> None:

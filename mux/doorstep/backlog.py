@@ -45,19 +45,26 @@ def turn_away(listener: socket.socket) -> int:
 
 
 def _answer_all(waiting: dict[int, socket.socket], answer: bytes) -> None:
-    """Answer, read and drop what clients send until they close or their time is over, and close."""
+    """Answer each client once it has begun to ask, read and drop what it sends until it closes, and close.
+
+    A client that is answered before it has asked anything does not expect that, and one that has not asked by the end
+    of CLOSING_SECONDS has nothing to lose.
+    """
     poll = select.poll()
-    for descriptor, connection in waiting.items():
-        with suppress(OSError):  # it has gone meanwhile
-            connection.send(answer)
-            connection.shutdown(socket.SHUT_WR)
+    for descriptor in waiting:
         poll.register(descriptor, select.POLLIN)
+    answered: set[int] = set()
     deadline = time.monotonic() + CLOSING_SECONDS
     while waiting and (left := deadline - time.monotonic()) > 0:
         for descriptor, _ in poll.poll(left * 1000):
+            connection = waiting[descriptor]
             try:
-                is_open = bool(waiting[descriptor].recv(READ_BYTES))
-            except OSError:
+                is_open = bool(connection.recv(READ_BYTES))
+                if is_open and descriptor not in answered:
+                    answered.add(descriptor)
+                    connection.send(answer)
+                    connection.shutdown(socket.SHUT_WR)
+            except OSError:  # it has gone meanwhile
                 is_open = False
             if not is_open:
                 poll.unregister(descriptor)

@@ -49,6 +49,9 @@ MAX_WITHHELD_BYTES = 16 * 1024 * 1024
 WARM_SECONDS = 2.0
 """Longest that a new process waits for its place and a copy of the journal before it says that it is ready."""
 
+WARM_POLL_SECONDS = 0.01
+"""How often a new process looks whether it is that far."""
+
 BEAT_SECONDS = 9.0
 """How often each process says where it is, give or take a tenth; two of them are how long a mistake stays unnoticed."""
 
@@ -162,6 +165,11 @@ class Recovery:
     def is_warm(self) -> bool:
         """Whether this process has what others could give it, or has waited long enough for it."""
         return self._is_warm or self._warm_until is None or monotonic() > self._warm_until
+
+    async def until_warm(self) -> None:
+        """Wait until is_warm, which takes WARM_SECONDS at most."""
+        while not self.is_warm:  # noqa: ASYNC110 - once, at the start
+            await asyncio.sleep(WARM_POLL_SECONDS)
 
     # Told by the broker.
 

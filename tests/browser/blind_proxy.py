@@ -73,11 +73,12 @@ class BlindProxy:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flow: asyncio.Event | None) -> None:
-    while data := await reader.read(65536):
-        if flow is not None:
-            await flow.wait()
-        writer.write(data)
-        await writer.drain()
+    with suppress(OSError):  # reset, by a server that has ended or a browser that has gone
+        while data := await reader.read(65536):
+            if flow is not None:
+                await flow.wait()
+            writer.write(data)
+            await writer.drain()
     writer.close()
 
 
