@@ -39,8 +39,8 @@ STRIP_MESSAGES = 3000
 IDLE_SECONDS = 10.0
 """What was parsed is dropped when nobody has looked anything up for so long."""
 
-FORGOTTEN_TOGETHER = 32
-"""In how many segments what was parsed is dropped at once: some 40,000 messages, which takes three milliseconds."""
+FORGOTTEN_TOGETHER = 8
+"""In how many segments what was parsed is dropped at once: some 30,000 messages, which takes three milliseconds."""
 
 
 class Journal:

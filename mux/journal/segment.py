@@ -31,7 +31,7 @@ READ_COST = 192
 """A read takes as long to parse as so many bytes more than it has."""
 
 SEARCHED_BYTES = 1024 * 1024
-"""A segment of more bytes is parsed at once: to search it takes milliseconds, which cannot be done in slices."""
+"""A segment of more bytes is parsed and not searched: a search of it takes milliseconds, and has no slices."""
 
 SEARCHES = 2
 """A segment is parsed when it is asked for the next channel after so many."""
