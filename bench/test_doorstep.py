@@ -47,7 +47,8 @@ ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nalive\n"
 
 FRONT = """
 daemon off; master_process off; pid {folder}/pid; error_log stderr error;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile 32768;
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
     client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
