@@ -365,9 +365,11 @@ class Doorstep(asyncio.Protocol):
         head, arrivals = self._reader.head, self._arrivals
         arrivals.refused[error.reason.counted_as] += 1
         fields: Mapping[str, str] = {}
+        is_bare = self._reader.buffer.startswith(b"HEAD ")  # of a head that could not be read
         if head is not None:
+            is_bare = head.method == "HEAD"
             fields = arrivals.sharing(SeenRequest(head.fields, self._transport, self._app, head.version))
-        self._transport.write(refusal(error, fields, is_bare=head is not None and head.method == "HEAD"))
+        self._transport.write(refusal(error, fields, is_bare=is_bare))
         self._end()
 
     def _end(self) -> None:

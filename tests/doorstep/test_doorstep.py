@@ -201,6 +201,25 @@ async def test_bodies_nobody_wants_are_not_read(served: Served) -> None:
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"HEAD /" + b"a" * 9000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 414),
+        (b"HEAD /healthz HTTP/2.5\r\n" + HOST + b"\r\n", 400),
+        (b"HEAD /healthz HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip\r\n\r\n", 400),
+        (b"HEAD /healthz HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 40_000 + b"\r\n\r\n", 431),
+        (b"HEAD /healthz HTTP/1.1\r\nHo st: a\r\n\r\n", 400),
+    ],
+)
+async def test_a_head_request_that_cannot_be_read_is_refused_without_a_body(
+    served: Served, request_: bytes, status: int
+) -> None:
+    """Nothing follows the head of an answer to HEAD (RFC 9110, section 9.3.2), read to its end or not."""
+    answer = await served.ask(request_)
+    assert statuses(answer) == [status]
+    assert answer.endswith(b"\r\n\r\n")
+
+
 async def test_an_upgrade_that_is_no_websocket_is_ignored(served: Served) -> None:
     """Java's HttpClient offers h2c with its first request, and so does `curl --http2`."""
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
