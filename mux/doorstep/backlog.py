@@ -16,7 +16,7 @@ from mux.errors import Refused
 from mux.wire.http.answer import refusal
 
 CLOSING_SECONDS = 0.25
-"""How long clients that were answered have to close first: bytes that nobody reads make the kernel send a reset."""
+"""Clients have so many seconds to ask, and to close once they are answered: unread bytes would become a reset."""
 
 MAX_CONNECTIONS = 1000
 """Most connections that are answered: there may be no more descriptors, and it has to end."""
