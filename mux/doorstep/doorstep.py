@@ -86,6 +86,7 @@ class Doorstep(asyncio.Protocol):
         "_transport",
         "_unix",
         "connections",
+        "kept",
     )
 
     def __init__(
@@ -105,6 +106,8 @@ class Doorstep(asyncio.Protocol):
         self._arrivals = arrivals_of(app)
         self.connections = connections
         """Where the server looks for its connections; the doorsteps of all that have not become clients."""
+        self.kept: object = None
+        """Kept with the first request by those that let it in, while Sanic is to answer it."""
         self._address = ""
         self._stage = Stage.ASKING
         self._reader = RequestReader()
@@ -229,6 +232,7 @@ class Doorstep(asyncio.Protocol):
         self._arrivals.answering.stop(self)
         self._stage = Stage.ASKING
         self._may_finish = False
+        self.kept = None
         if self._has_ended and not self._reader.buffer:
             self._end()
             return

@@ -116,10 +116,10 @@ class Feed:
         accepted = accept_usual(request.headers.items())
         if accepted is None:
             return False
+        permit = self.checks.permit_at_once(request, channel, Action.JOIN)
+        if permit is None:
+            return False
         try:
-            permit = self.checks.permit(request, channel, Action.JOIN)
-            if not isinstance(permit, Permit):
-                return False
             self.checks.check_not_leaving()
             address = self.checks.admit(request)
         except Refused:

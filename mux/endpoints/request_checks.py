@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from mux import reasons
-from mux.endpoints.takeover import Asking, own_end, plain_connections
+from mux.endpoints.takeover import Asking, keep, kept, own_end, plain_connections
 from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.settings import Settings
@@ -112,9 +112,23 @@ class RequestChecks:
             raise Refused(reasons.READ_ONLY)
         return Permit(redis_channel, self._may_publish)
 
+    def permit_at_once(self, request: Asking, name: bytes, action: Action) -> Permit | None:
+        """Decide as permit(), for a caller that cannot wait and lets permitted() answer all but a Permit.
+
+        permitted() goes on with what was decided here: a hook is called once, and a signature is checked once.
+        """
+        try:
+            decision: Decision | Refused = self.permit(request, name, action)
+        except Refused as error:
+            decision = error.with_traceback(None)  # its frames hold the request
+        keep(request, decision)
+        return decision if isinstance(decision, Permit) else None
+
     async def permitted(self, request: Asking, name: str | bytes, action: Action) -> Permit:
         """Decide as permit(), and wait for the decision if it has to wait."""
-        decision = self.permit(request, name, action)
+        decision = cast("Decision | Refused | None", kept(request)) or self.permit(request, name, action)
+        if isinstance(decision, Refused):
+            raise decision
         return decision if isinstance(decision, Permit) else await decision()
 
     def check_not_leaving(self) -> None:

@@ -209,6 +209,22 @@ def plain_connections(request: Asking) -> int:
     return len(protocol.connections)
 
 
+def keep(request: Asking, thing: object) -> None:
+    """Keep a thing with a request that the doorstep has, for kept() when Sanic has the same request."""
+    cast("Any", cast("Transport", request.transport).get_protocol()).kept = thing
+
+
+def kept(request: Asking) -> object:
+    """Return what keep() has kept with a request, once; None when there is nothing."""
+    if request.transport is None:
+        return None
+    protocol = cast("Any", cast("Transport", request.transport).get_protocol())
+    thing: object = getattr(protocol, "kept", None)
+    if thing is not None:
+        protocol.kept = None
+    return thing
+
+
 def own_end(request: Asking) -> tuple[str, int] | None:
     """Return address and port of the end of a request's connection that is ours; None for one that has none."""
     name = None if request.transport is None else request.transport.get_extra_info("sockname")

@@ -101,6 +101,24 @@ async def test_a_decision_that_waited_may_be_no(
         assert len(served.hub) == 0
 
 
+async def test_a_handshake_that_is_refused_at_sight_is_decided_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sanic's way answers what was decided before: a hook is called once, and a signature is checked once."""
+    asked: list[str | bytes] = []
+    at_once = RequestChecks.permit
+
+    def permit(checks: RequestChecks, of: Asking, name: str | bytes, action: Action) -> Decision:
+        asked.append(name)
+        return at_once(checks, of, name, action)
+
+    monkeypatch.setattr(RequestChecks, "permit", permit)
+    async with serve() as served:
+        assert (await exchange(served.port, handshake(served.port, "$mux"))).status == 400
+        assert asked == [b"$mux"]
+        assert served.hub.refused == {"channel": 1}
+
+
 async def test_what_changes_while_a_decision_waits_is_checked_after_it(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
