@@ -48,7 +48,7 @@ class Mux:
     """
 
     http_protocol = http_protocol
-    """As mux.http_protocol, for a Mux may be called mux."""
+    """Return mux.http_protocol, for a Mux may be called mux and hide the module."""
 
     def __init__(
         self,

@@ -62,7 +62,7 @@ class BrokerError(MuxError):
     """Redis did not take a message or a command."""
 
     reason = reasons.REDIS_LOST
-    """How the error is counted, and answered to the client that wanted to publish."""
+    """The reason by which the error is counted, and answered to the client that wanted to publish."""
 
 
 class BrokerUnavailable(BrokerError):
@@ -130,7 +130,7 @@ class ServerUnreachable(OperatorError):
 
 
 class Missed(MuxError):
-    """Not all that a channel had since a position is known any more."""
+    """The journal does not hold all messages of a channel since a position any more."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"not all that came since this position is known any more ({reason}); begin anew without it")

@@ -39,7 +39,7 @@ class BatchIntake:
         self.withhold: Callable[[bytes, list[Push], bool], None] | None = None
         """Takes every read while it is set, and nothing is delivered; what it took comes back to deliver()."""
         self.brings_copy = False
-        """Whether reads bring a copy of another journal, which is not to be kept in this one."""
+        """True while reads bring a copy of another journal, which is not to be kept in this one."""
 
     def take(self, read: bytes, messages: list[Push], is_whole: bool) -> bool:
         """Have the hub deliver the batch of a read, unless reads are withheld.

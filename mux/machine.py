@@ -1,4 +1,4 @@
-"""What this process may have of the machine: memory, which it gives back when it has used it, and descriptors.
+"""The share of the machine that this process may have: memory, which it gives back after use, and descriptors.
 
 It may use, of the machine's, what its control groups and its limits leave it. A container is a control group. Its
 limit stands in the group itself or in one above it, in one of two hierarchies of files (cgroups(7)); the smallest limit

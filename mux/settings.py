@@ -24,7 +24,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 OnGap = Literal["keep", "close"]
 
 UNIX = "unix:"
-"""How an address begins that is the path of a unix socket."""
+"""The prefix of an address that is the path of a unix socket."""
 
 LONGEST_SECONDS = 86_400.0
 """A day: who wants no heartbeat has none in a day. Far longer ones overflow where they become milliseconds."""
@@ -41,7 +41,7 @@ _FALSE = frozenset(("0", "false", "no", "off"))
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a setting is for, its unit, and the range it is held to."""
+    """The purpose of a setting, its unit, and the range it is held to."""
 
     text: str
     unit: str = ""

@@ -14,7 +14,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from mux.serve.embedded import embedded_server, find_server
-from mux.serve.run import listening_socket
+from mux.serve.listening import listening_socket
 from tests.support import warm
 from tests.support.servers import UVLOOP, Serving, serving
 

@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 
 import mux
 from mux import BrokerUnavailable, InvalidChannel, InvalidSetting, MessageTooLarge, Mux, Settings
-from mux.serve.run import listening_socket
+from mux.serve.listening import listening_socket
 from tests.broker.redis_processes import redis_process
 from tests.support.servers import BOTH_LOOPS, PATIENCE_SECONDS, TOKEN, Serving, receive, running, serving, until
 

@@ -26,7 +26,7 @@ from sanic import Request, Sanic, Websocket
 from sanic.exceptions import WebsocketClosed
 
 from bench.parts import PATTERN, own_broker
-from mux.serve.run import BACKLOG
+from mux.serve.listening import BACKLOG
 from mux.wire.resp import Push
 
 PING_SECONDS = 3600

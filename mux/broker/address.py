@@ -1,4 +1,4 @@
-"""Where a server is and how to get in; the options of a URL mean what they mean to redis-py."""
+"""The address of a Redis server and how to get in; the options of a URL mean what they mean to redis-py."""
 
 from __future__ import annotations
 

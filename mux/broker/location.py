@@ -32,7 +32,7 @@ class Location(Protocol):
 
     @property
     def tries(self) -> int:
-        """How many tries it takes until every address where Redis may be has been tried."""
+        """The number of tries until every address where Redis may be has been tried."""
 
     async def locate(self) -> Address:
         """Return where to connect now.

@@ -47,7 +47,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """What a Redis URL says, percent-decoded.
+    """The parts of a Redis URL, percent-decoded.
 
     Attributes:
         scheme: redis, rediss or unix.

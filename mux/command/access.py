@@ -21,7 +21,7 @@ _OWN_OF_WEBSOCKETS = "sec-websocket-"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a user gave to be let in, for every request."""
+    """The credentials that a user gave, for every request."""
 
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     trusted: ssl.SSLContext | None = None

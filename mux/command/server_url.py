@@ -32,10 +32,10 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0
 
 @dataclass(frozen=True, slots=True)
 class ServerUrl:
-    """Where a server is; path is what stands before /feed and /stats, without a slash at its end."""
+    """The address of a server; path stands before /feed and /stats, without a slash at its end."""
 
     url: str
-    """For people: without user and password."""
+    """The URL as people are shown it: without user and password."""
     tls: bool
     host: str
     port: int | None

@@ -33,7 +33,7 @@ from mux.wire.http.head import RequestHead
 from mux.wire.sse.encoder import TYPE
 
 ENDING_SECONDS = 2.0
-"""How long a client has to close a connection after its last answer. Closing first could cut the answer off: bytes
+"""Time in which a client has to close a connection after its last answer. Closing first could cut the answer off: bytes
 that were not read make the kernel send a reset."""
 
 LONGEST_TICK_SECONDS = 1.0
@@ -43,7 +43,7 @@ TICKS_PER_DEADLINE = 10
 """The timer ticks so often while a request may take its time, or every LONGEST_TICK_SECONDS if that is sooner."""
 
 CONNECTIONS_PER_TURN = 8
-"""How many connections that wait go on in one turn of the loop: a request, or a slice of a body, takes a tenth of a
+"""Most waiting connections that go on in one turn of the loop: a request, or a slice of a body, takes a tenth of a
 millisecond or more."""
 
 WHILE_LEAVING = frozenset(("/healthz", "/readyz", "/metrics"))
@@ -54,7 +54,7 @@ class Connection(Protocol):
     """A connection, as far as it is told what to do."""
 
     def overdue(self, what: str) -> None:
-        """It has not left the set of this name in time."""
+        """The connection has not left the set of this name in time."""
 
     def leave(self) -> None:
         """The server goes: a request that has begun may finish, no other is taken."""
@@ -138,7 +138,7 @@ class Arrivals:
         self._trusts_proxies = trusts_proxies(app)
 
     def __len__(self) -> int:
-        """How many connections have not become clients."""
+        """Return the number of connections that have not become clients."""
         return len(self._connections)
 
     @property

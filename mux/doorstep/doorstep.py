@@ -1,4 +1,4 @@
-"""Where every connection of a server begins: a request is read strictly, and only then it is decided who gets it.
+"""Every connection of a server begins here: a request is read strictly, and only then it is decided who gets it.
 
     accept ──► one whole request ──► a usual handshake for the feed ──► Subscriber
                      ▲                 anything else ──► Sanic's protocol (handover.py)
@@ -36,19 +36,19 @@ from mux.wire.http.head import RequestHead
 from mux.wire.http.reader import RequestReader
 
 WAITING_REQUESTS = 16
-"""How many requests of a connection may wait for the answer to the one before."""
+"""Most requests of a connection that wait for the answer to the one before."""
 
 WAITING_BYTES = 64 * 1024
-"""How many bytes of a connection may wait, beyond what one read brings."""
+"""Most bytes of a connection that wait, beyond what one read brings."""
 
 DROPPED_BYTES = 1024 * 1024
-"""How many bytes are read and dropped of a client that was answered and sends on; then it is cut off."""
+"""Most bytes that are read and dropped of a client that was answered and sends on; then it is cut off."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Stage(Enum):
-    """How far a connection is."""
+    """The stages of a connection."""
 
     ASKING = 1
     """Waits for a request, or for the rest of one."""
@@ -105,7 +105,7 @@ class Doorstep(asyncio.Protocol):
         self._unix = unix
         self._arrivals = arrivals_of(app)
         self.connections = connections
-        """Where the server looks for its connections; the doorsteps of all that have not become clients."""
+        """The doorsteps of all connections that have not become clients; the server looks for them here."""
         self.kept: object = None
         """Kept with the first request by those that let it in, while Sanic is to answer it."""
         self._address = ""
@@ -208,7 +208,7 @@ class Doorstep(asyncio.Protocol):
         self._transport.abort()
 
     def abort(self) -> None:
-        """As cut(); Sanic's server calls it at the end of its patience."""
+        """Cut the connection off; Sanic's server calls this when its time to stop is over."""
         self.cut()
 
     def close_if_idle(self) -> bool:

@@ -39,14 +39,14 @@ PRIVATE_NAMES_OF_STREAM = (
     "upgrade_websocket",
     "url",
 )
-"""Likewise of sanic.http.Http: what its http1_request_header() sets."""
+"""Private names of sanic.http.Http that its http1_request_header() sets, and OneRequest in its place."""
 
 LISTENED_TO = frozenset(("http.lifecycle.read_head", "http.lifecycle.request"))
 """Sanic's signals while it reads a head, which nobody listens to in most apps."""
 
 
 class Front(Protocol):
-    """What stands before Sanic's protocol."""
+    """The object that stands before Sanic's protocol."""
 
     def wrote(self) -> None:
         """A part of the answer was written."""
@@ -55,7 +55,7 @@ class Front(Protocol):
         """The whole of the answer was written, and another request may come."""
 
     def finished(self) -> None:
-        """Nothing more is written, and no other request is taken."""
+        """Sanic writes no more, and takes no other request."""
 
 
 class OneRequest(Http):

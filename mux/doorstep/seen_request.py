@@ -33,7 +33,7 @@ class SeenRequest:
 
     @property
     def host(self) -> str:
-        """As Sanic's Request.host."""
+        """Return the name that the request came under, as Sanic's Request.host does."""
         server_name = self._app.config.get("SERVER_NAME")
         if server_name:
             return str(server_name).split("//", 1)[-1].split("/", 1)[0]
@@ -41,7 +41,7 @@ class SeenRequest:
 
     @property
     def client_ip(self) -> str:
-        """As Sanic's Request.client_ip."""
+        """Return the address of the client, as Sanic's Request.client_ip does."""
         return str(self._forwarded.get("for", "")) or peer_address(self.transport)
 
     @property

@@ -28,14 +28,14 @@ PIECE_BYTES = 64 * 1024
 """A longer replay is written in pieces of so much."""
 
 MESSAGE_BYTES = 64
-"""What a message takes beside its payload, about."""
+"""Memory that a message takes beside its payload, about."""
 
 HELD_MESSAGES = 4096
 """Most messages of a replay that are held for a client; what follows is looked up when they are written."""
 
 
 class Owed(NamedTuple):
-    """What a client is given when it joins.
+    """The messages that a client is given when it joins.
 
     Attributes:
         channel: the full name of its channel in Redis.

@@ -35,7 +35,7 @@ from mux.wire.sse.encoder import NOT_KEPT, TYPE, Coding, Events, come_back, comm
 EventStreamClient: TypeAlias = Subscriber[None]
 
 RETRY_MILLISECONDS = (1000, 5000)
-"""Between these a client waits before it comes back: on average as long as Chromium does by itself, 3 s. Those that
+"""Shortest and longest wait of a client before it comes back; the average is Chromium's own, 3 s. Clients that
 lose a server at the same moment come back over 4 s."""
 
 

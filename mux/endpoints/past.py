@@ -1,4 +1,4 @@
-"""What a request asks for of the time before it, and the answer to one that is no client: the messages as JSON."""
+"""Read which messages from before it a request asks for, and answer one that is no client with them, as JSON."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Answers:
 
 
 class Past(NamedTuple):
-    """What a process knows of what came before a client did."""
+    """The parts of a process that know the messages from before a client came."""
 
     history: History
     numbering: Numbering

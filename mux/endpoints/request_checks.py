@@ -28,7 +28,7 @@ from mux.wire.http.origin import OriginPolicy
 
 
 class Action(Enum):
-    """What a request wants to do with a channel."""
+    """The use that a request wants to make of a channel."""
 
     JOIN = "join"
     PUBLISH = "publish"
@@ -36,7 +36,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """What a request may do.
+    """The answer to a request that is allowed.
 
     Args:
         redis_channel: the one channel it may use.

@@ -1,4 +1,4 @@
-"""Where a feed is in a Sanic app: its path, its routes, and which of them a request is for."""
+"""The place of a feed in a Sanic app: its path, its routes, and which of them a request is for."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ FIRST = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class FeedRoute:
-    """Where a feed is in an app.
+    """The place of a feed in an app.
 
     Raises:
         InvalidSetting: the path cannot be one.
     """
 
     path: str = "/feed"
-    """What the path of every channel begins with; after a slash comes its name."""
+    """The path before every channel; after a slash comes the name."""
     name: str = FEED_ROUTE
-    """What the names of the feed's routes begin with; no two feeds of an app have the same."""
+    """The first part of the names of the feed's routes; no two feeds of an app have the same."""
 
     def __post_init__(self) -> None:
         if not _PATH.fullmatch(self.path):

@@ -32,11 +32,11 @@ PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
 
 PRIVATE_NAMES_OF_STREAM = ("response_func", "upgrade_websocket")
-"""Likewise of sanic.http.Http, which is a request's stream. By the second it knows that a handler may leave a request
+"""Private names of sanic.http.Http, the stream of a request. By the second it knows that a handler may leave a request
 unanswered; Sanic sets it for requests that ask for an upgrade, and others are taken over as well."""
 
 UNSENT_BYTES = 128 * 1024
-"""The kernel takes so much for a client beyond what is on its way to it. Otherwise Linux takes up to 4 MiB
+"""Most bytes that the kernel takes for a client beyond those on their way to it. Otherwise Linux takes up to 4 MiB
 (net.ipv4.tcp_wmem), and a client that never reads is noticed so much later. Unix sockets are bounded by
 net.core.wmem_default, which is 208 KiB, and are left alone."""
 
@@ -76,7 +76,7 @@ class Taken(NamedTuple):
 
     transport: Transport
     early: bytes
-    """What the client has sent after its request."""
+    """Bytes that the client has sent after its request."""
     is_blocked: bool
     """True while the socket takes no more of the answers to earlier requests. The transport has told this to Sanic's
     protocol, and tells no other protocol."""
@@ -95,7 +95,7 @@ class Kind(Endpoint[S], Protocol[S]):
 
     @property
     def encode(self) -> Encoder:
-        """What turns publications into bytes that such a client reads."""
+        """Turns publications into bytes that such a client reads."""
 
     def ended(self, client: Subscriber[S]) -> None:
         """End a client that had said before it was one that it sends no more."""

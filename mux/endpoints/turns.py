@@ -59,7 +59,7 @@ class Turns(Generic[C]):
         self._queue_of: dict[C, deque[C]] = {}
 
     def __contains__(self, client: C) -> bool:
-        """Whether a client waits."""
+        """Return True if a client waits."""
         return client in self._queue_of
 
     def came(self, client: C, size: int) -> None:

@@ -79,7 +79,7 @@ logger = logging.getLogger("mux")
 
 
 class Fleet:
-    """All processes, as this one knows them.
+    """The processes of the fleet, as this one knows them.
 
     Args:
         broker: publishes what this process has to tell the others.
@@ -133,7 +133,7 @@ class Fleet:
 
     @property
     def max_answer_bytes(self) -> int:
-        """How long an answer may be now: all processes hear the answers of all, so they share MAX_ROUND_BYTES."""
+        """The longest answer now, in bytes: all processes hear the answers of all, so they share MAX_ROUND_BYTES."""
         return min(MAX_ANSWER_BYTES, MAX_ROUND_BYTES // (len(self._census) + 1))
 
     def silent(self, present: Container[str]) -> list[tuple[Identity, float]]:

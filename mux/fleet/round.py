@@ -33,7 +33,7 @@ class Round:
     def __init__(self, expected: set[str]) -> None:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.answers: dict[str, bytes] = {}
-        """What was answered, by the id of the process; NO_ANSWER is left out."""
+        """The answers, by the id of the process; NO_ANSWER is left out."""
         self._expected = expected
         self._answered: set[str] = set()
         self._bytes_left = MAX_KEPT_BYTES

@@ -16,7 +16,7 @@ from mux.reasons import Reason
 T = TypeVar("T")
 
 FIRST_SWEEP = 1024
-"""So many buckets are kept before full ones are dropped."""
+"""Most buckets that are kept before full ones are dropped."""
 
 
 class Allowance(Generic[T]):

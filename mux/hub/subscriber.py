@@ -26,7 +26,7 @@ SMALL_BYTES = 1024
 """Writes of fewer bytes are put together."""
 
 TOGETHER_BYTES = 16 * 1024
-"""So many bytes that were put together become one write."""
+"""Writes that were put together are passed on at this size."""
 
 S = TypeVar("S")
 

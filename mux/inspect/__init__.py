@@ -1,1 +1,1 @@
-"""What an operator may ask of the fleet: the numbers of every process, and its first channels."""
+"""Questions of an operator to the fleet: the numbers of every process, and its first channels."""

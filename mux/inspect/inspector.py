@@ -52,7 +52,7 @@ CACHE_FACTOR = 9
 searches for as long."""
 
 MAX_DEBT_SECONDS = 1.0
-"""No search is begun while those before it still count for more than this many seconds (CACHE_FACTOR)."""
+"""A search begins only when those before it count for less than this many seconds (CACHE_FACTOR)."""
 
 BYTES_PER_ROW = 40
 """Most bytes of JSON for a channel beside its name."""
@@ -64,7 +64,7 @@ T = TypeVar("T")
 
 
 class Inspector:
-    """What one process knows of the numbers and channels of all.
+    """Answers of one process about the numbers and channels of all.
 
     Args:
         fleet: all processes.

@@ -44,7 +44,7 @@ MAX_REASONS = 64
 """Most reasons in one report; there are a dozen."""
 
 MAX_NUMBER = 2**53
-"""All numbers of a report are below it, for JSON readers of every language count so far; the sum over all processes
+"""A bound for all numbers of a report: JSON readers of every language count so far. The sum over all processes
 fits into 64 bits, and the writer of JSON counts so far."""
 
 RATE_SAMPLES = 6

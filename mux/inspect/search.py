@@ -34,7 +34,7 @@ class Found:
     is_complete: bool
     """True when no other name has the prefix."""
     seconds: float
-    """How long the search has held the event loop, in all slices together."""
+    """The time for which the search has held the event loop, in all slices together."""
 
 
 async def search(hub: Hub, *, prefix: bytes, count: int, rates: Mapping[bytes, float] | None = None) -> Found:

@@ -1,1 +1,1 @@
-"""What came lately, kept as the very bytes that Redis sent."""
+"""The journal keeps the last messages, as the very bytes that Redis sent."""

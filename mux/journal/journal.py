@@ -1,4 +1,4 @@
-"""What came lately from Redis, bounded in bytes and seconds.
+"""Keep the messages that came lately from Redis, bounded in bytes and seconds.
 
 Every process hears every message of the prefix, so each can replay any channel from its own memory, whoever published,
 and Redis does no work for it. Keeping a read costs one append for the read and nothing for a message.
@@ -37,10 +37,10 @@ STRIP_MESSAGES = 3000
 """Most messages that are parsed again to take payloads out of them, which takes three milliseconds."""
 
 IDLE_SECONDS = 10.0
-"""What was parsed is dropped when nobody has looked anything up for so long."""
+"""Time without a lookup after which everything that was parsed is dropped."""
 
 FORGOTTEN_TOGETHER = 8
-"""In how many segments what was parsed is dropped at once: some 30,000 messages, which takes three milliseconds."""
+"""Most segments that drop their parsed messages at once: some 30,000 messages, which takes three milliseconds."""
 
 
 class Journal:
@@ -88,17 +88,17 @@ class Journal:
         self.complete_after = 0
         """Every message after this number, up to the last, was heard; whether it is still kept is another question."""
         self.size = 0
-        """How many bytes are kept."""
+        """The number of bytes that are kept."""
         self.healed = 0
-        """How many messages were missed here and came from the journal of another process."""
+        """The number of messages that were missed here and came from the journal of another process."""
         self.resumed = 0
-        """How many clients have resumed at their position."""
+        """The number of clients that have resumed at their position."""
         self.refused: Counter[str] = Counter()
-        """How many could not, by the reason."""
+        """The number of clients that could not resume, by the reason."""
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is kept at all."""
+        """True unless the journal has no room for any byte."""
         return self.max_bytes > 0
 
     @property

@@ -16,7 +16,7 @@ MAX_LEFT = 100_000
 
 
 class _Left(NamedTuple):
-    """What is known of a channel that is not watched any more: from `last` to `until` it had no message."""
+    """A channel that is not watched any more, and had no message from `last` to `until`."""
 
     last: int
     until: int

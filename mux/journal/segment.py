@@ -67,11 +67,11 @@ class Segment:
         self.first = first
         self._limit: int | None = None
         self.count = 0
-        """How many messages the segment has."""
+        """The number of messages in the segment."""
         self.size = 0
-        """How many bytes the segment has."""
+        """The size of the segment in bytes."""
         self.has_talk = False
-        """Whether processes talk to each other in the reads since a message ended where a read ended."""
+        """True if processes talk to each other in the reads since a message last ended where a read ended."""
         self._reads: list[bytes] = []
         self._counts: list[int] = []
         self._ends: list[int] = []  # how many messages the reads up to each have completed, as far as it was asked for
@@ -142,7 +142,7 @@ class Segment:
 
     @property
     def is_parsed(self) -> bool:
-        """Whether anything of it is."""
+        """True if a part of the segment is parsed."""
         return self._reader is not None
 
     def forget(self) -> None:

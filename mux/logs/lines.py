@@ -1,4 +1,4 @@
-"""What the command writes to standard error: lines for a person, or JSON for a machine.
+"""The lines of the log on standard error: text for a person, or JSON for a machine.
 
 Only the command configures logging. In somebody's app the log is theirs, and what mux has to say goes where Sanic's
 lines go, as long as nobody has said otherwise.

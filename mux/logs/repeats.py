@@ -29,7 +29,7 @@ class _Period:
 
 
 class Repeats:
-    """How often each kind of line has come lately."""
+    """Counts of the lines that came lately, by kind."""
 
     def __init__(self, *, most: int = MOST, seconds: float = PERIOD_SECONDS) -> None:
         self._most = most

@@ -38,7 +38,7 @@ class _Of(Collector):
 _OPENMETRICS = "application/openmetrics-text"
 
 REMEMBERED_SECONDS = 0.1
-"""The same text answers all requests of so many seconds."""
+"""Time for which one text answers all requests."""
 
 
 class Exposition:

@@ -42,7 +42,7 @@ AT_ONCE = 4
 """Chunks that are on their way at once: a megabyte is far below the 8 MB that Redis lets wait for a subscriber."""
 
 OFFER_SECONDS = 0.5
-"""How long a process waits for somebody to offer."""
+"""Time that a process waits for an offer."""
 
 QUESTIONS_PER_SECOND = 50
 """Most questions about copies that are answered."""
@@ -85,7 +85,7 @@ class Copies:
         self._journal = journal
         self._order = order
         self.process = ""
-        """How other processes address this one."""
+        """The name by which other processes address this one."""
         self._say = say
         self._command = command
         self._prefix = prefix
@@ -94,9 +94,9 @@ class Copies:
         self._writing: asyncio.Task[None] | None = None
         self._second, self._questions = 0.0, 0
         self.given = 0
-        """How many copies were given to other processes."""
+        """The number of copies that were given to other processes."""
         self.is_forbidden = False
-        """Whether Redis has refused the commands to this user."""
+        """True when Redis has refused the commands to this user."""
 
     def heard(self, talk: CopyTalk) -> None:
         """Take in what a process said about a copy."""

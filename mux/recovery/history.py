@@ -1,4 +1,4 @@
-"""What a channel had: for clients that come back, for those that want the last messages, and for the app.
+"""Look up the messages that a channel had: for clients that come back or want the last ones, and for the app.
 
     query ──► wait for a place in the order ──► look up, in slices ──► Found, in the turn in which nothing can be missed
 
@@ -24,10 +24,10 @@ from mux.wire.position import Position, parse_position
 from mux.wire.publication import Publication
 
 PLACE_SECONDS = 1.0
-"""How long a client that resumes waits for this process to have its place, and to have heard what the client has."""
+"""Time that a client which resumes waits until this process has its place, and has heard what the client has."""
 
 POLL_SECONDS = 0.01
-"""How often it is looked for."""
+"""Time between two looks at that."""
 
 LONGEST_SECONDS = 366 * 24 * 3600.0
 """Longest time that can be asked for."""
@@ -49,7 +49,7 @@ has no place in an order now; it is no position; nobody has heard of it here; th
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for.
+    """A question for the messages of a channel.
 
     Attributes:
         since: the position after which all messages are wanted, as it was given; nothing when there is none.
@@ -88,7 +88,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found.
+    """The answer to a Query.
 
     Attributes:
         publications: the messages, in order.
@@ -100,7 +100,7 @@ class Found:
 
 
 class History:
-    """What this process can give to those who were away.
+    """Finds messages for those who were away.
 
     Args:
         journal: what it has heard.

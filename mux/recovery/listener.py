@@ -1,4 +1,4 @@
-"""What passes on a channel, and what passed, for the app that mux is in.
+"""Give the app that mux is in the messages of a channel, those that passed as well.
 
 A listener is one more subscriber of a channel, in this process and without a socket. What it has not taken yet is
 bounded; beyond that it is told how many messages it has missed, and ends.
@@ -57,7 +57,7 @@ class Listener:
         self.encode = self._take
         self.queue: deque[tuple[Publication, float]] = deque()
         self.missed = 0
-        """How many messages came that there was no room for."""
+        """The number of messages that there was no room for."""
         self._bytes = 0
         self._is_ended = False
         self._waiting: asyncio.Future[None] | None = None
@@ -102,7 +102,7 @@ class Listener:
 
 
 class Listeners:
-    """All listeners of a process.
+    """The listeners of a process.
 
     Args:
         router: delivers to them.

@@ -1,4 +1,4 @@
-"""How processes agree on one numbering of all messages, without a counter in Redis.
+"""Agree with other processes on one numbering of all messages, without a counter in Redis.
 
 Redis executes one command at a time and appends each message to the output of every subscriber in that order. So all
 connections that hold the same pattern on the same server hear one sequence, and a later connection hears a suffix of
@@ -35,7 +35,7 @@ TELL_SECONDS = 0.05
 """Each further process waits so much longer before it makes a claim, and makes none when it hears one meanwhile."""
 
 MAX_TELL_SECONDS = 0.35
-"""No process waits longer before it makes a claim."""
+"""Longest time that a process waits before it makes a claim."""
 
 BEGIN_SECONDS = 0.5
 """A new epoch begins when nobody has made a claim for so long."""
@@ -55,7 +55,7 @@ MAX_VOID = 256
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What number a message has."""
+    """The number of a message, as a process claims it."""
 
     mark: str
     epoch: str
@@ -64,7 +64,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """What one process says to all."""
+    """A message from one process to all."""
 
     server: str
     """The run_id of the Redis server that its sender is connected to."""
@@ -80,7 +80,7 @@ class Placed:
     """A process has got a position: for the first time, after a new connection, or in another epoch."""
 
     missed: int | None
-    """How many messages were missed since the process was placed last; None when nobody can say, and nothing that was
+    """The number of messages missed since the process was placed last; None when nobody can say, and nothing that was
     heard before may be taken to be complete."""
 
 
@@ -102,9 +102,9 @@ class Order:
         self.base = 0
         """The number of a message is its count plus this."""
         self.is_off = False
-        """Whether numbering has stopped, because this server was seen not to keep one order."""
+        """True when numbering has stopped, because this server was seen not to keep one order."""
         self.voids = 0
-        """How many epochs were declared void while this process used them."""
+        """The number of epochs that were declared void while this process used them."""
         self.server = ""
         """The run_id of the Redis server; empty while there is no connection, or it does not say."""
         self._last_server = ""
@@ -121,12 +121,12 @@ class Order:
 
     @property
     def is_placed(self) -> bool:
-        """Whether this process knows the number of every message that it hears."""
+        """True if this process knows the number of every message that it hears."""
         return bool(self.epoch)
 
     @property
     def due(self) -> float:
-        """When tick() is to be called next."""
+        """The time at which tick() is to be called next."""
         return min([self._begin_at, self._ask_at, *(at for at, _ in self._claims.values())])
 
     def connected(self, server: str, now: float) -> None:
@@ -160,7 +160,7 @@ class Order:
 
     @property
     def can_be_proven(self) -> bool:
-        """Whether this process had a position on this server, so that what was missed since can be known."""
+        """True if this process had a position on this server, so that its missed messages can be counted."""
         return bool(self.server and self._before[0])
 
     def forget(self) -> None:

@@ -50,19 +50,19 @@ WARM_SECONDS = 2.0
 """Longest that a new process waits for its place and a copy of the journal before it says that it is ready."""
 
 WARM_POLL_SECONDS = 0.01
-"""How often a new process looks whether it is that far."""
+"""Time between two looks of a new process at whether it is warm."""
 
 BEAT_SECONDS = 9.0
-"""How often each process says where it is, give or take a tenth; two of them are how long a mistake stays unnoticed."""
+"""Time between two beats of a process, give or take a tenth; a mistake is noticed within two beats."""
 
 MAX_TALKS_PER_SECOND = 1000
 """Most messages about the order that are read; a thousand processes say a hundred a second."""
 
 SLICE_SECONDS = 0.003
-"""How long what was withheld is delivered in one turn of the loop."""
+"""Longest time in one turn of the loop in which withheld messages are delivered."""
 
 JOURNAL_TICK_SECONDS = 1.0
-"""How often the journal drops what is too old."""
+"""Time between two looks of the journal for messages that are too old."""
 
 HEALED_TOGETHER = 100
 """Most messages from a copy that are delivered as one batch."""
@@ -80,10 +80,10 @@ class Hole:
 
     def __init__(self) -> None:
         self.gap: Gap | None = None
-        """What is told if they are missing; None until there is a connection again."""
+        """The gap that is told if they are missing; None until there is a connection again."""
         self.is_cut = self.is_resolved = False
         self.missed: int | None = None
-        """How many are; None while nobody knows."""
+        """The number of missing messages; None while nobody knows."""
         self.messages: list[Push] = []
         """Those that another process had."""
 
@@ -138,7 +138,7 @@ class Recovery:
         self._began = ""
         self._is_warm = False
         self.intact = 0
-        """How many times a new connection was made and nothing had been missed."""
+        """The number of new connections after which nothing had been missed."""
         router.listen(self._redis_channel, self._heard)
 
     def start(self, broker: Broker) -> None:
@@ -163,7 +163,7 @@ class Recovery:
 
     @property
     def is_warm(self) -> bool:
-        """Whether this process has what others could give it, or has waited long enough for it."""
+        """True when this process has the journal that others could give it, or has waited long enough for it."""
         return self._is_warm or self._warm_until is None or monotonic() > self._warm_until
 
     async def until_warm(self) -> None:

@@ -1,4 +1,4 @@
-"""What processes say to each other about the order of messages, as bytes, on a reserved channel.
+"""Read and write the talk of processes about the order of messages, as bytes on a reserved channel.
 
 Anybody who may publish to Redis may publish on that channel. So everything is small, is checked, and is dropped when
 it is not what it should be.
@@ -27,7 +27,7 @@ MAX_WORD = 64
 
 @dataclass(frozen=True, slots=True)
 class CopyTalk:
-    """What one process says to another about a copy of the journal.
+    """A message from one process to another about a copy of the journal.
 
     Attributes:
         kind: `want` asks who has the messages after a number, `offer` says that the sender has, `take` asks one that

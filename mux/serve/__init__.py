@@ -1,1 +1,1 @@
-"""What stands between strangers and Sanic."""
+"""`mux serve`: the server around the feed."""

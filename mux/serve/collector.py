@@ -34,7 +34,7 @@ GROWTH = 2.0
 alone is 100,000 objects."""
 
 OBJECTS_PER_CLIENT = 16
-"""What a client may account for; it is six while it says nothing."""
+"""Most objects that belong to a client; a client that says nothing has six."""
 
 
 class Collector:

@@ -28,7 +28,7 @@ from mux.errors import CannotListen
 BACKLOG = 128
 
 LAST_SECONDS = 0.5
-"""How long requests that have begun may take when the server has ended."""
+"""Time that requests which have begun are given when the server has ended."""
 
 
 @contextmanager

@@ -7,61 +7,41 @@ is not there or not for us, no server can be started. Sanic gets the socket read
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from multiprocessing import parent_process
-from pathlib import Path
-from typing import Any
 
 import uvloop
-from sanic import Sanic
 
 from mux.broker.location import check_redis, parse_location
-from mux.doorstep.arrivals import Arrivals
 from mux.doorstep.backlog import turn_away
-from mux.endpoints.takeover import bound_unsent
-from mux.errors import CannotListen, MuxError, SystemRefused
+from mux.errors import MuxError, SystemRefused
 from mux.logs.lines import STDOUT, configure_logging, json_line
 from mux.logs.writer import write_at_once
 from mux.machine import raise_descriptor_limit
 from mux.metrics.board import Board, Row
 from mux.serve.application import create_app, is_of_this_machine
-from mux.serve.collector import Collector
 from mux.serve.embedded import embedded_server
-from mux.serve.ops_listener import serving, unix_socket
+from mux.serve.listening import Listeners, listening_socket, ops_socket, place_of, url_of
+from mux.serve.process import served
 from mux.serve.signals import HANDLED, Signals
 from mux.serve.supervisor import Supervisor
 from mux.serve.token_file import draw, token_file
-from mux.settings import UNIX, Settings, unknown_variables
+from mux.settings import Settings, unknown_variables
 from mux.version import __version__
 from mux.wire.channel import Namespace
-
-BACKLOG = 8192
-"""Connections the kernel keeps until they are accepted; it caps them at net.core.somaxconn. With Sanic's
-100, a storm of reconnects waits for SYN retries of a second and more (mux/README.md, Traps)."""
-
 
 logger = logging.getLogger("mux.serve.run")
 
 STOP_SECONDS = 5.0
 """A worker is killed this long after the drain's time; a worker in order needs less."""
-
-ACCEPTED_SECONDS = 0.5
-"""How long whoever was accepted just before another process took over is served like everybody else."""
-
-READY_SECONDS = 0.05
-"""How often a new process asks itself whether it is ready."""
-
-REQUEST_SECONDS = 0.5
-"""How long requests that have begun may take when all clients are gone. A POST takes milliseconds."""
 
 
 def serve(settings: Settings) -> None:
@@ -82,7 +62,7 @@ def _serve_until(signals: Signals, settings: Settings) -> None:
     raise_descriptor_limit()
     with (
         listening_socket(settings.host, settings.port) as sock,
-        _ops_socket(settings) as ops_sock,
+        ops_socket(settings) as ops_sock,
         _token(settings, sock, ops_sock) as token,
         _redis(settings) as redis_url,
     ):
@@ -95,20 +75,12 @@ def _serve_until(signals: Signals, settings: Settings) -> None:
         link = f"#token={token}" if is_drawn and settings.inspect and ops_sock is None and not settings.log_json else ""
         listeners = Listeners(sock, ops_sock)
         supervisor = None if settings.workers == 1 else _supervisor(settings, listeners, Board(settings.workers + 1))
-        _welcome(settings, _url(sock), str(location), link, ops_sock)
+        _welcome(settings, url_of(sock), str(location), link, ops_sock)
         if supervisor is None:
             supervisor = uvloop.run(_serve_alone(settings, listeners, signals))
         if supervisor is not None:
             supervisor.run(signals)
         turn_away(sock)
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """The sockets that every process of a server accepts from; ops has the operator's routes alone, if it is there."""
-
-    public: socket.socket
-    ops: socket.socket | None
 
 
 def _supervisor(settings: Settings, listeners: Listeners, board: Board) -> Supervisor:
@@ -121,15 +93,6 @@ def _supervisor(settings: Settings, listeners: Listeners, board: Board) -> Super
         stall_seconds=settings.stall_seconds,
         stop_seconds=settings.drain_seconds + STOP_SECONDS,
     )
-
-
-def _ops_socket(settings: Settings) -> AbstractContextManager[socket.socket | None]:
-    """Return the listener that the operator's routes have of their own, or nothing."""
-    if settings.ops_host is not None and settings.ops_host.startswith(UNIX):
-        return unix_socket(Path(settings.ops_host.removeprefix(UNIX)))
-    if settings.ops_port is not None:
-        return listening_socket(settings.ops_host or "127.0.0.1", settings.ops_port, "ops-")
-    return nullcontext(None)
 
 
 @contextmanager
@@ -145,56 +108,8 @@ def _token(settings: Settings, sock: socket.socket, ops_sock: socket.socket | No
         yield token
 
 
-@contextmanager
-def listening_socket(host: str, port: int, options: str = "") -> Iterator[socket.socket]:
-    """Listen on an address for as long as the block runs.
-
-    Args:
-        host: a name or an address.
-        port: 0 is any free one.
-        options: how those begin that name them, as ops- for --ops-host.
-
-    Raises:
-        CannotListen: the address is in use, forbidden, or not of this machine.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, protocol)
-    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
-        reason = (getattr(error, "strerror", None) or "it is no name of a host").lower()
-        raise CannotListen(f"cannot listen on {host!a}: {reason}; choose another --{options}host") from error
-    with sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(address)
-            sock.listen(BACKLOG)
-        except OSError as error:
-            raise CannotListen(_why_not(error, host, port, options)) from error
-        yield sock
-
-
-def _why_not(error: OSError, host: str, port: int, options: str) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use; stop who has it, or choose another --{options}port"
-    if error.errno == errno.EACCES:
-        return f"this user may not listen on port {port}; choose a --{options}port above 1023"
-    reason = (error.strerror or str(error)).lower()
-    return f"cannot listen on {host} port {port}: {reason}; choose another --{options}host"
-
-
 def _redis(settings: Settings) -> AbstractContextManager[str]:
     return embedded_server() if settings.redis_url is None else nullcontext(settings.redis_url)
-
-
-def _url(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _place(sock: socket.socket) -> str:
-    return f"{UNIX}{sock.getsockname()}" if sock.family == socket.AF_UNIX else _url(sock)
 
 
 def _welcome(settings: Settings, url: str, redis: str, link: str, ops_sock: socket.socket | None) -> None:
@@ -203,7 +118,7 @@ def _welcome(settings: Settings, url: str, redis: str, link: str, ops_sock: sock
         f"mux {__version__} on {url}, {settings.workers} process{'' if settings.workers == 1 else 'es'}\n"
         f"Redis: {redis}, channels {settings.prefix}*\n"
         + (f"Open {url}/{link} in a browser\n" if settings.page else "")
-        + (f"Health and numbers: {_place(ops_sock)}\n" if ops_sock is not None else "")
+        + (f"Health and numbers: {place_of(ops_sock)}\n" if ops_sock is not None else "")
         + "\n"
         "Try, each in a terminal of its own:\n"
         f"  python -m websockets {url.replace('http', 'ws', 1)}/feed/lobby\n"
@@ -248,7 +163,7 @@ async def _serve_as_worker(
 
     loop.add_reader(supervisor.sentinel, stop_with_supervisor)
     app = create_app(settings, row, listeners.ops)
-    async with _served(app, listeners, waits=replaces, leave=leave):
+    async with served(app, listeners, waits=replaces, leave=leave):
         row.set_ready()
         await _first(stop, leave)
 
@@ -260,7 +175,7 @@ async def _serve_alone(settings: Settings, listeners: Listeners, signals: Signal
     signals.on_stop(lambda: loop.call_soon_threadsafe(stop.set))
     signals.on_replace(lambda: loop.call_soon_threadsafe(replaced.set))
     app = create_app(settings, None, listeners.ops)
-    async with _served(app, listeners, waits=False, leave=leave):
+    async with served(app, listeners, waits=False, leave=leave):
         successor = await _successor(settings, listeners, signals, stop, replaced)
         if successor is not None:
             leave.set()
@@ -311,72 +226,3 @@ async def _first(*events: asyncio.Event) -> None:
     finally:
         for task in waiting:
             task.cancel()
-
-
-@asynccontextmanager
-async def _served(
-    app: Sanic[Any, Any], listeners: Listeners, *, waits: bool, leave: asyncio.Event
-) -> AsyncIterator[None]:
-    """Serve an app in this process for as long as the block runs.
-
-    Sanic's own runner loses a signal that comes while it starts, and waits for idle connections when it
-    stops; its server object leaves both to us.
-
-    Args:
-        app: as create_app() makes it.
-        listeners: where from; they are not closed.
-        waits: accept from nobody until clients may be sent here.
-        leave: set when another process has taken over, before the block ends.
-    """
-    if sys.platform == "linux":
-        bound_unsent(listeners.public)
-        app.ctx.mux_arrivals.is_unsent_bounded = True
-    # Any: the methods of Sanic's AsyncioServer have no annotations.
-    server: Any = await app.create_server(
-        sock=listeners.public.dup(),
-        backlog=BACKLOG,
-        access_log=False,
-        protocol=app.ctx.http_protocol,
-        asyncio_server_kwargs={"start_serving": False},
-    )
-    await server.startup()
-    await server.before_start()
-    while waits and not app.ctx.is_ready():  # noqa: ASYNC110 - conditions are of several parts
-        await asyncio.sleep(READY_SECONDS)
-    await server.start_serving()
-    await server.after_start()
-    logger.info("serving on %s", _url(listeners.public))
-    collector = Collector(lambda: len(app.ctx.hub))
-    collector.start()
-    async with AsyncExitStack() as stack:
-        if listeners.ops is not None:
-            await stack.enter_async_context(serving(app.ctx.ops_app, listeners.ops, app.ctx.http_protocol))
-        yield
-        collector.close()
-        if leave.is_set():
-            await stack.aclose()
-            await _hand_over(server, app.ctx.mux_arrivals)
-        else:
-            await _stop(server, app.ctx.mux_arrivals)
-
-
-async def _stop(server: Any, arrivals: Arrivals) -> None:
-    """Say goodbye to all clients, let requests that have begun end, and end the server."""
-    arrivals.leave()
-    await server.before_stop()
-    closed = server.close()  # from here on nobody listens
-    await arrivals.finish(REQUEST_SECONDS)
-    await closed
-    await server.after_stop()
-
-
-async def _hand_over(server: Any, arrivals: Arrivals) -> None:
-    """End the server while another process accepts from the same socket: nobody is refused, and clients are drained."""
-    closed = server.close()
-    arrivals.keeps_connections = False
-    await asyncio.sleep(ACCEPTED_SECONDS)
-    await server.before_stop()
-    arrivals.leave()
-    await arrivals.finish(REQUEST_SECONDS)
-    await closed
-    await server.after_stop()

@@ -1,4 +1,4 @@
-"""What signals do to `mux serve`, to its supervisor and to each of its workers.
+"""Handle the signals of `mux serve`, of its supervisor and of each of its workers.
 
     SIGTERM, SIGINT, SIGQUIT   the first is a graceful stop, the second ends the process at once
     SIGHUP                     new workers take the place of those that serve; it stops when its terminal was closed

@@ -42,7 +42,7 @@ logger = logging.getLogger("mux.serve.supervisor")
 
 
 class Notices(Protocol):
-    """Where workers and supervisor tell each other how they are, by the number of the worker."""
+    """A board on which workers and supervisor tell each other how they are, by the number of the worker."""
 
     def beats(self, number: int) -> int:
         """Return a count that changes as long as the worker's event loop turns."""

@@ -18,12 +18,12 @@ _POSITION = re.compile(r"([0-9A-Za-z]{1,64})-(0|[1-9][0-9]{0,15})", re.ASCII)
 
 
 class Numbering(Protocol):
-    """What turns the number of a message in this process into its position."""
+    """Turns the number of a message in this process into its position."""
 
     epoch: str
     """The epoch; empty while messages have no positions."""
     base: int
-    """What is to be added to the number of a message in this process."""
+    """The number that is added to the number of a message in this process."""
 
 
 class Position(NamedTuple):

@@ -13,7 +13,7 @@ Kind: TypeAlias = int
 """The kind of a message, as far as it is known: one of the four that follow."""
 
 GUESS: Final = 0
-"""Nothing is known: is_text() decides."""
+"""The kind of a payload of which nothing is known: is_text() decides."""
 
 BINARY: Final = 1
 """The message was sent as binary."""

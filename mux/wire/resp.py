@@ -44,7 +44,7 @@ class RespReader:
     def __init__(self) -> None:
         self._reader = hiredis.Reader(protocolError=BrokerGarbled, replyError=BrokerRefused, notEnoughData=_MORE)
         self.is_whole = False
-        """Whether a message or reply ended where the last bytes ended, if feed() was asked for it."""
+        """True if a message or reply ended where the last bytes ended, as far as feed() was asked for it."""
 
     def feed(self, data: bytes, *, tells_end: bool = False) -> tuple[list[Push], list[Reply]]:
         """Return the messages and all other replies that data completes, each in order.

@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 
 from mux.serve.embedded import find_server
-from mux.serve.run import listening_socket
+from mux.serve.listening import listening_socket
 from tests.support.servers import PATIENCE_SECONDS
 
 

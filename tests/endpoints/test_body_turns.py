@@ -10,7 +10,7 @@ import pytest
 from mux import Settings, create_app
 from mux.doorstep.arrivals import CONNECTIONS_PER_TURN
 from mux.doorstep.doorstep import WAITING_BYTES, Doorstep
-from mux.serve.run import listening_socket
+from mux.serve.listening import listening_socket
 from tests.support.servers import PATIENCE_SECONDS, running
 
 READ_BYTES = 256 * 1024

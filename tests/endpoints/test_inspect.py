@@ -15,7 +15,7 @@ from sanic import Sanic
 from mux.inspect.report import RATED
 from mux.serve import ops_listener
 from mux.serve.application import create_app
-from mux.serve.run import listening_socket
+from mux.serve.listening import listening_socket
 from mux.settings import Settings
 from tests.support.nginx import NGINX, nginx, reachable
 from tests.support.requests import exchange, request

@@ -16,7 +16,7 @@ from sanic.response import HTTPResponse, text
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from mux.serve.run import listening_socket
+from mux.serve.listening import listening_socket
 from tests.endpoints.test_event_stream_clients import documented_block
 from tests.endpoints.test_feed import UPGRADE, http
 from tests.support.event_streams import open_stream

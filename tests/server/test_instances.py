@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from mux.serve.run import listening_socket
+from mux.serve.listening import listening_socket
 from tests.support.nginx import NGINX, nginx, reachable
 from tests.support.pages import OPERATING, block
 from tests.support.servers import CONNECT_OPTIONS, PATIENCE_SECONDS, mux_serve, until

@@ -20,7 +20,7 @@ from sanic import Sanic
 from websockets.asyncio.client import ClientConnection, connect
 
 from mux import Mux
-from mux.serve.run import listening_socket
+from mux.serve.listening import listening_socket
 from tests.support.touchup import rewrite_once
 from tests.support.warm import WARM, become_mux
 

@@ -30,7 +30,7 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Longest answer that is read; a thousand processes take about a megabyte."""
 
 MAX_NUMBER = 2**64
-"""All numbers are below it; no sum of mux gets there, and such numbers can be drawn without care."""
+"""A bound that no sum of mux reaches; larger numbers are not drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ from mux.wire.position import Numbering
 from mux.wire.publication import BINARY, JOINED, LEFT, Encoder, Kind, Publication, is_text
 
 GROWTH = 8
-"""How many times as long a payload of some length may get: a text of nothing but line ends has 7 bytes for each, and
-there are a few bytes around it."""
+"""An encoded payload is at most so many times as long as it was: each line end becomes 7 bytes, with a few around
+all."""
 
 _LF, _CR = 0x0A, 0x0D
 
@@ -158,7 +158,7 @@ def chunk(data: bytes) -> bytes:
 
 
 class Coding(NamedTuple):
-    """How an event stream travels in one version of HTTP."""
+    """The form of an event stream in one version of HTTP."""
 
     encode: Encoder
     wrap: Callable[[bytes], bytes]
@@ -176,11 +176,10 @@ class Coding(NamedTuple):
 
 
 TYPE = "text/event-stream"
-"""It is UTF-8 whatever else is said (HTML standard, section 9.2.5)."""
+"""The content type; an event stream is UTF-8 whatever else is said (HTML standard, section 9.2.5)."""
 
 NOT_KEPT = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-"""What passes is no answer to the next request, and is not to be compressed or gathered on its way. The second is
-what nginx, and others after it, take for that."""
+"""Header fields by which proxies neither keep, compress nor gather a stream; nginx and others read the second."""
 
 STREAM = {"Content-Type": TYPE, **NOT_KEPT, "Connection": "close"}
 """The headers of every stream. It is the last response on its connection."""
