@@ -12,7 +12,7 @@ import pytest
 from tests.browser.conftest import Visitor
 from tests.server.test_replace import is_replaced, workers
 from tests.support.nginx import NGINX, nginx, reachable
-from tests.support.resuming import numbers
+from tests.support.resuming import CURL, CurlResumer, HttpxResumer, following, numbers
 from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 LISTEN = """
@@ -38,6 +38,9 @@ COME_BACK = """
   source.addEventListener("missed", (event) => missed.push(event.data));
 }
 """
+
+MESSAGES = 10_000
+"""Each client is given at least so many messages while the servers are replaced."""
 
 STREAMING = "server { listen 127.0.0.1:{listen}; location / { proxy_pass http://127.0.0.1:{port}; } }"
 
@@ -107,25 +110,17 @@ async def test_event_source_and_websocket_hear_the_same_in_one_order(
             assert await page.evaluate("heard") == heard
 
 
-@pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
+@pytest.mark.skipif(NGINX is None or CURL is None, reason="no nginx or no curl on this machine")
 async def test_every_message_once_while_everything_before_it_is_replaced(
     redis_url: str, prefix: str, visitor: Visitor, free_port: int, tmp_path: Path
 ) -> None:
-    """Worker after worker, and nginx, which cuts its streams in the middle: an EventSource comes back by itself."""
+    """nginx cuts its streams, then worker after worker goes: EventSource, httpx-sse and curl come back."""
     visitor.expect("ERR_INCOMPLETE_CHUNKED_ENCODING")
-    options = (
-        "--redis-url",
-        redis_url,
-        "--prefix",
-        prefix,
-        "--workers",
-        "2",
-        "--drain-seconds",
-        "0.5",
-        "--no-announce",
-    )
+    options = ("--redis-url", redis_url, "--prefix", prefix, "--workers", "2", "--drain-seconds", "0.5")
+    url = f"http://127.0.0.1:{free_port}/feed/lobby"
+    clients = [HttpxResumer(url), CurlResumer(url)]
     with (
-        mux_serve(*options) as server,
+        mux_serve(*options, "--no-announce") as server,
         nginx(STREAMING, free_port, server.port, tmp_path, has_master=True) as proxy,
     ):
         await until(lambda: len(workers(server.pid)) == 2)
@@ -133,20 +128,32 @@ async def test_every_message_once_while_everything_before_it_is_replaced(
         page = await visitor.context.new_page()
         await page.route("**/empty", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
         await page.goto(f"http://127.0.0.1:{free_port}/empty")
-        await page.evaluate(COME_BACK, f"http://127.0.0.1:{free_port}/feed/lobby")
-        await page.wait_for_function("() => opened === 1")
-        async with numbers(redis_url, f"{prefix}lobby") as said:
-            await page.wait_for_function("() => heard.length > 0")
+        await page.evaluate(COME_BACK, url)
+
+        async def all_heard(number: int) -> None:
+            for client in clients:
+                await client.until(number)
+            await page.wait_for_function("(number) => heard.at(-1) >= number", arg=number)
+
+        async def all_came_back(times: int) -> None:
+            await until(lambda: all(client.comebacks >= times for client in clients))
+            await page.wait_for_function("(times) => opened > times", arg=times)
+
+        async with following(*clients), numbers(redis_url, f"{prefix}lobby", at_once=4) as said:
+            await all_heard(1)
             proxy.send_signal(signal.SIGHUP)
-            await page.wait_for_function("() => opened === 2")
+            await all_came_back(1)
             before = workers(server.pid)
             server.process.send_signal(signal.SIGHUP)
             async with asyncio.timeout(2 * PATIENCE_SECONDS):
                 await is_replaced(server, before, 2)
-            await page.wait_for_function("() => opened > 2")
-            proxy.send_signal(signal.SIGHUP)
-            await page.wait_for_function("(last) => heard.at(-1) >= last", arg=max(3000, said.published + 50))
-        heard = await page.evaluate("heard")
-        assert heard == list(range(1, len(heard) + 1))
-        assert await page.evaluate("missed") == []
+            await all_came_back(2)
+            await said.until(2 * MESSAGES)
+            await all_heard(said.published)
+        heard = [await page.evaluate("heard"), *(client.heard for client in clients)]
+        missed = [await page.evaluate("missed"), *(client.missed for client in clients)]
         await page.close()
+    assert missed == [[], [], []]
+    for numbers_heard in heard:
+        assert numbers_heard == list(range(numbers_heard[0], numbers_heard[-1] + 1))
+        assert len(numbers_heard) >= MESSAGES

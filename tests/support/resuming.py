@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +14,8 @@ from httpx_sse import aconnect_sse
 from redis.asyncio import Redis
 
 from tests.support.servers import PATIENCE_SECONDS
+
+CURL = shutil.which("curl")
 
 
 class Numbers:
@@ -29,18 +33,20 @@ class Numbers:
 
 
 @asynccontextmanager
-async def numbers(redis_url: str, channel: str, pause_seconds: float = 0.001) -> AsyncIterator[Numbers]:
-    """Publish 1, 2, 3 … for as long as the block runs, as any client of Redis does."""
+async def numbers(redis_url: str, channel: str, at_once: int = 1) -> AsyncIterator[Numbers]:
+    """Publish 1, 2, 3 … for as long as the block runs, so many in a write, as any client of Redis does."""
     said = Numbers()
     is_over = False
 
     async def publish() -> None:
         while not is_over:  # redis-py may take a cancellation for a lost connection, and go on
-            said.published += 1
-            await redis.publish(channel, str(said.published))
-            await asyncio.sleep(pause_seconds)
+            for _ in range(at_once):
+                said.published += 1
+                pipeline.publish(channel, str(said.published))
+            await pipeline.execute()
+            await asyncio.sleep(0.001)
 
-    async with Redis.from_url(redis_url) as redis:
+    async with Redis.from_url(redis_url) as redis, redis.pipeline(transaction=False) as pipeline:
         task = asyncio.create_task(publish())
         try:
             yield said
@@ -102,23 +108,26 @@ class Resumer:
             head = await reader.readuntil(b"\r\n\r\n")
             if b" 200 " not in head.split(b"\r\n", 1)[0]:
                 return
-            event = data = position = ""
-            while line := (await reader.readline()).decode():
-                name, _, value = line.rstrip("\n").partition(":")
-                value = value.removeprefix(" ")
-                match name:
-                    case "":
-                        if line == "\n":
-                            self.take(event, data, position)
-                            event = data = position = ""
-                    case "event":
-                        event = value
-                    case "data":
-                        data = value
-                    case "id":
-                        position = value
+            await self._take_lines(reader)
         finally:
             writer.transport.abort()
+
+    async def _take_lines(self, reader: asyncio.StreamReader) -> None:
+        event = data = position = ""
+        while line := (await reader.readline()).decode():
+            name, _, value = line.rstrip("\n").partition(":")
+            value = value.removeprefix(" ")
+            match name:
+                case "":
+                    if line == "\n":
+                        self.take(event, data, position)
+                        event = data = position = ""
+                case "event":
+                    event = value
+                case "data":
+                    data = value
+                case "id":
+                    position = value
 
 
 class HttpxResumer(Resumer):
@@ -133,6 +142,24 @@ class HttpxResumer(Resumer):
             if source.response.status_code == httpx.codes.OK:
                 async for event in source.aiter_sse():
                     self.take(event.event, event.data, event.id)
+
+
+class CurlResumer(Resumer):
+    """The same by curl, started anew each time."""
+
+    async def _read(self) -> None:
+        assert CURL is not None
+        resume = ["-H", f"Last-Event-ID: {self.last_event_id}"] if self.last_event_id else []
+        curl = await asyncio.create_subprocess_exec(
+            CURL, "-sfN", "-H", "Accept: text/event-stream", *resume, self.url, stdout=subprocess.PIPE
+        )
+        try:
+            assert curl.stdout is not None
+            await self._take_lines(curl.stdout)
+        finally:
+            if curl.returncode is None:
+                curl.kill()
+            await curl.wait()
 
 
 @asynccontextmanager
