@@ -58,6 +58,9 @@ from mux.wire.sse.encoder import GROWTH
 PENDING_SHARE = 4
 """A quarter of the memory that all processes of a server may use together is for what waits for clients."""
 
+LOOK_SECONDS = 1.0
+"""How often this process looks whether much memory has become free."""
+
 CALLBACK_FAILED = "a callback of on_gap failed"
 
 GapCallback: TypeAlias = Callable[[Gap], object]
@@ -208,6 +211,7 @@ class Core:
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
+        self._look_at = 0.0
         self._goodbyes = Goodbyes(self.hub, seconds=settings.drain_seconds)
 
     async def start(self) -> None:
@@ -300,12 +304,14 @@ class Core:
             logger.error(CALLBACK_FAILED, exc_info=error)
 
     def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self.hub.tick_seconds, self._tick)
-        is_much = self._freed.is_much(self.hub.pending_bytes, self.hub.evicted_bytes)
-        self.hub.tick(loop.time())
-        if is_much:
-            give_back_memory()
+        loop, hub = asyncio.get_running_loop(), self.hub
+        now = loop.time()
+        self._timer = loop.call_later(hub.tick_seconds, self._tick)
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            if self._freed.is_much(hub.pending_bytes, hub.evicted_bytes):
+                give_back_memory()
+        hub.tick(now)
 
     def _check_host(self, request: Request) -> HTTPResponse | None:
         """Hold the routes beside the feeds to the hosts that are served, as a feed does by itself."""

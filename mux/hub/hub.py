@@ -32,8 +32,11 @@ from mux.wire.resp import Push
 CLOSING_SECONDS = 5.0
 """A client has so long to finish the closing handshake; RFC 6455, section 7.1.1, asks for a reasonable time."""
 
+TICK_SECONDS = 0.02
+"""Longest time between two ticks. What has to be done in a second is done a fiftieth at a time."""
+
 TICKS_PER_DEADLINE = 5
-"""A deadline may be met early by one tick, so by a fifth at the most; at the defaults a tick is a second."""
+"""A deadline may be met early by one tick, so by a fifth at the most."""
 
 HIGH_WATER_BYTES = 4096
 """A client is behind when more than that waits for it. With all others the bytes that wait are not measured, so they
@@ -50,11 +53,14 @@ MAX_INFLATION = 8
 """Up to so many times max_pending_bytes may wait for a client whose encoding adds much: a line end of a text is seven
 bytes of an event stream, and its reader may be as many texts behind as any other client."""
 
-MEASURED_PER_TICK = 5000
-"""Most clients that are measured in one tick: a millisecond or two."""
+MEASURED_PER_TICK = 200
+"""Most clients that are measured in one tick: 10,000 in a second."""
+
+ENDED_PER_TICK = 20
+"""Most clients that are ended in one tick because a deadline is over: 1,000 in a second for each kind of deadline."""
 
 ENDED_AT_ONCE = 1000
-"""Most clients that are ended for one reason in one turn; the others follow in the next dispatch or tick."""
+"""Most clients that are ended in one turn because too much waits; the others follow in the next dispatch or tick."""
 
 logger = logging.getLogger("mux.hub")
 
@@ -97,13 +103,12 @@ class Hub:
         """Requests that were refused, and clients that were closed for breaking a rule, by reason."""
         self.on_empty: Callable[[], None] | None = None
         """Called when the last connection is gone."""
+        self._heartbeat = Heartbeat(ping_seconds=ping_seconds, pong_seconds=pong_seconds)
         # Deadlines are exact to a tick, so a tick is a small part of the shortest.
-        self._heartbeat = Heartbeat(
-            ping_seconds=ping_seconds,
-            pong_seconds=pong_seconds,
-            longest_tick_seconds=min(max_unwritable_seconds, message_seconds, CLOSING_SECONDS) / TICKS_PER_DEADLINE,
-        )
-        self._time = RunningTime(self.tick_seconds)
+        shortest = min(ping_seconds / TICKS_PER_DEADLINE, max_unwritable_seconds, message_seconds, CLOSING_SECONDS)
+        self.tick_seconds = min(TICK_SECONDS, shortest / TICKS_PER_DEADLINE)
+        """Seconds between two calls of tick()."""
+        self._time = RunningTime(shortest / TICKS_PER_DEADLINE)
         self._unwritable: Deadlines[AnySubscriber] = Deadlines(max_unwritable_seconds)
         self._unfinished: Deadlines[AnySubscriber] = Deadlines(message_seconds)
         self._closing: Deadlines[AnySubscriber] = Deadlines(CLOSING_SECONDS)
@@ -115,11 +120,6 @@ class Hub:
         self._unmeasured: list[AnySubscriber] = []
         self._when_writable: dict[AnySubscriber, Callable[[], object]] = {}
         self._connections = 0
-
-    @property
-    def tick_seconds(self) -> float:
-        """Seconds between two calls of tick()."""
-        return self._heartbeat.tick_seconds
 
     @property
     def pending_bytes(self) -> int:
@@ -207,14 +207,14 @@ class Hub:
         if not self._time.advance(now):
             return
         seconds = self._time.seconds
-        self._evict(self._heartbeat.tick(), reasons.SILENT)
+        self._evict(self._heartbeat.tick(seconds), reasons.SILENT)
         self._measure()
-        overdue = self._unwritable.tick(seconds, ENDED_AT_ONCE)
+        overdue = self._unwritable.tick(seconds, ENDED_PER_TICK)
         self._evict([client for client in overdue if not self._has_taken(client)], reasons.UNWRITABLE)
-        for subscriber in self._unfinished.tick(seconds, ENDED_AT_ONCE):
+        for subscriber in self._unfinished.tick(seconds, ENDED_PER_TICK):
             self.refuse(reasons.TOO_SLOW)
             subscriber.endpoint.close(subscriber, reasons.TOO_SLOW)
-        for subscriber in self._closing.tick(seconds, ENDED_AT_ONCE):
+        for subscriber in self._closing.tick(seconds, ENDED_PER_TICK):
             subscriber.transport.abort()
         self.evict_overflowing()
 

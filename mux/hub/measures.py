@@ -16,7 +16,7 @@ CREDIBLE_TICKS = 2.0
 
 
 class RunningTime:
-    """A clock of the time in which this process runs; it is told the time every tick_seconds.
+    """A clock of the time in which this process runs; it is told the time every tick_seconds or more often.
 
     A process that was stopped (SIGSTOP), or whose machine was, wakes to a clock that has jumped. Nobody could read,
     write or answer meanwhile, so the jump counts for nothing, and no client is ended before the event loop has had a

@@ -22,7 +22,6 @@ Pure: the time is given, in seconds on any clock that does not go back.
 from __future__ import annotations
 
 from collections import Counter, deque
-from itertools import islice
 
 from mux.journal.segment import Segment
 
@@ -38,9 +37,6 @@ STRIP_MESSAGES = 3000
 
 IDLE_SECONDS = 10.0
 """Time without a lookup after which everything that was parsed is dropped."""
-
-FORGOTTEN_TOGETHER = 8
-"""Most segments that drop their parsed messages at once: some 30,000 messages, which takes three milliseconds."""
 
 
 class Journal:
@@ -201,8 +197,11 @@ class Journal:
         self._trim()
 
     def tick(self, now: float) -> None:
-        """Drop what is too old, and what was parsed and is not asked for; to be called every second or so."""
-        while self._segments and self._segments[0].ended_at < now - self._max_seconds:
+        """Drop what is too old, and what was parsed and is not asked for; to be called ten times a second or so.
+
+        It does this for one segment at a time: to drop what was parsed of some 4,000 messages takes half a millisecond.
+        """
+        if self._segments and self._segments[0].ended_at < now - self._max_seconds:
             self.size -= self._segments.popleft().size
         if self._open.size and self._open.ended_at < now - self._max_seconds and not self._run:
             self.size -= self._open.size
@@ -210,8 +209,9 @@ class Journal:
         began = self._open.began_at
         self._is_due = began is not None and began < now - self._max_seconds / SEGMENTS
         if now - self._asked_at > IDLE_SECONDS:
-            for segment in islice((segment for segment in self.segments() if segment.is_parsed), FORGOTTEN_TOGETHER):
-                segment.forget()
+            parsed = next((segment for segment in self.segments() if segment.is_parsed), None)
+            if parsed is not None:
+                parsed.forget()
 
     def _trim(self) -> None:
         while self._segments and self.size > self.max_bytes:

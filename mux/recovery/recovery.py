@@ -61,7 +61,7 @@ MAX_TALKS_PER_SECOND = 1000
 SLICE_SECONDS = 0.003
 """Longest time in one turn of the loop in which withheld messages are delivered."""
 
-JOURNAL_TICK_SECONDS = 1.0
+JOURNAL_TICK_SECONDS = 0.1
 """Time between two looks of the journal for messages that are too old."""
 
 HEALED_TOGETHER = 100

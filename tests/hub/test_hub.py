@@ -137,10 +137,10 @@ def test_what_was_written_outside_a_dispatch_is_looked_at_when_asked(hub: Hub) -
 def test_a_ping_too_much_evicts_as_well(hub: Hub) -> None:
     """What the tick writes is looked at by the tick."""
     client = connect(hub)
+    run_clock(hub, 1, 12)
     client.takes_nothing = True
     client.subscriber.write(b"x" * 1000)
-    for _ in range(25):
-        hub.tick(0)
+    run_clock(hub, 13, 13)
     assert (client.aborts, hub.evicted) == (1, {"overflow": 1})
 
 
@@ -219,14 +219,15 @@ def test_nobody_is_judged_for_the_time_the_process_slept() -> None:
     clients = [connect(hub) for _ in range(4)]
     unwritable, closing, slow, silent = clients
     talking = unwritable, closing, slow
-    while not silent.written:
-        run_clock(hub, 1, 1, *talking)
+    run_clock(hub, 1, 13, *talking)
+    assert silent.written
+    run_clock(hub, 14, 14, *talking)
     unwritable.takes_nothing = True
     unwritable.subscriber.write(b"x")
     hub.keep(slow.subscriber, 5, is_late_soon=True)
-    run_clock(hub, 2, 6, *talking)
+    run_clock(hub, 15, 19, *talking)
     hub.closing(closing.subscriber)
-    run_clock(hub, 7, 9, *talking)
+    run_clock(hub, 20, 22, *talking)
     run_clock(hub, 3600, 3600, *talking)
     assert [client.aborts for client in clients] == [0, 0, 0, 0]
     assert (hub.evicted, hub.refused) == ({}, {})
@@ -354,6 +355,7 @@ def test_a_crowd_that_is_evicted_is_one_line(hub: Hub, caplog: pytest.LogCapture
 def test_a_crowd_is_ended_a_part_at_a_time(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """18,000 at once would hold the loop for a fifth of a second; nobody is forgotten."""
     monkeypatch.setattr("mux.hub.hub.ENDED_AT_ONCE", 2)
+    monkeypatch.setattr("mux.hub.hub.ENDED_PER_TICK", 2)
     hub = make_hub(message_seconds=10, max_pending_total_bytes=0 if what == "memory" else 2**30)
     clients = [connect(hub) for _ in range(5)]
     for client in clients:
@@ -410,8 +412,7 @@ def test_a_closing_client_is_not_pinged(hub: Hub) -> None:
     """A ping after a close frame may not be, and nobody waits for its answer."""
     client = connect(hub)
     hub.closing(client.subscriber)
-    for _ in range(50):
-        hub.tick(1)
+    run_clock(hub, 1, 50)
     assert client.written == []
 
 

@@ -265,17 +265,16 @@ def test_what_was_parsed_is_dropped_when_nobody_asks(source: Source) -> None:
     assert len(source.look_up(b"feed:a")) == 1
 
 
-def test_what_was_parsed_is_dropped_in_slices(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_parsed_is_dropped_in_slices(source: Source) -> None:
     """To drop all of a large journal at once would hold the loop."""
-    monkeypatch.setattr(journal_module, "FORGOTTEN_TOGETHER", 2)
     for _ in range(5):
         source.read((b"feed:a", b"." * 2**17))  # an eighth of this journal, so a segment
     assert len(source.look_up(b"feed:a")) == 5
     parsed = []
-    for second in range(4):
+    for second in range(6):
         source.journal.tick(source.now + 1 + IDLE_SECONDS + second)
         parsed.append(sum(segment.is_parsed for segment in source.journal.segments()))
-    assert parsed == [4, 2, 0, 0]
+    assert parsed == [5, 4, 3, 2, 1, 0]
 
 
 def test_a_segment_that_a_torrent_made_large_is_not_searched_at_once(source: Source) -> None:
@@ -297,3 +296,14 @@ def test_commands_are_not_messages() -> None:
         encode_push(b"feed:a", b"x")
         == b">4\r\n" + encode_command(b"pmessage", b"", b"feed:a", b"x").split(b"\r\n", 1)[1]
     )
+
+
+def test_what_is_too_old_is_dropped_in_slices(source: Source) -> None:
+    """A segment at a time, so that a torrent of an hour ago does not hold the loop."""
+    for _ in range(5):
+        source.read((b"feed:a", b"." * 2**17))
+    kept = []
+    for _ in range(5):
+        source.journal.tick(source.now + 10_000)
+        kept.append(sum(1 for segment in source.journal.segments() if segment.size))
+    assert kept == [4, 3, 2, 1, 0]
