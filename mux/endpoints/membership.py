@@ -9,8 +9,6 @@ Redis channel it travels in, which no client can name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import blake2b
-from uuid import UUID, uuid4
 
 from mux.broker.outbox import Outbox
 from mux.hub.router import Router
@@ -40,25 +38,15 @@ class Membership:
         """Add a connected client to a channel."""
         self._router.join(client, redis_channel)
         if self._is_announced:
-            client.identity = client.identity or uuid4()
             self._announce(client, redis_channel, JOINED)
 
     def left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
         """Announce that a client has left channels."""
-        if client.identity is not None:
+        if self._is_announced:
             for redis_channel in redis_channels:
                 self._announce(client, redis_channel, LEFT)
 
     def _announce(self, client: AnySubscriber, redis_channel: bytes, kind: Kind) -> None:
         did = "joined" if kind == JOINED else "left"
-        message = f"Client {name_in(redis_channel, client.identity)} has {did}".encode()
+        message = f"Client {client.name_in(redis_channel)} has {did}".encode()
         self._outbox.announce(marked(redis_channel, kind), message)
-
-
-def name_in(redis_channel: bytes, identity: UUID | None) -> UUID:
-    """Return what a client is called in a channel: the same whenever it joins, and another in every channel.
-
-    So nobody learns from announcements who is in two channels.
-    """
-    assert identity is not None, "a client that is announced has an identity"
-    return UUID(bytes=blake2b(redis_channel, key=identity.bytes, digest_size=16).digest(), version=4)

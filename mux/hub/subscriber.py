@@ -15,8 +15,9 @@ Rules:
 from __future__ import annotations
 
 from contextlib import suppress
+from hashlib import blake2b
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from mux.hub.slot import Slot
 from mux.reasons import Reason
@@ -115,7 +116,7 @@ class Subscriber(Generic[S]):
         self.session: S | None = None
         """The endpoint's own knowledge of the client; None when there is none, or the client was evicted."""
         self.identity: UUID | None = None
-        """The name under which the client is announced."""
+        """What the names of the client are made of; None until it has one."""
         self.joined: Slot[bytes] = None
         """The channels that the client listens to. Only the router reads them."""
         self.spoke = 0
@@ -136,6 +137,14 @@ class Subscriber(Generic[S]):
     def pending_bytes(self) -> int:
         """The number of bytes that wait to be sent."""
         return self.transport.get_write_buffer_size() + len(self.behind or b"")
+
+    def name_in(self, channel: bytes) -> UUID:
+        """Return what the client is called in a channel: the same whenever it joins, and another in every channel.
+
+        So nobody learns from names who is in two channels.
+        """
+        self.identity = self.identity or uuid4()
+        return UUID(bytes=blake2b(channel, key=self.identity.bytes, digest_size=16).digest(), version=4)
 
     def write(self, data: bytes) -> None:
         """Send bytes, or keep them until the socket takes them."""

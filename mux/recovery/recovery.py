@@ -29,6 +29,7 @@ from uuid import uuid4
 from mux.broker.broker import Broker
 from mux.broker.connection import Connection
 from mux.broker.gap import Gap
+from mux.broker.parcels import Parcels
 from mux.hub.router import Router
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
@@ -114,12 +115,12 @@ class Recovery:
         self._router = router
         self._quiet = quiet
         self._redis_channel = namespace.redis_channel(CHANNEL)
-        self._prefix = namespace.redis_channel(b"$copy:")
         self._dice = Random()  # noqa: S311 - nothing is kept secret by it
         self.order = Order(self._dice, _new_epoch, rank)
         self._broker: Broker
         self._loop: asyncio.AbstractEventLoop
-        self.copies = Copies(self._journal, self.order, say=self._say, command=self._command, prefix=self._prefix)
+        parcels = Parcels(self._command, namespace.redis_channel(b"$copy:"), "the journal")
+        self.copies = Copies(self._journal, self.order, say=self._say, parcels=parcels)
         self._connection: Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._beat_timer: asyncio.TimerHandle | None = None

@@ -69,3 +69,14 @@ def test_a_client_has_another_name_in_every_channel(hub: Hub) -> None:
     assert [did for _, _, did in told] == ["joined", "joined", "left", "left"]
     assert sorted(name for _, name, _ in told[:2]) == sorted(name for _, name, _ in told[2:])
     assert len({name for _, name, _ in told}) == 2
+
+
+def test_a_client_with_a_name_is_not_announced_where_nobody_is(hub: Hub) -> None:
+    """A name is also made when somebody asks who is in a channel."""
+    announcements = Announcements()
+    members = Membership(hub.router, cast("Outbox", announcements), is_announced=False)
+    client = FakeClient(hub).subscriber
+    members.join(client, b"feed:a")
+    assert client.name_in(b"feed:a") == client.name_in(b"feed:a")
+    members.left(client, hub.router.leave_all(client))
+    assert announcements.told == []
