@@ -25,7 +25,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "journal": {"wire"},
     "recovery": {"broker", "errors", "hub", "intake", "journal", "reasons", "wire"},
     "settings": {"errors", "wire"},
-    "hub": {"errors", "reasons", "wire"},
+    "grants": {"errors", "reasons", "settings", "wire"},
+    "hub": {"errors", "grants", "reasons", "wire"},
     "broker": {"errors", "version", "wire"},
     "metrics": {"broker", "errors", "hub", "journal", "wire"},
     "intake": {"hub", "journal", "metrics", "wire"},
@@ -35,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "endpoints": {
         "broker",
         "errors",
+        "grants",
         "hub",
         "inspect",
         "journal",

@@ -28,10 +28,11 @@ from mux.endpoints.membership import Membership
 from mux.endpoints.past import DEFAULT_MESSAGES, Answers, Past, messages_json, query_of, wants_messages
 from mux.endpoints.publishing import Publishing
 from mux.endpoints.refusals import refuse
-from mux.endpoints.request_checks import Action, Permit, RequestChecks
+from mux.endpoints.request_checks import Permit, RequestChecks
 from mux.endpoints.takeover import Asking, has_socket, transport_of
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
 from mux.errors import Refused
+from mux.grants.grants import Action
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.recovery.history import OFF, Found, Query
@@ -116,7 +117,7 @@ class Feed:
         accepted = accept_usual(request.headers.items())
         if accepted is None:
             return False
-        permit = self.checks.permit_at_once(request, channel, Action.JOIN)
+        permit = self.checks.permit_at_once(request, channel, Action.SUBSCRIBE)
         if permit is None:
             return False
         try:
@@ -148,7 +149,7 @@ class Feed:
         is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
         stream = None if is_websocket else self._stream_for(request)
         try:
-            permit = await self.checks.permitted(request, channel, Action.JOIN)
+            permit = await self.checks.permitted(request, channel, Action.SUBSCRIBE)
             if stream is None and not is_websocket and wants_messages(request):
                 return await self._messages(request, permit)
             query = query_of(request)

@@ -16,9 +16,10 @@ from sanic.response import HTTPResponse, text
 
 from mux import reasons
 from mux.broker.outbox import Outbox
-from mux.endpoints.request_checks import Action, RequestChecks
+from mux.endpoints.request_checks import RequestChecks
 from mux.endpoints.websocket import WebSocketClient
 from mux.errors import BrokerError, BrokerRefused, MessageTooLarge, Refused
+from mux.grants.grants import Action
 from mux.hub.hub import Hub
 from mux.settings import Settings
 from mux.wire.channel import binary_variant

@@ -13,25 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeAlias, cast
 
 from mux import reasons
 from mux.endpoints.takeover import Asking, keep, kept, own_end, plain_connections
 from mux.errors import Refused
+from mux.grants.grants import Action
 from mux.hub.hub import Hub
 from mux.settings import Settings
 from mux.wire.channel import Namespace, check_channel
 from mux.wire.http.answer import sharing
 from mux.wire.http.host import HostPolicy
 from mux.wire.http.origin import OriginPolicy
-
-
-class Action(Enum):
-    """The use that a request wants to make of a channel."""
-
-    JOIN = "join"
-    PUBLISH = "publish"
 
 
 @dataclass(frozen=True, slots=True)

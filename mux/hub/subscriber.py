@@ -19,6 +19,7 @@ from hashlib import blake2b
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
+from mux.grants.grants import Grants
 from mux.hub.slot import Slot
 from mux.reasons import Reason
 from mux.wire.publication import Encoder
@@ -100,6 +101,7 @@ class Subscriber(Generic[S]):
         "behind",
         "encode",
         "endpoint",
+        "grants",
         "has_sent",
         "identity",
         "joined",
@@ -115,6 +117,8 @@ class Subscriber(Generic[S]):
         self.backlog = backlog
         self.session: S | None = None
         """The endpoint's own knowledge of the client; None when there is none, or the client was evicted."""
+        self.grants: Grants | None = None
+        """What the client may do, and until when; None when everything is open."""
         self.identity: UUID | None = None
         """What the names of the client are made of; None until it has one."""
         self.joined: Slot[bytes] = None

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from mux import reasons
-from mux.endpoints.request_checks import Action, Decision, Permit, RequestChecks
+from mux.endpoints.request_checks import Decision, Permit, RequestChecks
 from mux.endpoints.takeover import Asking
 from mux.errors import Refused
+from mux.grants.grants import Action
 from tests.doorstep.conftest import Serve, serve
 from tests.support.requests import exchange, opened, request
 from tests.support.servers import BOTH_LOOPS, RawClient, handshake, until
@@ -73,7 +74,7 @@ async def test_a_decision_may_wait(serve: Serve, monkeypatch: pytest.MonkeyPatch
         slow.may_decide.set()
         head, client = await waiting
         assert head.split()[1] == ("204" if is_post else "101" if is_websocket else "200")
-        assert slow.asked == [Action.PUBLISH if is_post else Action.JOIN]
+        assert slow.asked == [Action.PUBLISH if is_post else Action.SUBSCRIBE]
         if is_websocket:
             assert await client.read(4) == b"\x81\x02hi"
         await client.aclose()

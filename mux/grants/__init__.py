@@ -1,0 +1,1 @@
+"""What a client may do: grants, and the tokens that carry them."""

@@ -1,0 +1,44 @@
+"""What somebody may do, and until when.
+
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+
+from mux.grants.patterns import ALL, Patterns
+
+
+class Action(Enum):
+    """What a request wants to do with a channel."""
+
+    SUBSCRIBE = "subscribe"
+    PUBLISH = "publish"
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What somebody may do.
+
+    Args:
+        subject: the identity that a token gives; None when there is no token, or it gives none.
+        subscribe: the channels that may be subscribed to.
+        publish: the channels that may be published to.
+        until: Unix time in seconds from which on nothing of this holds; infinite when it holds for ever.
+    """
+
+    subject: str | None
+    subscribe: Patterns
+    publish: Patterns
+    until: float = inf
+
+    def allows(self, action: Action, name: str) -> bool:
+        """Tell whether this may be done with the channel of a name, percent-decoded."""
+        return (self.subscribe if action is Action.SUBSCRIBE else self.publish).match(name)
+
+
+OPEN = Grants(None, ALL, ALL)
+"""What everybody may do where there is no key."""

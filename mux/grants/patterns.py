@@ -1,0 +1,58 @@
+"""Patterns of channels: which names a grant is for.
+
+A pattern is the name of a channel, or the beginning of names with `*` at its end. `{sub}` in it stands for the subject
+of a token. A subject never widens a pattern: what it brings is taken literally, also a `*`, and two subjects never
+become the same text.
+
+Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote
+
+SUBJECT = "{sub}"
+"""This stands for the subject of a token."""
+
+_KEPT = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
+"""What a channel name may have, without the sign that begins an encoded byte."""
+
+
+class Patterns:
+    """Some patterns, put together so that a name is looked up once however many there are.
+
+    Args:
+        names: names of channels.
+        beginnings: beginnings of names.
+    """
+
+    __slots__ = ("_beginnings", "_names")
+
+    def __init__(self, names: Iterable[str] = (), beginnings: Iterable[str] = ()) -> None:
+        self._names = frozenset(names)
+        self._beginnings = tuple(sorted(set(beginnings)))
+
+    @classmethod
+    def compile(cls, texts: Iterable[str], subject: str | None = None) -> Patterns:
+        """Return the patterns of texts; one that needs a subject is left out when there is none."""
+        names: list[str] = []
+        beginnings: list[str] = []
+        for text in texts:
+            if SUBJECT in text and not subject:
+                continue
+            beginning = text.removesuffix("*")  # before a subject is in it
+            filled = beginning.replace(SUBJECT, quote(subject or "", safe=_KEPT, errors="surrogatepass"))
+            (names if beginning == text else beginnings).append(filled)
+        return cls(names, beginnings)
+
+    def match(self, name: str) -> bool:
+        """Tell whether one of the patterns is for the channel of this name."""
+        return name in self._names or name.startswith(self._beginnings)
+
+
+NONE = Patterns()
+"""Matches no name."""
+
+ALL = Patterns(beginnings=[""])
+"""Matches every name."""
