@@ -1,4 +1,7 @@
-"""Pauses by the collector while clients come.
+"""Pauses: how late messages are in a process with many clients, and what holds up everybody there.
+
+How late is a message when 18,000 clients, which are pinged, have 6,000 messages a second together? Beside mux stand
+mux without pings, and the limit. The longest pause by cause is of the same run, in CPU time of the thread.
 
 For how long does a pass of Python's collector hold up everybody, as the clients of a process become many?
 
@@ -11,16 +14,103 @@ The figure is the longest of all passes, in CPU time of the thread, so that a bu
 from __future__ import annotations
 
 import gc
+import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
 from time import thread_time
 from typing import Any
 
 import pytest
 
+from bench.compare import LIMIT
 from bench.conftest import Benchmark, Score
+from bench.loadgen.load import Load
+from bench.measure import Figures, measure
 from bench.parts import PREFIX, new_hub, null_client
+from bench.peers.registry import MUX, Place
+from bench.servers import serving
+from bench.works import run_limit
+from mux.__main__ import main
+from mux.hub.hub import Hub
+from mux.hub.subscriber import Subscriber
+from mux.intake import BatchIntake
+from mux.journal.journal import Journal
+from mux.metrics.observer import Observer
 from mux.serve.collector import Collector
+
+CAUSES = {
+    "pings and deadlines": (Hub, "tick"),
+    "the journal forgets": (Journal, "tick"),
+    "samples": (Observer, "_tick"),
+    "one read from Redis": (BatchIntake, "take"),
+    "one read from a client": (Subscriber, "data_received"),
+}
+
+
+def _watched(place: Place) -> list[str]:
+    command = MUX.command(place)
+    program = [command[0], "-m", "bench.test_pauses", str(place.scratch / "pauses")]
+    return [*program, *command[3:], "--ping-seconds", "25"]
+
+
+def _watch(file: Path) -> None:
+    """Write down the longest call of each cause whenever it is longer than before."""
+    longest: dict[str, float] = {}
+
+    def note(cause: str, seconds: float) -> None:
+        if seconds > longest.get(cause, 0):
+            longest[cause] = seconds
+            file.write_text(json.dumps(longest))
+
+    def timed(cause: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call)
+        def run(*args: Any, **options: Any) -> Any:
+            began = thread_time()
+            result = call(*args, **options)
+            note(cause, thread_time() - began)
+            return result
+
+        return run
+
+    for cause, (owner, name) in CAUSES.items():
+        setattr(owner, name, timed(cause, getattr(owner, name)))
+    began = 0.0
+
+    def watch(phase: str, info: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = thread_time()
+        elif "one read from a client" in longest:  # its passes before are of the start
+            note("the collector", thread_time() - began)
+
+    gc.callbacks.append(watch)
+
+
+@pytest.mark.parametrize("contender", [LIMIT, "mux", "mux without pings"])
+def test_tail(contender: str, redis_url: str, smoke: bool, benchmark: Benchmark, score: Score) -> None:
+    """Publish for 12 s, which is half a turn of the wheel."""
+    clients, rate, seconds = (20, 100.0, 1) if smoke else (18_000, 6000.0, 12)
+    case = benchmark.group = f"tail_{clients}ch_1sub_{rate:.0f}msgs_per_s"
+    load = Load(clients=clients, channels=clients, rate=rate, messages=int(rate * seconds))
+
+    def run() -> Figures:
+        if contender == LIMIT:
+            return run_limit(load)
+        peer = MUX if contender != "mux" else replace(MUX, command=_watched)
+        with serving(peer, redis_url) as server:
+            figures = measure(replace(load, target=server.target, inlet=server.inlet()), None, None).figures
+            pauses = server.place.scratch / "pauses"
+            longest = json.loads(pauses.read_text()) if pauses.exists() else {}
+        return figures | {f"longest pause, {cause}, ms": value * 1e3 for cause, value in longest.items()}
+
+    figures = benchmark.pedantic(run, rounds=1)
+    for figure, value in figures.items():
+        if figure in ("p50 ms", "p99 ms", "p99.9 ms") or "pause" in figure:
+            score(case, figure, value=value, contender=contender)
 
 
 @contextmanager
@@ -72,3 +162,8 @@ def test_longest_pass(
         finally:
             gc.callbacks.remove(watch)
     score(case, "ms", value=longest * 1e3, contender=contender)
+
+
+if __name__ == "__main__":
+    _watch(Path(sys.argv.pop(1)))
+    main()
