@@ -15,6 +15,7 @@ from mux import reasons
 from mux.core import Core, GapCallback
 from mux.doorstep.doorstep import Doorstep
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge
+from mux.presence.roster import People
 from mux.recovery.history import Query
 from mux.recovery.listener import Message
 from mux.settings import Settings, unknown_variables
@@ -134,6 +135,20 @@ class Mux:
             SlowListener: more than 10,000 messages or 16 MiB waited to be taken; it says how many are missing.
         """
         return self._core.listeners.listen(self._redis_channel(channel), _query(last, since))
+
+    async def presence(self, channel: str | bytes) -> People:
+        """Return who is in a channel, on all processes: `(await mux.presence("orders")).clients`.
+
+        All processes are asked, and those that did not answer within a second are named. Nothing is kept for it.
+
+        Args:
+            channel: its name, as in the URL but not percent-encoded.
+
+        Raises:
+            InvalidChannel: the name cannot be.
+            Refused: the app stops, or is not started.
+        """
+        return await self._core.presence.clients(channel)
 
     def _redis_channel(self, channel: str | bytes) -> bytes:
         return self._core.namespace.redis_channel(check_channel(channel))

@@ -26,6 +26,7 @@ from mux.broker.broker import Broker
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
+from mux.broker.parcels import Parcels
 from mux.endpoints.feed import Feed
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.operator_check import OperatorCheck, TokenCheck
@@ -49,6 +50,7 @@ from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Row
 from mux.metrics.catalogue import Snapshot
 from mux.metrics.observer import Observer
+from mux.presence.presence import Presence
 from mux.recovery.listener import Listeners
 from mux.recovery.recovery import Recovery
 from mux.settings import Settings
@@ -207,6 +209,8 @@ class Core:
             prefix=self.namespace.redis_channel(b""),
             gives_names=settings.inspect,
         )
+        parcels = Parcels(self.broker.ask, self.namespace.redis_channel(b"$copy:presence:"), "who is in a channel")
+        self.presence = Presence(self._fleet, self.hub, self.namespace, parcels)
         self.feed = Feed(self.hub, self.broker.outbox, settings, self.past)
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
         self._timer: asyncio.TimerHandle | None = None
@@ -229,6 +233,7 @@ class Core:
         self._observer.start(self.broker)
         self._fleet.start()
         self._inspector.start()
+        self.presence.start()
         if self._recovery is not None:
             await self._recovery.until_warm()
         self._tick()
@@ -274,6 +279,7 @@ class Core:
             self._timer.cancel()
             self._timer = None
         await self._inspector.aclose()
+        await self.presence.aclose()
         await self.feed.aclose()
         await self._fleet.aclose()
         if self._recovery is not None:

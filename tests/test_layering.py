@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "intake": {"hub", "journal", "metrics", "wire"},
     "fleet": {"broker"},
     "inspect": {"errors", "fleet", "hub", "intake", "machine", "metrics", "reasons", "version", "wire"},
+    "presence": {"broker", "errors", "fleet", "hub", "reasons", "wire"},
     "goodbye": {"hub", "reasons"},
     "endpoints": {
         "broker",
@@ -62,11 +63,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "logs",
         "machine",
         "metrics",
+        "presence",
         "recovery",
         "settings",
         "wire",
     },
-    "app": {"core", "doorstep", "errors", "reasons", "recovery", "settings", "wire"},
+    "app": {"core", "doorstep", "errors", "presence", "reasons", "recovery", "settings", "wire"},
     "serve": {
         "core",
         "broker",

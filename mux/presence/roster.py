@@ -1,0 +1,174 @@
+"""What a process says of the clients in a channel, and what the answers of all of them say together.
+
+There are two kinds of rows. A client is `[name, subject]`, with null for a client without a subject. A user is a number
+made of the subject: the numbers of a channel tell how many users there are, and not which.
+
+Of many users a process gives the smallest numbers alone. As they are spread evenly, the density of the smallest ones
+tells how many there are: exact up to MAX_USERS, and within two or three hundredths above.
+
+Pure: values only. All that is read may be forged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Literal, TypeAlias
+
+import orjson
+
+from mux.fleet.messages import MAX_LABEL_LENGTH, Identity, is_whole, read_object
+
+MAX_CLIENTS = 10_000
+"""Most clients that are listed, of one process and of all together."""
+
+MAX_USERS = 4096
+"""Most numbers of users that a process gives."""
+
+MAX_SUBSCRIBERS = 2**32
+"""Most clients that one process can say a channel has."""
+
+ROWS_PER_PIECE = 256
+"""Most rows in one piece of a large answer, and in a small answer; to write or read so many takes a millisecond."""
+
+HEAD_BYTES = 128
+"""Most bytes of an answer beside its rows."""
+
+NUMBERS = 2**53
+"""The numbers of users are below this, for JSON carries them exactly."""
+
+Kind: TypeAlias = Literal["clients", "users"]
+Row: TypeAlias = tuple[str, str | None] | int
+
+MOST: dict[Kind, int] = {"clients": MAX_CLIENTS, "users": MAX_USERS}
+"""Most rows of each kind."""
+
+
+_NAME = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """What one process has of a channel."""
+
+    count: int
+    """The number of its clients there."""
+    rows: Sequence[Row]
+    has_more: bool
+    """True when there are others than those in the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The clients of a channel."""
+
+    clients: dict[str, str | None]
+    """The subject of each client by the name of the client, which is another one in every channel."""
+    has_more: bool
+    """True when there are others as well."""
+    missing: list[Identity]
+    """The processes that did not answer; their clients are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """How many clients and users a channel has."""
+
+    num_clients: int
+    num_users: int
+    """Different subjects; all clients without one count as one user."""
+    missing: list[Identity]
+    """The processes that did not answer; their clients are left out."""
+
+
+@dataclass(slots=True)
+class Users:
+    """The users of a channel over several processes."""
+
+    numbers: set[int] = field(default_factory=set)
+    limit: int = NUMBERS
+    """All users whose number is up to this one are known."""
+
+    def add(self, numbers: Sequence[int], *, has_more: bool) -> None:
+        """Add the numbers that one process gives."""
+        self.numbers.update(numbers)
+        if has_more and numbers:
+            self.limit = min(self.limit, max(numbers))
+        if len(self.numbers) > 2 * MAX_USERS:
+            self._trim()
+
+    def roster(self, count: int) -> Roster:
+        """Return what one process gives of its users, when it has so many clients."""
+        if len(self.numbers) > MAX_USERS:
+            self._trim()
+        return Roster(count, sorted(self.numbers), self.limit < NUMBERS)
+
+    def _trim(self) -> None:
+        smallest = sorted(self.numbers)[:MAX_USERS]
+        self.numbers, self.limit = set(smallest), min(self.limit, smallest[-1])
+
+    def __len__(self) -> int:
+        """Return how many users there are, or about how many."""
+        if len(self.numbers) > MAX_USERS:
+            self._trim()
+        if self.limit == NUMBERS:
+            return len(self.numbers)
+        known = sum(number <= self.limit for number in self.numbers)
+        return max(known, (known - 1) * NUMBERS // max(1, self.limit))
+
+
+def user_number(redis_channel: bytes, subject: str | None) -> int:
+    """Return the number of a user; it is the same on every process, and another in every channel."""
+    # Of both, for a key has a bounded length.
+    digest = blake2b(redis_channel + b" " + (subject or "").encode(errors="surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest()) % NUMBERS
+
+
+def write_rows(rows: Sequence[Row]) -> bytes:
+    """Return rows as JSON."""
+    return orjson.dumps({"rows": rows})
+
+
+def write(roster: Roster, *, pieces: int = 0) -> bytes:
+    """Return the answer of a process as JSON, when so many pieces with rows come beside it."""
+    return orjson.dumps({"count": roster.count, "more": roster.has_more, "pieces": pieces, "rows": roster.rows})
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The answer of another process, whose rows have not been looked at."""
+
+    count: int
+    has_more: bool
+    pieces: int
+    rows: object
+
+
+def read_head(body: bytes) -> Head | None:
+    """Return the answer of another process; None when it cannot be."""
+    match read_object(body):
+        case {"count": int(count), "more": bool(has_more), "pieces": int(pieces), "rows": rows}:
+            if is_whole(count, MAX_SUBSCRIBERS) and is_whole(pieces, MAX_CLIENTS):
+                return Head(count, has_more, pieces, rows)
+    return None
+
+
+def read_rows(kind: Kind, rows: object) -> list[Row] | None:
+    """Return the rows of one piece that another process gives; None when they cannot be."""
+    if not isinstance(rows, list) or len(rows) > ROWS_PER_PIECE:
+        return None
+    read = [_client(row) if kind == "clients" else _number(row) for row in rows]
+    return None if None in read else [row for row in read if row is not None]
+
+
+def _client(row: object) -> Row | None:
+    match row:
+        case [str(name), None | str() as subject] if _NAME.fullmatch(name) and len(subject or "") <= MAX_LABEL_LENGTH:
+            return name, subject
+    return None
+
+
+def _number(row: object) -> Row | None:
+    return row if isinstance(row, int) and is_whole(row, NUMBERS - 1) else None
