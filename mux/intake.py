@@ -38,6 +38,10 @@ class BatchIntake:
         """Is called with every batch that has been delivered; None when nobody wants to count messages."""
         self.withhold: Callable[[bytes, list[Push], bool], None] | None = None
         """Takes every read while it is set, and nothing is delivered; what it took comes back to deliver()."""
+        self.follow: Callable[[list[Push], int], bool] | None = None
+        """Is called with each batch in which processes talk, and the number of its first message, and then with every
+        further one for as long as it returns True."""
+        self._is_followed = False
         self.brings_copy = False
         """True while reads bring a copy of another journal, which is not to be kept in this one."""
 
@@ -63,12 +67,15 @@ class BatchIntake:
     def deliver(self, read: bytes, messages: list[Push], is_whole: bool, *, is_own_taken: bool = False) -> bool:
         """Have the hub deliver the batch of a read, as take(); is_own_taken as for Router.dispatch()."""
         journal = self._journal
-        has_talk = self.brings_copy
+        has_talk = False
         began = perf_counter()
         if messages:
-            has_talk |= self._hub.dispatch(messages, journal.last + 1, is_own_taken=is_own_taken)
+            first = journal.last + 1
+            has_talk = self._hub.dispatch(messages, first, is_own_taken=is_own_taken)
+            if (has_talk or self._is_followed) and self.follow is not None:
+                self._is_followed = self.follow(messages, first)
             if self.after_batch is not None:
                 self.after_batch(messages)
             self.fan_out_times.observe(int((perf_counter() - began) * 1e6))
             self.batch_sizes.observe(len(messages))
-        return journal.keep(read, len(messages), began, is_whole=is_whole, has_talk=has_talk)
+        return journal.keep(read, len(messages), began, is_whole=is_whole, has_talk=has_talk or self.brings_copy)

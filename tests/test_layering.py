@@ -201,7 +201,7 @@ def test_commands_know_a_server_by_its_url_alone() -> None:
 def test_wire_and_hub_are_pure() -> None:
     """Bytes in, values out: no event loop, no I/O, no clock."""
     pure = [module for module in MODULES if part(module) in ("wire", "hub", "journal")]
-    pure += ["recovery.order", "recovery.talk"]
+    pure += ["recovery.checksums", "recovery.order", "recovery.talk"]
     assert set(pure) <= set(MODULES)
     assert {module: found for module in pure if (found := IMPURE & packages(module))} == {}
 

@@ -17,9 +17,10 @@ Rules:
 1. The state changes when a message is heard, one's own included, and never when it is sent. So processes that heard
    the same have the same state.
 2. Two epochs that meet become one: the older one. Positions of the younger cannot be resumed any more.
-3. Every beat is a mark, and claims the number of an earlier mark. A process whose own count says otherwise declares the
-   epoch void, and nobody uses it from then on: somebody has missed a message without noticing, or the server does not
-   keep one order. When it happens again the processes stop numbering on this connection and say so.
+3. Every beat is a mark, and claims the number of an earlier mark, with a checksum of what was heard before that mark. A
+   process whose own count or checksum says otherwise declares the epoch void, and nobody uses it from then on: somebody
+   has missed a message without noticing, or the server does not keep one order. When it happens again the processes
+   stop numbering on this connection and say so.
 4. Only processes on the same server take part, for each node of a cluster keeps an order of its own.
 
 Pure: no I/O and no clock. Times are seconds on any clock that does not go back.
@@ -30,6 +31,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+
+from mux.recovery.checksums import MOST_STRETCHES, Checksum
+from mux.recovery.talk import Claim, Talk
 
 TELL_SECONDS = 0.05
 """Each further process waits so much longer before it makes a claim, and makes none when it hears one meanwhile."""
@@ -54,28 +58,6 @@ MAX_VOID = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The number of a message, as a process claims it."""
-
-    mark: str
-    epoch: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Talk:
-    """A message from one process to all."""
-
-    server: str
-    """The run_id of the Redis server that its sender is connected to."""
-    mark: str = ""
-    """The name by which claims speak of this very message; empty for none."""
-    claim: Claim | None = None
-    void: str = ""
-    """An epoch that is not to be used any more; empty for none."""
-
-
-@dataclass(frozen=True, slots=True)
 class Placed:
     """A process has got a position: for the first time, after a new connection, or in another epoch."""
 
@@ -91,12 +73,20 @@ class Order:
         dice: for names of marks, and for pauses.
         new_epoch: returns the name of an epoch that begins now; a later one is greater as a string.
         rank: returns which place this process has among all it knows, for the name of a mark; 0 is the first.
+        checksum: returns what was heard up to a mark, as checksums.Checksums.upto() with counts for numbers.
     """
 
-    def __init__(self, dice: Random, new_epoch: Callable[[], str], rank: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        dice: Random,
+        new_epoch: Callable[[], str],
+        rank: Callable[[str], int],
+        checksum: Callable[[int, int, int], Checksum | None],
+    ) -> None:
         self._dice = dice
         self._new_epoch = new_epoch
         self._rank = rank
+        self._checksum = checksum
         self.epoch = ""
         """The epoch of the positions; empty while this process has none."""
         self.base = 0
@@ -110,6 +100,7 @@ class Order:
         self._last_server = ""
         self._has_connected = False
         self._marks: dict[str, int] = {}
+        self._void_count = 0  # what was heard before is not compared: it is why an epoch is void
         self._void: dict[str, None] = {}
         self._void_at = float("-inf")
         self._before = "", 0  # epoch and base of the connection before
@@ -190,6 +181,8 @@ class Order:
         placed = None
         if talk.void:
             self._voided(talk.void, now)
+            if not self.is_placed:
+                self._void_count = count
         if talk.claim is not None:
             placed = self._claimed(talk.claim, now)
             if placed is not None:
@@ -219,7 +212,7 @@ class Order:
             return None
         number = self.base + count
         if claim.epoch == self.epoch:
-            if claim.number != number:
+            if claim.number != number or self._differs(claim.checksum, count):
                 self._say(claim.epoch, Talk(self.server, void=claim.epoch), now)
             else:
                 self._claims.pop(claim.mark, None)
@@ -228,6 +221,11 @@ class Order:
             self._tell(claim.mark, now)
             return None
         return self._take(claim, count, now)
+
+    def _differs(self, theirs: Checksum | None, count: int) -> bool:
+        """Tell whether another process has heard something else before a mark, as far as both remember."""
+        own = None if theirs is None else self._checksum(count, self._void_count, theirs.stretches)
+        return theirs is not None and own is not None and own != theirs and own.stretches == theirs.stretches
 
     def _take(self, claim: Claim, count: int, now: float) -> Placed | None:
         """Use the epoch of a claim from now on."""
@@ -302,7 +300,8 @@ class Order:
         claim = None
         if self.is_placed and self._marks:
             mark, count = next(reversed(self._marks.items()))
-            claim = Claim(mark, self.epoch, self.base + count)
+            checksum = self._checksum(count, self._void_count, MOST_STRETCHES)
+            claim = Claim(mark, self.epoch, self.base + count, checksum)
         return Talk(self.server, mark=self._new_mark(), claim=claim)
 
     def _new_mark(self) -> str:

@@ -34,11 +34,12 @@ from mux.hub.router import Router
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
 from mux.journal.quiet import Quiet
+from mux.recovery.checksums import Checksums
 from mux.recovery.chunks import Chunk, messages_of, segments_of
 from mux.recovery.copies import Copies
-from mux.recovery.order import Order, Placed, Talk
-from mux.recovery.talk import CHANNEL, CopyTalk, read, write
-from mux.wire.channel import Namespace
+from mux.recovery.order import Order, Placed
+from mux.recovery.talk import CHANNEL, CopyTalk, Talk, read, write
+from mux.wire.channel import RESERVED, Namespace
 from mux.wire.resp import Push, Reply, encode_push
 
 RECOVER_SECONDS = 2.0
@@ -116,7 +117,8 @@ class Recovery:
         self._quiet = quiet
         self._redis_channel = namespace.redis_channel(CHANNEL)
         self._dice = Random()  # noqa: S311 - nothing is kept secret by it
-        self.order = Order(self._dice, _new_epoch, rank)
+        self._checksums = Checksums(self._redis_channel, namespace.redis_channel(RESERVED))
+        self.order = Order(self._dice, _new_epoch, rank, self._checksums.upto)
         self._broker: Broker
         self._loop: asyncio.AbstractEventLoop
         parcels = Parcels(self._command, namespace.redis_channel(b"$copy:"), "the journal")
@@ -141,6 +143,7 @@ class Recovery:
         self.intact = 0
         """The number of new connections after which nothing had been missed."""
         router.listen(self._redis_channel, self._heard)
+        intake.follow = self._checksums.take
 
     def start(self, broker: Broker) -> None:
         """Begin, before the broker is started."""
@@ -307,6 +310,7 @@ class Recovery:
             return
         if hole.missed != 0:
             journal.skip(hole.missed or 0)
+            self._checksums.forget()
             self._quiet.doubt(journal.last)
 
     # The agreement.

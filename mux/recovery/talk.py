@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from mux.recovery.order import Claim, Talk
+from mux.recovery.checksums import MAX_STRETCHES, Checksum
 from mux.wire.position import MAX_NUMBER
 
 CHANNEL = b"$order"
@@ -23,6 +23,36 @@ MAX_BYTES = 512
 
 MAX_WORD = 64
 """Most characters of a name: of a mark, an epoch, a server or a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The number of a message, as a process claims it.
+
+    Attributes:
+        mark: the name of the message.
+        epoch: whose numbers are meant.
+        number: that of the message.
+        checksum: of what the sender heard before it; None when it does not say.
+    """
+
+    mark: str
+    epoch: str
+    number: int
+    checksum: Checksum | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """A message from one process to all."""
+
+    server: str
+    """The run_id of the Redis server that its sender is connected to."""
+    mark: str = ""
+    """The name by which claims speak of this very message; empty for none."""
+    claim: Claim | None = None
+    void: str = ""
+    """An epoch that is not to be used any more; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +91,8 @@ def write(talk: Talk | CopyTalk) -> bytes:
         said["mark"] = talk.mark
     if claim is not None:
         said["claim"] = [claim.mark, claim.epoch, claim.number]
+        if claim.checksum is not None:  # apart from the claim, where versions without checksums do not look
+            said["checksum"] = list(claim.checksum)
     if talk.void:
         said["void"] = talk.void
     return orjson.dumps(said)
@@ -87,7 +119,7 @@ def _read_order(said: dict[str, object]) -> Talk | None:
     if claimed is not None:
         match claimed:
             case [str(marked), str(epoch), int(number)] if _is_word(marked) and _is_epoch(epoch) and _is_number(number):
-                claim = Claim(marked, epoch, number)
+                claim = Claim(marked, epoch, number, _read_checksum(said.get("checksum")))
             case _:
                 return None
     return Talk(str(said["server"]), mark, claim, void)
@@ -118,3 +150,10 @@ def _is_epoch(value: str) -> bool:
 
 def _is_number(value: int) -> bool:
     return not isinstance(value, bool) and 0 <= value <= MAX_NUMBER
+
+
+def _read_checksum(said: object) -> Checksum | None:
+    match said:
+        case [int(stretches), int(value)] if 0 < stretches <= MAX_STRETCHES and 0 <= value < 2**32:
+            return Checksum(stretches, value)
+    return None

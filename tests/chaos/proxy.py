@@ -39,10 +39,12 @@ class Swapping:
 
     Args:
         every: how many messages there are to one that has to wait for the next.
+        spared: a message that has these bytes keeps its place.
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, spared: bytes = b"") -> None:
         self._every = every
+        self._spared = spared
         self._messages = 0
         self._rest = self._waiting = b""
 
@@ -53,6 +55,10 @@ class Swapping:
             reply, at = data[at:end], end
             if not reply.startswith(b">4\r\n$8\r\npmessage\r\n"):
                 out += reply
+                continue
+            if self._spared and self._spared in reply:
+                out += self._waiting + reply
+                self._waiting = b""
                 continue
             self._messages += 1
             if not self._waiting and self._messages % self._every == 0:
@@ -104,6 +110,8 @@ class Way:
         """So many of the next chunks get a first byte that fits no protocol."""
         self.swaps_every = 0
         """On each new link so many messages of Redis come to one that changes places with the next; 0 is none."""
+        self.spared = b""
+        """A message that has these bytes changes places with no other; without any, none is spared."""
         self._open.set()
 
     def stall(self) -> None:
@@ -204,7 +212,7 @@ class Link:
         _pass_end(self.writers[1])
 
     async def _carry_down(self, far: asyncio.StreamReader, way: Way) -> None:
-        swapping = Swapping(way.swaps_every) if way.swaps_every else None
+        swapping = Swapping(way.swaps_every, way.spared) if way.swaps_every else None
         while True:
             chunk = await self._read(far, way)
             if chunk:

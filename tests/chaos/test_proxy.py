@@ -160,3 +160,11 @@ def test_swapped_messages_are_whole_and_replies_stay(size: int) -> None:
     out = b"".join(swapping.feed(stream[at : at + size]) for at in range(0, len(stream), size))
     assert out == one + replies[0] + replies[1] + three + two + replies[2]
     assert swapping.feed(one) == one + four
+
+
+def test_a_message_that_is_spared_keeps_its_place() -> None:
+    """What waits for the next message goes before it."""
+    one, spared, two = encode_push(b"a", b"1"), encode_push(b"$a", b"2"), encode_push(b"a", b"3")
+    swapping = Swapping(2, b"$a")
+    assert swapping.feed(one + two + spared + one) == one + two + spared + one
+    assert swapping.feed(one + two) == two + one

@@ -22,7 +22,7 @@ def history(messages: int) -> History:
     journal = Journal(max_bytes=1 << 25, max_seconds=3600, talk=b"feed:$")
     for number in range(messages):
         journal.keep(encode_push(CHANNEL, b"%01000d" % number), 1, 1.0, is_whole=True, has_talk=False)
-    return History(journal, Order(Random(1), lambda: "e", lambda mark: 0), Quiet())
+    return History(journal, Order(Random(1), lambda: "e", lambda mark: 0, lambda number, after, most: None), Quiet())
 
 
 async def test_thousands_that_ask_at_once_are_looked_up_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,9 +14,11 @@ import redis
 from mux.journal.quiet import Quiet
 from mux.recovery import recovery
 from mux.recovery.history import NO_ORDER, OTHER_EPOCH, History, Query
+from mux.recovery.order import Order
+from mux.recovery.talk import Talk
 from tests.chaos.processes import RedisServer
 from tests.chaos.proxy import proxy
-from tests.recovery.processes import ROOM, Process, process, publish
+from tests.recovery.processes import ROOM, Process, numbers, process, publish
 from tests.support.servers import until
 
 BEAT_SECONDS = 0.2
@@ -45,15 +48,16 @@ async def refusal(one: Process, position: tuple[str, int]) -> str:
     return (await history.find(ROOM, Query(since=f"{epoch}-{number}"))).missed
 
 
+@pytest.mark.parametrize("spared", [b"", b"feed:$"], ids=["any message", "messages of the feed"])
 async def test_messages_that_change_places_end_the_numbering(
-    server: RedisServer, control: redis.Redis, caplog: pytest.LogCaptureFixture
+    spared: bytes, server: RedisServer, control: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The first time numbers begin anew, the second time they stop; each process says so once, and nothing resumes."""
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(process(f"redis://127.0.0.1:{server.port}"))
         position = one.position
         swapping = await stack.enter_async_context(proxy(("127.0.0.1", server.port), is_redis=True))
-        swapping.down.swaps_every = 2
+        swapping.down.swaps_every, swapping.down.spared = 2, spared
         two = await stack.enter_async_context(process(f"redis://127.0.0.1:{swapping.port}"))
         fleet = (one, two)
         number = 0
@@ -79,3 +83,36 @@ async def test_messages_that_change_places_end_the_numbering(
         said = [record for record in caplog.records if "does not give all processes the same order" in record.message]
         assert len(said) == len(fleet)
         assert [each.gaps for each in fleet] == [[], []]
+
+
+@pytest.mark.parametrize("every", [3, 100])
+async def test_two_messages_that_change_places_are_noticed_within_two_beats(
+    every: int, server: RedisServer, control: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All counts are as they were. The positions from before are gone, and what comes has good ones again."""
+    beats: Counter[Order] = Counter()
+    beat = Order.beat
+
+    def counted(order: Order) -> Talk | None:
+        beats[order] += 1
+        return beat(order)
+
+    monkeypatch.setattr(Order, "beat", counted)
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(process(f"redis://127.0.0.1:{server.port}"))
+        swapping = await stack.enter_async_context(proxy(("127.0.0.1", server.port), is_redis=True))
+        swapping.down.swaps_every, swapping.down.spared = every, b"feed:$"
+        two = await stack.enter_async_context(process(f"redis://127.0.0.1:{swapping.port}"))
+        await until(lambda: one.recovery.order.epoch == two.recovery.order.epoch)
+        beats.clear()
+        await publish(control, 1, every + 1)
+        await until(lambda: len(one.received) == len(two.received) == every + 1)
+        assert two.received == [*numbers(1, every - 1), str(every + 1), str(every)]
+        position = one.position
+        await until(lambda: one.recovery.order.voids == two.recovery.order.voids == 1)
+        assert max(beats.values()) <= 2
+        await until(lambda: one.recovery.order.is_placed and two.recovery.order.is_placed)
+        assert [await refusal(each, position) for each in (one, two)] == [OTHER_EPOCH] * 2
+        await publish(control, 1, 1)
+        await until(lambda: one.position == two.position)
+        assert one.recovery.order.voids == two.recovery.order.voids == 1

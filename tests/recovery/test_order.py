@@ -7,9 +7,11 @@ from random import Random
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mux.recovery.order import ASK_SECONDS, BEGIN_SECONDS, VOID_SECONDS, Claim, Order, Talk
+from mux.recovery.checksums import Checksum, Checksums
+from mux.recovery.order import ASK_SECONDS, BEGIN_SECONDS, VOID_SECONDS, Order
+from mux.recovery.talk import Claim, Talk, read, write
 
 RUN = "r" * 40
 
@@ -60,7 +62,8 @@ class Process:
 
     def __init__(self, server: Server, place: int) -> None:
         self.server = server
-        self.order = Order(Random(place), server.new_epoch, self._rank)
+        self.checksums = Checksums(b"feed:$order", b"feed:$")
+        self.order = Order(Random(place), server.new_epoch, self._rank, self.checksums.upto)
         self.place = place
         self.is_connected = False
         self.heard = 0
@@ -70,6 +73,14 @@ class Process:
         self.first_index: int | None = None
         self.told: list[int | None] = []
         """What it was told to have missed."""
+        self.counts: dict[int, int] = {}
+        """The counts of the messages of the log, as far back as it may say that it has heard them all."""
+        self.hole: tuple[int, int] | None = None
+        """Its count, and the last message it heard, when it lost its connection, until it knows what it missed."""
+        self.withheld: list[int] = []
+        """The messages of the log that it has heard since."""
+        self.swaps = False
+        """Whether the next two messages are heard in the other order, if they are of the feed."""
 
     def _rank(self, mark: str) -> int:
         return (self.place + len(mark)) % max(1, len(self.server.processes))
@@ -84,28 +95,57 @@ class Process:
     def disconnect(self) -> None:
         self.is_connected = False
         self.order.disconnected()
+        if self.hole is None:
+            self.hole = self.count, self.last_index
+        else:  # what came since is dropped
+            self.count, self.last_index = self.hole
+            self.withheld.clear()
 
     def hear(self, most: int = 1 << 30) -> None:
         """Take messages that have been published."""
         while self.is_connected and most and self.heard < len(self.server.log):
             most -= 1
             index, self.heard = self.heard, self.heard + 1
-            talk = self.server.log[index]
-            self.count += 1
-            if self.first_index is None:
-                self.first_index, self.before = index, self.last_index
-            self.last_index = index
-            if talk is not None:
-                self._take(talk)
+            if self.swaps and self.server.log[index : index + 2] == [None, None]:
+                self.swaps = False
+                self.heard += 1
+                self._hear(index + 1)
+            self._hear(index)
+
+    def _hear(self, index: int) -> None:
+        talk = self.server.log[index]
+        self.count += 1
+        self.withheld.append(index)
+        if self.first_index is None:
+            self.first_index, self.before = index, self.last_index
+        self.last_index = max(index, self.last_index)
+        if talk is not None:
+            self._take(talk)
+        if self.hole is None:
+            self._release()
+
+    def _release(self) -> None:
+        """Take what it heard for what its clients get."""
+        for count, index in enumerate(self.withheld, self.count - len(self.withheld) + 1):
+            is_talk = self.server.log[index] is not None
+            channel, payload = (b"feed:$order", b"") if is_talk else (b"feed:room", b"%d" % index)
+            self.checksums.take([[b"pmessage", b"feed:*", channel, payload]], count)
+            self.counts[index] = count
+        self.withheld.clear()
 
     def _take(self, talk: Talk) -> None:
         placed = self.order.heard(talk, self.count, self.server.now)
         if placed is None:
             return
         self.told.append(placed.missed)
+        if placed.missed != 0:
+            self.counts.clear()
+            if self.hole is not None:
+                self.checksums.forget()
         if placed.missed and self.first_index is not None:
             assert placed.missed == self.first_index - self.before - 1
             self.count += placed.missed
+        self.hole = None
 
     def say(self, talk: Talk) -> None:
         receivers = self.server.publish(talk)
@@ -126,13 +166,12 @@ class Process:
         return self.order.base + self.count - self.last_index
 
 
-class Agreement(RuleBasedStateMachine):
+class Fleet(RuleBasedStateMachine):
     """Processes come, go, lose connections, lag, and begin at once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.server = Server()
-        self.offsets: dict[str, int] = {}
 
     @property
     def processes(self) -> list[Process]:
@@ -176,6 +215,21 @@ class Agreement(RuleBasedStateMachine):
         if process.is_connected:
             process.beat()
 
+    def settle(self) -> None:
+        """Let all processes be connected, and hear everything and several beats."""
+        for process in self.processes:
+            if not process.is_connected:
+                process.connect()
+        self.server.run(12)
+
+
+class Agreement(Fleet):
+    """The server keeps one order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offsets: dict[str, int] = {}
+
     @invariant()
     def a_position_means_one_message(self) -> None:
         for process in self.processes:
@@ -185,10 +239,7 @@ class Agreement(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """In the end all agree."""
-        for process in self.processes:
-            if not process.is_connected:
-                process.connect()
-        self.server.run(12)
+        self.settle()
         self.a_position_means_one_message()
         assert len({process.order.epoch for process in self.processes}) == min(1, len(self.processes))
         assert all(process.order.is_placed for process in self.processes)
@@ -196,6 +247,42 @@ class Agreement(RuleBasedStateMachine):
 
 TestAgreement = Agreement.TestCase
 TestAgreement.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+class Swapping(Fleet):
+    """Messages change places on their way to one process, and none of them is a message about the order."""
+
+    @initialize(count=st.integers(2, 4))
+    def has_agreed(self, count: int) -> None:
+        fleet(self.server, count)
+
+    @precondition(lambda self: any(process.order.is_placed for process in self.processes))
+    @rule(data=st.data(), before=st.integers(0, 2), after=st.integers(0, 2))
+    def swaps(self, data: st.DataObject, before: int, after: int) -> None:
+        process = data.draw(st.sampled_from([process for process in self.processes if process.order.is_placed]))
+        process.hear()
+        if not process.order.is_placed:
+            return
+        for _ in range(before + 2 + after):
+            self.server.publish()
+        process.hear(before)
+        process.swaps = True
+        process.hear(2)
+        assert not process.swaps
+
+    def teardown(self) -> None:
+        """After two beats, processes that both claim a position mean the same message."""
+        self.settle()
+        meanings: dict[tuple[str, int], int] = {}
+        for process in self.processes:
+            if process.order.is_placed:
+                for index, count in process.counts.items():
+                    position = process.order.epoch, process.order.base + count
+                    assert meanings.setdefault(position, index) == index, position
+
+
+TestSwapping = Swapping.TestCase
+TestSwapping.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture
@@ -317,6 +404,41 @@ def test_a_message_that_was_missed_in_silence_voids_the_epoch(server: Server) ->
     assert [process.told[-1] for process in processes] == [None] * 3
     assert len({process.order.epoch for process in processes} - {epoch, ""}) == 1
     assert len({process.offset for process in processes}) == 1
+
+
+def test_messages_of_the_feed_that_change_places_void_the_epoch(server: Server) -> None:
+    """All counts are as they were; the checksum in one of the next two beats is not."""
+    processes = fleet(server, 3)
+    server.run(3)
+    for _ in range(5):
+        server.publish()
+    processes[1].swaps = True
+    server.run(2 * 3 + 2)
+    assert [process.order.voids for process in processes] == [1, 1, 1]
+    assert [process.told[-1] for process in processes] == [None] * 3
+    server.run(30)
+    assert [process.order.voids for process in processes] == [1, 1, 1], "what is settled is not compared again"
+    assert len({process.offset for process in processes}) == 1
+
+
+def test_a_process_of_a_version_without_checksums_takes_part(server: Server) -> None:
+    """What it says is compared by its numbers; what others say beside the claim it does not read."""
+    processes = fleet(server, 3)
+    processes[0].order._checksum = lambda count, after, most: None
+    for _ in range(3):
+        server.publish()
+        server.run(3)
+    assert [process.order.voids for process in processes] == [0, 0, 0]
+    claim = Claim("m", "e", 5, Checksum(3, 7))
+    assert read(write(Talk(RUN, "n", claim))) == Talk(RUN, "n", claim)
+    assert b'"claim":["m","e",5]' in write(Talk(RUN, "n", claim))
+
+
+@pytest.mark.parametrize("checksum", [b"1", b"[]", b'["1",2]', b"[0,1]", b"[1,-1]", b"[1,4294967296]", b"[1,2,3]"])
+def test_a_checksum_that_cannot_be_is_none(checksum: bytes) -> None:
+    """The claim beside it counts."""
+    said = b'{"server":"r","claim":["m","e",5],"checksum":%b}' % checksum
+    assert read(said) == Talk("r", claim=Claim("m", "e", 5))
 
 
 def test_a_server_that_keeps_no_order_has_no_positions_in_the_end(server: Server) -> None:
