@@ -15,7 +15,10 @@ from mux import reasons
 from mux.core import Core, GapCallback
 from mux.doorstep.doorstep import Doorstep
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge
+from mux.presence.act import Act
+from mux.presence.acts import Outcome
 from mux.presence.roster import People
+from mux.reasons import DISCONNECTED
 from mux.recovery.history import Query
 from mux.recovery.listener import Message
 from mux.settings import Settings, unknown_variables
@@ -149,6 +152,35 @@ class Mux:
             Refused: the app stops, or is not started.
         """
         return await self._core.presence.clients(channel)
+
+    async def disconnect(
+        self,
+        *,
+        subject: str | None = None,
+        channel: str | None = None,
+        code: int = DISCONNECTED.code,
+        sentence: str = DISCONNECTED.sentence,
+    ) -> Outcome:
+        """Disconnect the clients with a subject, those in a channel, or those to which both apply, on all processes.
+
+        Args:
+            subject: the subject of their tokens.
+            channel: its name, as in the URL but not percent-encoded.
+            code: closes a WebSocket: 1000, or 3000 to 4999.
+            sentence: what they are told, at most 123 bytes.
+
+        Returns:
+            How many clients it were, and the processes that did not answer within two seconds.
+
+        Raises:
+            ValueError: an argument is none of these, or there is neither a subject nor a channel.
+            InvalidChannel: the name cannot be.
+            Refused: the app stops, or is not started.
+        """
+        if subject == "":
+            raise ValueError("the subject is empty; clients without a token have none, and are not meant by it")
+        act = Act(act="disconnect", subject=subject, channel=channel, code=code, sentence=sentence)
+        return await self._core.acts.everywhere(act)
 
     def _redis_channel(self, channel: str | bytes) -> bytes:
         return self._core.namespace.redis_channel(check_channel(channel))

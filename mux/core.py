@@ -50,6 +50,7 @@ from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Row
 from mux.metrics.catalogue import Snapshot
 from mux.metrics.observer import Observer
+from mux.presence.acts import Acts
 from mux.presence.presence import Presence
 from mux.recovery.listener import Listeners
 from mux.recovery.recovery import Recovery
@@ -211,6 +212,7 @@ class Core:
         )
         parcels = Parcels(self.broker.ask, self.namespace.redis_channel(b"$copy:presence:"), "who is in a channel")
         self.presence = Presence(self._fleet, self.hub, self.namespace, parcels)
+        self.acts = Acts(self._fleet, self.hub, self.namespace, lambda client, until: self.feed.renew(client, until))
         self.feed = Feed(self.hub, self.broker.outbox, settings, self.past)
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
         self._timer: asyncio.TimerHandle | None = None
@@ -234,6 +236,7 @@ class Core:
         self._fleet.start()
         self._inspector.start()
         self.presence.start()
+        self.acts.start()
         if self._recovery is not None:
             await self._recovery.until_warm()
         self._tick()
@@ -280,6 +283,7 @@ class Core:
             self._timer = None
         await self._inspector.aclose()
         await self.presence.aclose()
+        await self.acts.aclose()
         await self.feed.aclose()
         await self._fleet.aclose()
         if self._recovery is not None:

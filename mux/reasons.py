@@ -103,6 +103,9 @@ HOST = Reason(
 READ_ONLY = Reason(
     "read_only", 403, 1008, "clients may not publish: `--no-client-publish`", "to listen only", "this feed is read-only"
 )
+DISCONNECTED = Reason(
+    "disconnected", 0, 4403, "the backend or the app has ended the connection", "when it may", "disconnected"
+)
 INSPECTION = Reason(
     "inspection",
     403,

@@ -35,6 +35,7 @@ from mux.errors import Refused
 from mux.grants.grants import Action
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
+from mux.hub.subscriber import AnySubscriber
 from mux.recovery.history import OFF, Found, Query
 from mux.settings import Settings
 from mux.wire.http.answer import preflight
@@ -103,6 +104,11 @@ class Feed:
         """End what is still being given to clients."""
         if self._catch_up is not None:
             await self._catch_up.aclose()
+
+    def renew(self, client: AnySubscriber, until: float) -> None:
+        """Let the grants of a client end at another time, a Unix time in seconds."""
+        if client.grants is not None:
+            client.grants = replace(client.grants, until=until)
 
     def resume(self) -> None:
         """Go on with the messages of clients that had to wait: Redis keeps up again."""

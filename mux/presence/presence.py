@@ -34,7 +34,6 @@ from mux.fleet.fleet import Fleet, Question
 from mux.fleet.messages import Identity, read_object
 from mux.fleet.searches import Searches
 from mux.hub.hub import Hub
-from mux.hub.subscriber import AnySubscriber
 from mux.presence.roster import (
     HEAD_BYTES,
     MAX_CLIENTS,
@@ -48,6 +47,7 @@ from mux.presence.roster import (
     Users,
     read_head,
     read_rows,
+    subject_of,
     user_number,
     write,
     write_rows,
@@ -234,12 +234,6 @@ class Presence:
         # As many as fit, even if they are twice as long as those of the first piece are on average.
         few = min(len(roster.rows), ROWS_PER_PIECE) * most // len(first) // 2
         return write(replace(roster, rows=roster.rows[:few], has_more=True))
-
-
-def subject_of(client: AnySubscriber) -> str | None:
-    """Return the subject of a client's token; None when it has none."""
-    grants = getattr(client, "grants", None)
-    return None if grants is None else str(grants.subject)
 
 
 def _clients(rows: Sequence[Row]) -> Iterator[tuple[str, str | None]]:

@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias
 import orjson
 
 from mux.fleet.messages import MAX_LABEL_LENGTH, Identity, is_whole, read_object
+from mux.hub.subscriber import AnySubscriber
 
 MAX_CLIENTS = 10_000
 """Most clients that are listed, of one process and of all together."""
@@ -117,6 +118,12 @@ class Users:
             return len(self.numbers)
         known = sum(number <= self.limit for number in self.numbers)
         return max(known, (known - 1) * NUMBERS // max(1, self.limit))
+
+
+def subject_of(client: AnySubscriber) -> str | None:
+    """Return the subject of a client's token, or the beginning of a longer one; None when it has none."""
+    subject = None if client.grants is None else client.grants.subject
+    return None if subject is None else subject[:MAX_LABEL_LENGTH]
 
 
 def user_number(redis_channel: bytes, subject: str | None) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from typing import Any
+from collections.abc import Iterable
 
 import pytest
 import redis
@@ -14,31 +12,21 @@ from mux import reasons
 from mux.broker.parcels import Parcels
 from mux.errors import InvalidChannel
 from mux.fleet.messages import Identity
+from mux.grants.grants import Grants
+from mux.grants.patterns import ALL
 from mux.hub.subscriber import AnySubscriber
 from mux.presence import presence as presence_module
 from mux.presence.presence import INLINE_BYTES, SLICE, Presence
 from mux.presence.roster import HEAD_BYTES, MAX_CLIENTS
 from tests.hub.fakes import FakeClient
 from tests.support.refusals import refused
-from tests.support.servers import Serving, receive, serving, until
+from tests.support.servers import Serving, receive
 
 
-@pytest.fixture
-async def two(redis_url: str, prefix: str) -> AsyncIterator[list[Serving]]:
-    """Two processes of one fleet, in this one, that know each other."""
-    async with AsyncExitStack() as stack:
-        options: dict[str, Any] = {"redis_url": redis_url, "prefix": prefix, "drain_seconds": 0, "announce": True}
-        feeds = [await stack.enter_async_context(serving(**options)) for _ in range(2)]
-        await until(lambda: all(len(feed.mux._core._fleet._census) == 1 for feed in feeds))
-        yield feeds
-
-
-@pytest.fixture
-def subjects(monkeypatch: pytest.MonkeyPatch) -> dict[AnySubscriber, str]:
-    """Return what says which client is whose."""
-    known: dict[AnySubscriber, str] = {}
-    monkeypatch.setattr(presence_module, "subject_of", known.get)
-    return known
+def name(clients: Iterable[AnySubscriber], subjects: Iterable[str]) -> None:
+    """Give clients their subjects."""
+    for client, subject in zip(clients, subjects, strict=True):
+        client.grants = Grants(subject, ALL, ALL)
 
 
 def presence_of(feed: Serving) -> Presence:
@@ -77,10 +65,10 @@ async def test_who_is_in_a_channel_of_two_processes(two: list[Serving]) -> None:
     assert (await one.mux.presence("nobody")).clients == {}
 
 
-async def test_a_user_on_two_processes_counts_once(two: list[Serving], subjects: dict[AnySubscriber, str]) -> None:
+async def test_a_user_on_two_processes_counts_once(two: list[Serving]) -> None:
     """And has two clients, on whichever process they are."""
     clients = [*fill(two[0], 3), *fill(two[1], 2)]
-    subjects |= dict(zip(clients, ["ann", "ann", "bob", "ann", "cid"], strict=True))
+    name(clients, ["ann", "ann", "bob", "ann", "cid"])
     people = await two[0].mux.presence("lobby")
     assert sorted(map(str, people.clients.values())) == ["ann", "ann", "ann", "bob", "cid"]
     numbers = await presence_of(two[1]).numbers("lobby")
@@ -89,16 +77,15 @@ async def test_a_user_on_two_processes_counts_once(two: list[Serving], subjects:
         empty(feed, clients)
 
 
-async def test_a_large_answer_goes_to_the_asker_alone(
-    two: list[Serving], publisher: redis.Redis, prefix: str, subjects: dict[AnySubscriber, str]
-) -> None:
+async def test_a_large_answer_goes_to_the_asker_alone(two: list[Serving], publisher: redis.Redis, prefix: str) -> None:
     """Every process hears a few bytes of it, no name passes them with numbers alone, and no key stays."""
     clients = fill(two[0], 3000)
-    subjects |= {client: f"user:{number}" for number, client in enumerate(clients)}
+    subjects = [f"user:{number}" for number in range(3000)]
+    name(clients, subjects)
     with publisher.pubsub() as heard:  # type: ignore[no-untyped-call]  # it has no annotations
         heard.psubscribe(f"{prefix}*")
         people = await two[1].mux.presence("lobby")
-        assert sorted(map(str, people.clients.values())) == sorted(subjects.values())
+        assert sorted(map(str, people.clients.values())) == sorted(subjects)
         assert (people.has_more, people.missing) == (False, [])
         numbers = await presence_of(two[1]).numbers("lobby")
         assert (numbers.num_clients, numbers.num_users) == (3000, 3000)

@@ -1,0 +1,87 @@
+"""One act on clients: what is to be done, to which, and what it looks like between processes.
+
+Pure, but for the clock. All that is read may be forged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import time
+from typing import Literal, TypeAlias
+
+from mux import reasons
+from mux.errors import InvalidChannel
+from mux.fleet.messages import is_label
+from mux.wire.channel import check_channel
+
+MAX_SENTENCE_BYTES = 123
+"""Most bytes of what a client is told: a close frame has room for no more (RFC 6455, section 5.5)."""
+
+MAX_RENEWAL_SECONDS = 31 * 86_400
+"""The grants of a connection are renewed for a month at most."""
+
+What: TypeAlias = Literal["disconnect", "unsubscribe", "refresh"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What is to be done, and which clients are meant: those that fit everything that is not None."""
+
+    act: What
+    subject: str | None = None
+    """The subject of their tokens; with an empty one, clients without a subject."""
+    channel: str | None = None
+    client: str | None = None
+    """The name of one client in a channel, as presence tells it."""
+    code: int = reasons.DISCONNECTED.code
+    """The close code of a WebSocket."""
+    sentence: str = reasons.DISCONNECTED.sentence
+    """What the client is told."""
+    until: float = 0.0
+    """Unix time in seconds: the new end of their grants."""
+
+    def check(self) -> Act:
+        """Return the act if it can be.
+
+        Raises:
+            ValueError: it cannot be, and the message says why.
+            InvalidChannel: the name of the channel cannot be.
+        """
+        if self.subject is None and self.channel is None and self.client is None:
+            raise ValueError("name a subject, a channel or a client: nobody is disconnected without")
+        if not all(text is None or is_label(text) for text in (self.subject, self.client)):
+            raise ValueError("a subject or a client has at most 255 printable characters")
+        if self.channel is not None:
+            check_channel(self.channel)
+        elif self.act == "unsubscribe":
+            raise ValueError("name the channel to unsubscribe from")
+        if not is_label(self.sentence) or not 0 < len(self.sentence.encode()) <= MAX_SENTENCE_BYTES:
+            raise ValueError(f"what a client is told has 1 to {MAX_SENTENCE_BYTES} bytes of printable text")
+        if self.code != 1000 and not 3000 <= self.code <= 4999:
+            raise ValueError(f"a WebSocket is closed with 1000 or 3000 to 4999, not {self.code}")
+        if self.act == "refresh" and not 0 <= self.until <= time() + MAX_RENEWAL_SECONDS:
+            raise ValueError("grants are renewed until a Unix time that is a month ahead at most")
+        return self
+
+
+def read_act(question: Mapping[str, object]) -> Act | None:
+    """Return the act that another process asks for; None when it cannot be."""
+    match question:
+        case {
+            "act": "disconnect" | "unsubscribe" | "refresh" as act,
+            "subject": None | str() as subject,
+            "channel": None | str() as channel,
+            "client": None | str() as client,
+            "code": int(code),
+            "sentence": str(sentence),
+            "until": int() | float() as until,
+        }:
+            found = Act(
+                act=act, subject=subject, channel=channel, client=client, code=code, sentence=sentence, until=until
+            )
+            try:
+                return found.check()
+            except (ValueError, InvalidChannel):
+                return None
+    return None

@@ -1,0 +1,218 @@
+"""Act on clients wherever they are: disconnect them, unsubscribe them, or give their grants a new end.
+
+    Acts ──► every process of the fleet ──► finds the clients that are meant ──► answers how many it were
+
+An act means the clients that fit all it names: a subject, a channel, a client by its name in a channel. There is no
+index of subjects, for that would cost memory for every client; so a process looks through its clients. All acts that
+wait are done in one walk, and walks take a tenth of the time of a process, however many acts are asked for.
+
+Rules:
+
+1. Anybody who may publish on the reserved channel can forge an act. It can do to clients what is here and nothing else:
+   no act lets a client in, or gives it a channel that it had not; no end is later than MAX_RENEWAL_SECONDS.
+2. A walk is done in slices. An act that finds thousands of clients ends a few in each turn of the loop.
+3. An act is done once, by the processes that are there when it comes. What they say they have done may be forged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
+from typing import TypeAlias
+
+import orjson
+
+from mux import reasons
+from mux.errors import Refused
+from mux.fleet.fleet import Fleet, Question
+from mux.fleet.messages import Identity, is_whole, read_object
+from mux.fleet.searches import CACHE_FACTOR
+from mux.hub.hub import Hub
+from mux.hub.subscriber import AnySubscriber
+from mux.presence.act import Act, read_act
+from mux.presence.roster import MAX_SUBSCRIBERS, subject_of
+from mux.wire.channel import Namespace
+
+ANSWER_SECONDS = 2.0
+"""Longest wait for the answers of other processes: they say when they have acted."""
+
+MAX_WAITING = 400
+"""Most acts that wait for a walk."""
+
+MAX_REST_SECONDS = 1.0
+"""Longest rest after a walk, so that an act is not late for its answer."""
+
+SLICE_STEPS = 256
+"""Most steps in one turn of the loop, which take two milliseconds: a client is one, and so is each name of one."""
+
+STEPS_PER_HIT = 8
+"""A client that is acted on counts for so many steps."""
+
+_BySubject: TypeAlias = dict[str | None, list[tuple[int, Act]]]
+"""Acts with their places, by the subject of the clients that are meant; with None, those that name no subject."""
+
+logger = logging.getLogger("mux.presence")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an act has done."""
+
+    clients: int
+    """The clients that were acted on."""
+    missing: list[Identity]
+    """The processes that did not answer in time; they may act yet."""
+
+
+class Acts:
+    """Acts on the clients of all processes.
+
+    Args:
+        fleet: all processes.
+        hub: the clients of this one.
+        namespace: what channels are called in Redis.
+        renew: gives the grants of a client a new end, a Unix time in seconds.
+    """
+
+    def __init__(
+        self, fleet: Fleet, hub: Hub, namespace: Namespace, renew: Callable[[AnySubscriber, float], None]
+    ) -> None:
+        self._fleet = fleet
+        self._hub = hub
+        self._namespace = namespace
+        self._renew = renew
+        self._waiting: list[tuple[Act, asyncio.Future[int]]] = []
+        self._walking: asyncio.Task[None] | None = None
+        self._is_open = False
+        fleet.handle("act", self._answer)
+
+    def start(self) -> None:
+        """Begin to act; the fleet has been started."""
+        self._is_open = True
+
+    async def aclose(self) -> None:
+        """Act no more; before the fleet is closed."""
+        self._is_open = False
+        if self._walking is not None:
+            self._walking.cancel()
+            await asyncio.gather(self._walking, return_exceptions=True)
+
+    async def everywhere(self, act: Act) -> Outcome:
+        """Act on all processes, and return how many clients it were.
+
+        Raises:
+            ValueError: the act cannot be.
+            InvalidChannel: the name of its channel cannot be.
+            Refused: the process leaves.
+        """
+        question = asdict(act.check())
+        if not self._is_open:
+            raise Refused(reasons.LEAVING)
+        hits: dict[str, int] = {}
+        for id_, body in (await self._fleet.ask("act", question, seconds=ANSWER_SECONDS)).items():
+            match read_object(body):
+                case {"clients": int(count)} if is_whole(count, MAX_SUBSCRIBERS):
+                    hits[id_] = count
+        return Outcome(sum(hits.values()), [identity for identity, _ in self._fleet.silent(hits)])
+
+    async def _answer(self, question: Question) -> bytes | None:
+        act = read_act(question)
+        if act is None or not self._is_open or len(self._waiting) >= MAX_WAITING:
+            return None
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((act, done))
+        if self._walking is None:
+            self._walking = asyncio.create_task(self._walk(), name="mux-acts")
+        return orjson.dumps({"clients": await done})
+
+    async def _walk(self) -> None:
+        """Do all acts that wait, walk after walk, with a rest after each."""
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            walk = _Walk(self._hub, self._namespace, self._renew)
+            try:
+                await walk.run([act for act, _ in waiting])
+            except Exception:  # whatever is wrong with one client, others are acted on the next time
+                logger.exception("not every client could be acted on")
+            for number, (_, done) in enumerate(waiting):
+                if not done.done():
+                    done.set_result(walk.hits[number])
+            await asyncio.sleep(min(MAX_REST_SECONDS, CACHE_FACTOR * walk.seconds))
+        self._walking = None
+
+
+class _Walk:
+    """One walk through the clients of a process, for several acts."""
+
+    def __init__(self, hub: Hub, namespace: Namespace, renew: Callable[[AnySubscriber, float], None]) -> None:
+        self._hub = hub
+        self._namespace = namespace
+        self._renew = renew
+        self.hits: Counter[int] = Counter()
+        """The clients that were found, by the place of the act."""
+        self.seconds = 0.0
+        """The time for which it has held the event loop, in all slices together."""
+
+    async def run(self, acts: Sequence[Act]) -> None:
+        """Do all acts."""
+        everywhere: _BySubject = defaultdict(list)
+        for number, act in enumerate(acts):
+            if act.channel is None:
+                everywhere[act.subject].append((number, act))
+                continue
+            redis_channel = self._namespace.redis_channel(act.channel.encode())
+            members = list(self._hub.router.subscribers(redis_channel))
+            await self._through(members, {act.subject: [(number, act)]}, redis_channel)
+        spoke = 0
+        while everywhere and (some := self._hub.spoke(spoke)) is not None:
+            spoke += 1
+            await self._through(some, everywhere)
+
+    async def _through(self, clients: list[AnySubscriber], acts: _BySubject, channel: bytes | None = None) -> None:
+        """Act on some clients, a few in each turn of the loop."""
+        while clients:
+            began, steps = perf_counter(), 0
+            while clients and steps < SLICE_STEPS:
+                steps += self._meet(clients.pop(), acts, channel)
+            self.seconds += perf_counter() - began
+            await asyncio.sleep(0)
+
+    def _meet(self, client: AnySubscriber, acts: _BySubject, channel: bytes | None) -> int:
+        """Do what there is to do to one client, and return how many steps that took."""
+        subject = subject_of(client) or ""
+        names: set[str] | None = None
+        steps = 1
+        for number, act in (*acts.get(subject, ()), *acts.get(None, ())):
+            if act.client is not None:
+                if names is None:
+                    names = self._names(client, channel)
+                    steps += len(names)
+                if act.client not in names:
+                    continue
+            self.hits[number] += self._do(act, client)
+            steps += STEPS_PER_HIT
+        return steps
+
+    def _names(self, client: AnySubscriber, channel: bytes | None) -> set[str]:
+        """Return what a client is called where an act looks for it; one that was never told has no name."""
+        if client.identity is None:
+            return set()
+        channels = self._hub.router.channels(client) if channel is None else (channel,)
+        return {str(client.name_in(name)) for name in channels}
+
+    def _do(self, act: Act, client: AnySubscriber) -> bool:
+        """Act on a client; return False when there is nothing to act on."""
+        if client.transport.is_closing() or not self._hub.router.is_listening(client):
+            return False
+        if act.act == "refresh":
+            if client.grants is None:
+                return False
+            self._renew(client, act.until)
+        else:
+            self._hub.refuse(reasons.DISCONNECTED)
+            client.endpoint.close(client, replace(reasons.DISCONNECTED, code=act.code, sentence=act.sentence))
+        return True
