@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from mux.serve.embedded import find_server
-from tests.support.servers import PATIENCE_SECONDS, until
+from tests.support.servers import PATIENCE_SECONDS, until, workers
 
 USER, PASSWORD = "mux", "secret"
 PREFIX = "feed:"
@@ -124,10 +124,9 @@ class MuxServer:
                 await asyncio.sleep(0.01)
         self.port = int(found[1])
 
-    def workers(self) -> list[int]:
+    def workers(self) -> set[int]:
         """Return the processes that serve, when there is more than one."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in children if b"spawn_main" in _command_line(pid)]
+        return workers(self.pid)
 
     def signal(self, sig: signal.Signals) -> None:
         """Send it a signal."""
@@ -141,10 +140,3 @@ class MuxServer:
         except TimeoutError:
             self._process.kill()
         return self._process.wait()
-
-
-def _command_line(pid: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # it has just ended
-        return b""

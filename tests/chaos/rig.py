@@ -3,9 +3,10 @@
     clients ──► door ──► server a ──► link ──► Redis
     clients ───────────► server a                ▲
     clients ───────────► server b, two workers ──┘
+    followers ──► gate ──► server b
 
-door and link are fault proxies. Server b has none: when only a proxy misbehaves, b shows that nobody
-else is harmed.
+door, link and gate are fault proxies. Server b and its Redis have none between them: when only a proxy misbehaves, b
+shows that nobody else is harmed. Followers are clients that come back with their position.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from time import time
 
+from tests.chaos.follower import Follower
 from tests.chaos.gaps import gaps_told
 from tests.chaos.ledger import Problem, Verdict, check
 from tests.chaos.processes import PASSWORD, USER, MuxServer, RedisServer, redis_client
@@ -31,6 +33,8 @@ CHANNELS = ("one", "two")
 SUBSCRIBERS = 3
 """For each channel: at a, at a through the door, at b."""
 
+FOLLOWERS = 2
+"""For each channel: at b through the gate."""
 
 HEALED, INTACT = "another process had them", "nothing was missed while"
 """What a server says when a lost connection has cost nothing."""
@@ -50,6 +54,9 @@ class Scenario:
         may_gap: servers that may as well; all others must not.
         heals: servers that lose their connection and have to get what they missed from others, or prove that it is
             nothing.
+        resumes: whether followers have to come back and miss nothing.
+        refused_for: why followers have to be told that they have missed something; nothing when they must not be.
+        unordered: servers to which messages come in an order of their own; nothing is promised until they notice.
     """
 
     name: str
@@ -57,6 +64,9 @@ class Scenario:
     must_gap: frozenset[str]
     may_gap: frozenset[str]
     heals: frozenset[str] = frozenset()
+    resumes: bool = False
+    refused_for: str = ""
+    unordered: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -80,6 +90,7 @@ class Rig:
         spare: RedisServer,
         link: Proxy,
         door: Proxy,
+        gate: Proxy,
         servers: list[MuxServer],
     ) -> None:
         self.redis = redis
@@ -89,12 +100,24 @@ class Rig:
         """Between server a and Redis."""
         self.door = door
         """Between some clients and server a."""
+        self.gate = gate
+        """Between followers and server b."""
+        self.followers: list[Follower] = []
+        """Those of the run."""
         self.a, self.b = servers
 
     async def command(self, *words: str) -> None:
         """Give Redis a command, with all rights, on a connection that no fault before has cut."""
         async with redis_client(self.redis.port, PATIENCE_SECONDS) as control:
             await control.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's has no annotations
+
+    def gaps_told(self) -> int:
+        """Return how many gaps the servers have told of."""
+        return sum(len(gaps_told(server.log, server.name)) for server in (self.a, self.b))
+
+    def said(self, words: str) -> int:
+        """Return how many times the servers have said something."""
+        return self.a.log.count(words) + self.b.log.count(words)
 
     async def run(self, scenario: Scenario, *, seed: int, hold_seconds: float) -> Outcome:
         """Send traffic, break something for about hold_seconds, mend it, and judge the ledger."""
@@ -103,7 +126,7 @@ class Rig:
         tasks = [asyncio.create_task(client, name="chaos-client") for client in self._clients(traffic)]
         stuck: list[Problem] = []
         try:
-            await until(lambda: traffic.is_joined(len(CHANNELS) * SUBSCRIBERS) and traffic.heard_since(started))
+            await until(lambda: self._is_heard(traffic, started))
             await scenario.fault(self, Random(seed), hold_seconds)
             await self.mend()
             mended = time()
@@ -118,14 +141,24 @@ class Rig:
         """Make everything work again, whatever is broken."""
         self.link.heal()
         self.door.heal()
+        self.gate.heal()
         self.a.signal(signal.SIGCONT)
         if not self.redis.is_running:
             await self.redis.start()
         self.redis.signal(signal.SIGCONT)
 
+    @staticmethod
+    def _is_heard(traffic: Traffic, since: float) -> bool:
+        return traffic.is_joined(len(CHANNELS) * (SUBSCRIBERS + FOLLOWERS)) and traffic.heard_since(since)
+
     def _clients(self, traffic: Traffic) -> list[Coroutine[object, object, None]]:
         ports = {"a": self.a.port, "door": self.door.port, "b": self.b.port}
-        clients = []
+        self.followers = [
+            Follower(traffic, "b", self.gate.port, channel, f"follower-{number}")
+            for channel in CHANNELS
+            for number in range(FOLLOWERS)
+        ]
+        clients: list[Coroutine[object, object, None]] = [follower.run() for follower in self.followers]
         for channel in CHANNELS:
             clients += [
                 traffic.subscribe("b" if name == "b" else "a", port, channel, name) for name, port in ports.items()
@@ -141,7 +174,7 @@ class Rig:
     async def _recover(self, traffic: Traffic, mended: float) -> list[Problem]:
         """Wait until everybody hears everybody again, and then until all has come."""
         try:
-            await until(lambda: traffic.is_joined(len(CHANNELS) * SUBSCRIBERS) and traffic.heard_since(mended))
+            await until(lambda: self._is_heard(traffic, mended))
             traffic.stop_publishing()
             await until(traffic.is_quiet)
         except TimeoutError:
@@ -172,10 +205,22 @@ class Rig:
                 problems.append(Problem("not healed", f"{server.name} does not say that it got back what it missed"))
             if "Traceback" in said:
                 problems.append(Problem("traceback", f"{server.name} logged {said[said.index('Traceback') :][:2000]}"))
+        ledger.sessions = [session for session in ledger.sessions if session.server not in scenario.unordered]
         verdict = check(ledger)
-        verdict.problems += problems
+        verdict.problems += [*problems, *self._misled(scenario)]
         gap_seconds = sum(gap.until - gap.since for gap in ledger.gaps)
         return Outcome(scenario.name, verdict, len(ledger.gaps), gap_seconds, recovery_seconds, dict(traffic.errors))
+
+    def _misled(self, scenario: Scenario) -> Iterator[Problem]:
+        """Find followers that were told something else than what is promised."""
+        for follower in self.followers:
+            if scenario.refused_for:
+                if scenario.refused_for not in follower.missed:
+                    yield Problem("not refused", f"{follower.url} was told {follower.missed}")
+            elif follower.missed and follower.server not in scenario.must_gap | scenario.may_gap:
+                yield Problem("refused", f"{follower.url} was told {follower.missed}, and nothing was missed")
+            if scenario.resumes and follower.streams < 2:
+                yield Problem("not resumed", f"{follower.url} did not come back")
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
@@ -203,11 +248,11 @@ async def rig(seed: int) -> AsyncIterator[Rig]:
         servers = []
         for name, port, workers in (("a", link.port, "1"), ("b", redis.port, "2")):
             url = f"redis://{USER}:{PASSWORD}@127.0.0.1:{port}"
-            server = MuxServer(name, folder, "--redis-url", url, "--workers", workers)
+            server = MuxServer(name, folder, "--redis-url", url, "--workers", workers, "--drain-seconds", "0.5")
             stack.push_async_callback(server.stop)
             servers.append(server)
         for server in servers:
             await server.start()
-        door = await stack.enter_async_context(proxy(("127.0.0.1", servers[0].port), seed))
+        door, gate = [await stack.enter_async_context(proxy(("127.0.0.1", server.port), seed)) for server in servers]
         await until(lambda: len(servers[1].workers()) == 2)
-        yield Rig(redis, spare, link, door, servers)
+        yield Rig(redis, spare, link, door, gate, servers)

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from tests.chaos.processes import PREFIX, USER
 from tests.chaos.proxy import Proxy
 from tests.chaos.rig import Rig, Scenario
-from tests.support.servers import until
+from tests.support.servers import is_replaced, until
 
 Fault: TypeAlias = Callable[[Rig, Random, float], Awaitable[None]]
 
@@ -24,6 +24,12 @@ SCENARIOS: dict[str, Scenario] = {}
 
 UNSUBSCRIBED = b">3\r\n$12\r\npunsubscribe\r\n$6\r\nfeed:*\r\n:0\r\n"
 """What Redis says when the subscription has ended."""
+
+PROCESSES = 3
+"""Of both servers together."""
+
+SWAPS_SECONDS = 60.0
+"""Longest time until all processes have noticed twice that their order is not the same; they beat every 9 s."""
 
 NOBODY, A, B, BOTH = frozenset(""), frozenset("a"), frozenset("b"), frozenset("ab")
 
@@ -34,11 +40,14 @@ def scenario(
     must_gap: frozenset[str] = NOBODY,
     may_gap: frozenset[str] = NOBODY,
     heals: frozenset[str] = NOBODY,
+    resumes: bool = False,
+    refused_for: str = "",
+    unordered: frozenset[str] = NOBODY,
 ) -> Callable[[Fault], Fault]:
-    """Give a fault its name, and say who has to tell of a gap, who may, and who gets from others what it missed."""
+    """Give a fault its name, and say what is promised while it lasts; see Scenario."""
 
     def register(fault: Fault) -> Fault:
-        SCENARIOS[name] = Scenario(name, fault, must_gap, may_gap, heals)
+        SCENARIOS[name] = Scenario(name, fault, must_gap, may_gap, heals, resumes, refused_for, unordered)
         return fault
 
     return register
@@ -199,9 +208,49 @@ async def acl_publish(rig: Rig, random: Random, hold: float) -> None:
 @scenario("worker-kill", may_gap=B)
 async def worker_kill(rig: Rig, random: Random, hold: float) -> None:
     """One of two workers is killed, and replaced."""
-    workers = set(rig.b.workers())
+    workers = rig.b.workers()
     os.kill(random.choice(sorted(workers)), signal.SIGKILL)
-    await until(lambda: len(set(rig.b.workers()) - workers) == 1)
+    await until(lambda: len(rig.b.workers() - workers) == 1)
+
+
+@scenario("rolling-restart", resumes=True)
+async def rolling_restart(rig: Rig, random: Random, hold: float) -> None:
+    """Worker after worker is replaced, and clients come back with their positions."""
+    before = rig.b.workers()
+    rig.b.signal(signal.SIGHUP)
+    await is_replaced(rig.b.pid, before, len(before))
+
+
+@scenario("gate-reset", resumes=True)
+async def gate_reset(rig: Rig, random: Random, hold: float) -> None:
+    """Event streams are reset, some times in a row, and come back with their positions."""
+    await _reset(rig.gate, random, hold)
+
+
+@scenario("client-kill-while-away", must_gap=BOTH, refused_for="other_epoch")
+async def client_kill_while_away(rig: Rig, random: Random, hold: float) -> None:
+    """Every connection to Redis is closed while clients are away: no process knows what passed, and each says so."""
+    rig.gate.drops_new = True
+    rig.gate.reset()
+    told = rig.gaps_told()
+    await rig.command("CLIENT", "KILL", "TYPE", "pubsub")
+    await until(lambda: rig.gaps_told() >= told + PROCESSES)
+    await asyncio.sleep(hold)
+
+
+@scenario("link-swaps", must_gap=BOTH, refused_for="no_order", unordered=A)
+async def link_swaps(rig: Rig, random: Random, hold: float) -> None:
+    """Messages change places on the way to one of three processes: positions stop, until connections are made anew."""
+    rig.link.down.swaps_every = 2
+    rig.link.reset()
+    async with asyncio.timeout(SWAPS_SECONDS):
+        while not all("no_order" in follower.missed for follower in rig.followers):
+            await asyncio.sleep(2)  # a follower that comes back is answered within one
+            rig.gate.reset()
+        while rig.said("the same order of messages") < PROCESSES:  # each says it once in its life
+            await asyncio.sleep(0.1)
+    rig.link.heal()
+    await rig.command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
 @scenario("mux-stop", may_gap=A)

@@ -96,16 +96,20 @@ class Traffic:
         for session in self._live.values():
             session.is_whole = True
 
+    def begin(self, session: Session) -> None:
+        """Write a session into the ledger; the one of this subscriber before it is over."""
+        self.ledger.sessions.append(session)
+        self._live[session.subscriber, session.channel] = session
+
     async def subscribe(self, server: str, port: int, channel: str, name: str) -> None:
         """Listen for as long as the task lives."""
         while True:
             try:
                 async with websocket(port, channel) as client:
                     session = Session(server, channel, name, time())
-                    self.ledger.sessions.append(session)
-                    self._live[name, channel] = session
+                    self.begin(session)
                     async for payload in client:
-                        if (message := self._read(channel, payload)) is not None:
+                        if (message := self.read(channel, payload)) is not None:
                             session.received.append(Receipt(message, time()))
             except _AWAY as error:
                 self._count(name, error)
@@ -208,7 +212,8 @@ class Traffic:
     def _write(self, message: Message) -> str:
         return f"{message.publisher} {message.sequence} {self._run}"
 
-    def _read(self, channel: str, payload: str | bytes) -> Message | None:
+    def read(self, channel: str, payload: str | bytes) -> Message | None:
+        """Return the message of a payload; None when it is of an earlier run."""
         text = payload if isinstance(payload, str) else payload.decode(errors="replace")
         words = text.split(" ")
         if len(words) != 3 or not (words[1].isdecimal() and words[2].isdecimal()):

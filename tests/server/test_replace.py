@@ -13,7 +13,6 @@ import sys
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from threading import Timer
 from typing import IO
 
@@ -22,18 +21,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.servers import PATIENCE_SECONDS, TOKEN, ServerProcess, mux_serve, until
-
-
-def workers(pid: int) -> set[int]:
-    """Return the workers of a supervisor, by what they were started for."""
-    found = set()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            with suppress(OSError):
-                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    found.add(int(child))
-    return found
+from tests.support.servers import PATIENCE_SECONDS, TOKEN, ServerProcess, is_replaced, mux_serve, until, workers
 
 
 @asynccontextmanager
@@ -74,12 +62,6 @@ async def traffic(server: ServerProcess, sent: list[str]) -> AsyncIterator[list[
         await asyncio.gather(*tasks)
 
 
-async def is_replaced(server: ServerProcess, before: set[int], count: int) -> None:
-    """Wait until no worker is left of those before, and as many others are there."""
-    while (now := workers(server.pid)) & before or len(now) != count:
-        await asyncio.sleep(0.05)
-
-
 async def published(server: ServerProcess) -> float:
     """Return how many messages all workers there are and were have published."""
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
@@ -112,7 +94,7 @@ async def test_workers_are_replaced_and_nobody_is_refused(redis_url: str, prefix
             for _ in range(2 if count == 1 else 1):
                 before = workers(server.pid)
                 server.process.send_signal(signal.SIGHUP)
-                await is_replaced(server, before, count)
+                await is_replaced(server.pid, before, count)
             while not codes:
                 await asyncio.sleep(0.01)
             so_far = len(sent)

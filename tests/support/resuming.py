@@ -68,8 +68,8 @@ class Resumer:
         """The number of every message it was given."""
         self.missed: list[str] = []
         """Why it was told that it has missed something, each time."""
-        self.comebacks = 0
-        """How many streams after the first it was given."""
+        self.streams = 0
+        """How many streams it was given, one after the other."""
         self.last_event_id = ""
 
     def take(self, event: str, data: str, position: str) -> None:
@@ -79,13 +79,21 @@ class Resumer:
         if event == "missed":
             self.missed.append(orjson.loads(data)["reason"])
         elif event in ("", "message") and data:
-            self.heard.append(int(data))
+            self.hear(data)
+
+    def hear(self, data: str) -> None:
+        """Take a message."""
+        self.heard.append(int(data))
 
     async def until(self, number: int) -> None:
         """Wait until it was given a message of a number, or a later one."""
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not self.heard or self.heard[-1] < number:
                 await asyncio.sleep(0.01)
+
+    def opened(self) -> None:
+        """Take that a stream begins."""
+        self.streams += 1
 
     async def run(self) -> None:
         """Read until it is cancelled."""
@@ -94,7 +102,6 @@ class Resumer:
                 await self._read()
             except (OSError, asyncio.IncompleteReadError, httpx.TransportError):
                 await asyncio.sleep(0.01)
-            self.comebacks += 1
 
     async def _read(self) -> None:
         """Read one stream to its end, over a socket and without chunks."""
@@ -114,7 +121,11 @@ class Resumer:
 
     async def _take_lines(self, reader: asyncio.StreamReader) -> None:
         event = data = position = ""
+        is_open = False
         while line := (await reader.readline()).decode():
+            if not is_open:
+                self.opened()
+                is_open = True
             name, _, value = line.rstrip("\n").partition(":")
             value = value.removeprefix(" ")
             match name:
@@ -140,6 +151,7 @@ class HttpxResumer(Resumer):
             aconnect_sse(http, "GET", self.url, headers=headers) as source,
         ):
             if source.response.status_code == httpx.codes.OK:
+                self.opened()
                 async for event in source.aiter_sse():
                     self.take(event.event, event.data, event.id)
 
@@ -173,8 +185,3 @@ async def following(*clients: Resumer) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def once_each(client: Resumer) -> bool:
-    """Tell whether a client was given every number from its first to its last, once and in order."""
-    return client.heard == list(range(client.heard[0], client.heard[-1] + 1))

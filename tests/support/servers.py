@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +252,24 @@ async def raw_client(port: int, channel: str = "lobby", early: bytes = b"") -> A
         yield client
     finally:
         await client.aclose()
+
+
+def workers(pid: int) -> set[int]:
+    """Return the workers of a supervisor, by what they were started for."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            with suppress(OSError):
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.add(int(child))
+    return found
+
+
+async def is_replaced(pid: int, before: set[int], count: int) -> None:
+    """Wait until a supervisor has none of the workers it had before, and as many others."""
+    async with asyncio.timeout(2 * PATIENCE_SECONDS):
+        while (now := workers(pid)) & before or len(now) != count:
+            await asyncio.sleep(0.05)
 
 
 async def until(condition: Callable[[], object]) -> None:
