@@ -18,6 +18,9 @@ from dataclasses import dataclass
 RETRY_AFTER: Mapping[str, str] = {"Retry-After": "2"}
 """Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""
 
+CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
+"""Every 401 has it (RFC 9110, section 15.5.2; RFC 6750, section 3)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -47,7 +50,9 @@ class Reason:
 
     @property
     def fields(self) -> Mapping[str, str]:
-        """The header fields of an answer: they say when to try again where that may help."""
+        """The header fields of an answer: they say when to try again where that may help, or how to show a token."""
+        if self.status == 401:
+            return CHALLENGE
         return RETRY_AFTER if self.status in (429, 503) else {}
 
 
@@ -105,6 +110,25 @@ READ_ONLY = Reason(
 )
 DISCONNECTED = Reason(
     "disconnected", 0, 4403, "the backend or the app has ended the connection", "when it may", "disconnected"
+)
+UNAUTHORIZED = Reason(
+    "unauthorized",
+    401,
+    0,
+    "no token where one is needed, or one that is not valid or has ended; see [who may do what](#who-may-do-what)",
+    "with a new token",
+)
+FORBIDDEN = Reason(
+    "forbidden", 403, 1008, "the token does not grant this", "no", "this client may not publish to the channel"
+)
+TOKEN_EXPIRED = Reason("", 0, 4401, "the token has ended", "with a new token", "token expired")
+CHECKS = Reason(
+    "checks",
+    429,
+    0,
+    "an address has sent 50 tokens in a second that are not known yet",
+    _LATER,
+    "too many tokens that are not known yet: try again later",
 )
 INSPECTION = Reason(
     "inspection",

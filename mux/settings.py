@@ -22,6 +22,7 @@ from mux.wire.http.origin import OriginPolicy
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 OnGap = Literal["keep", "close"]
+AnnounceAs = Literal["uuid", "subject"]
 
 UNIX = "unix:"
 """The prefix of an address that is the path of a unix socket."""
@@ -31,6 +32,16 @@ LONGEST_SECONDS = 86_400.0
 
 MIN_TOKEN_LENGTH = 8
 """Shorter ones can be tried out over a network in days."""
+
+_NEED_A_KEY = (
+    "token_audience",
+    "token_issuer",
+    "token_cookie",
+    "anyone_subscribe",
+    "anyone_publish",
+    "user_subscribe",
+    "user_publish",
+)
 
 _HOST_TO_LISTEN_ON = re.compile(r"[\w.-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 """A name, an IPv4 address, or an IPv6 address with or without a zone."""
@@ -95,6 +106,27 @@ class Settings:
         "another site's are refused on loopback.",
     )
     client_publish: bool = _setting(True, "Publish what clients send; without it only the backend publishes.")
+    token_key: str | None = _setting(
+        None,
+        "Secret of 32 bytes or more, or path of a public key in PEM, that clients' tokens are checked with; without one "
+        "everybody may do everything.",
+        secret=True,
+    )
+    allow_weak_token_key: bool = _setting(False, "Take a secret for token_key that is shorter.")
+    token_audience: str | None = _setting(None, "What the aud of a token must be, or have.")
+    token_issuer: str | None = _setting(None, "What the iss of a token must be.")
+    token_cookie: str | None = _setting(None, "Cookie that may have a token, for pages that may connect.")
+    anyone_subscribe: tuple[str, ...] = _setting(
+        (), "Channel that everybody may subscribe to, or the beginning of channels with * at its end; repeatable."
+    )
+    anyone_publish: tuple[str, ...] = _setting((), "The same for publishing; repeatable.")
+    user_subscribe: tuple[str, ...] = _setting(
+        (), "The same for whoever has a valid token, whose subject {sub} stands for; repeatable."
+    )
+    user_publish: tuple[str, ...] = _setting((), "The same for publishing; repeatable.")
+    announce_as: AnnounceAs = _setting(  # noqa: RUF009 - immutable
+        "uuid", "The name of a client that joins or leaves: uuid, or subject where its token has one."
+    )
     max_pending_bytes: int = _setting(1024 * 1024, "A client with more waiting for it is dropped.", "bytes", 65536)
     max_pending_total_bytes: int = _setting(
         0,
@@ -188,6 +220,10 @@ class Settings:
             _check_type(spec, value, types[spec.name])
             _check_range(spec, value)
         _check_token(self.inspect_token)
+        if self.token_key is None:
+            for name in _NEED_A_KEY:
+                if getattr(self, name):
+                    raise InvalidSetting(f"{name} needs a token_key: without one everybody may do everything")
         _check_host("host", self.host)
         if self.ops_host is not None and not self.ops_host.startswith(UNIX):
             _check_host("ops_host", self.ops_host)

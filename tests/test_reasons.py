@@ -49,7 +49,7 @@ def test_a_reason_can_be_told(reason: Reason) -> None:
         1009,
     )  # the parser says why for these
     assert reason.status == 0 or HTTPStatus(reason.status) >= HTTPStatus.BAD_REQUEST
-    assert bool(reason.fields) == (reason.status in (429, 503))
+    assert bool(reason.fields) == (reason.status in (401, 429, 503))
 
 
 def test_reasons_are_told_apart_where_they_are_counted() -> None:

@@ -1,0 +1,163 @@
+"""Find out what a token grants, with the key of the server.
+
+1. A signature costs a hundredth of a millisecond to check, or ten times that. So a token that was found good is known
+   from then on, and only so many unknown ones are checked for one address in a second.
+2. The algorithm is fixed by the kind of the key.
+3. What is wrong with a token is told in a sentence; nothing of the token is in it, nor in the traceback of an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from math import inf
+from time import time
+from typing import Any, TypeAlias
+
+import jwt
+
+from mux import reasons
+from mux.errors import Refused
+from mux.grants.grants import OPEN, Grants
+from mux.grants.keys import read_key
+from mux.grants.patterns import Patterns
+from mux.settings import Settings
+
+LEEWAY_SECONDS = 30.0
+"""Clocks of two machines may differ by so much: a token holds so much longer, and so much sooner."""
+
+MAX_TOKEN_CHARACTERS = 8192
+"""A longer token is none."""
+
+MAX_KNOWN = 10_000
+"""Most tokens that are known; the oldest are forgotten, and are checked again when they come."""
+
+CHECKS_PER_SECOND = 50
+"""Most unknown tokens that are checked for one address in a second."""
+
+Found: TypeAlias = Grants | Callable[[], Awaitable[Grants]]
+"""Grants, or a function to call and await for them."""
+
+_SENTENCES: dict[type[Exception], str] = {
+    jwt.ExpiredSignatureError: "the token has expired",
+    jwt.ImmatureSignatureError: "the token is not valid yet",
+    jwt.InvalidAudienceError: "the token is for another audience",
+    jwt.InvalidIssuerError: "the token is of another issuer",
+}
+
+
+class Authority:
+    """Knows what tokens grant.
+
+    Args:
+        settings: the key, what tokens must say, and what is granted without them.
+        clock: returns the Unix time in seconds.
+
+    Raises:
+        InvalidSetting: the key is none that is safe.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time) -> None:
+        key = settings.token_key
+        self._key = None if key is None else read_key(key, allows_weak=settings.allow_weak_token_key)
+        self._audience = settings.token_audience
+        self._issuer = settings.token_issuer
+        self._subscribe = settings.anyone_subscribe + settings.user_subscribe
+        self._publish = settings.anyone_publish + settings.user_publish
+        self._anyone = Grants(
+            None, Patterns.compile(settings.anyone_subscribe), Patterns.compile(settings.anyone_publish)
+        )
+        self._clock = clock
+        self._known: dict[bytes, Grants] = {}
+        self._checks: dict[str, int] = {}
+        self._second = 0
+
+    @property
+    def is_open(self) -> bool:
+        """True when there is no key, and everybody may do everything."""
+        return self._key is None
+
+    def grants(self, token: str | None, address: str) -> Found:
+        """Return what a token grants, or what is granted without one.
+
+        Args:
+            token: as it was sent.
+            address: where it is from, as addresses are counted.
+
+        Raises:
+            Refused: the token is not valid, or too many unknown ones came from this address.
+        """
+        if self._key is None:
+            return OPEN
+        if token is None:
+            return self._anyone
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        grants = self._known.get(digest)
+        if grants is None:
+            self._spend(address)
+            grants = self._check(token)
+            if len(self._known) >= MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[digest] = grants
+        elif grants.until <= self._clock():
+            del self._known[digest]
+            raise Refused(reasons.UNAUTHORIZED, _SENTENCES[jwt.ExpiredSignatureError])
+        return grants
+
+    def _spend(self, address: str) -> None:
+        """Count a check of an address; those of this second are counted together.
+
+        Raises:
+            Refused: it has had all that are for this second.
+        """
+        second = int(self._clock())
+        if second != self._second:
+            self._second = second
+            self._checks.clear()
+        count = self._checks.get(address, 0)
+        if count >= CHECKS_PER_SECOND:
+            raise Refused(reasons.CHECKS)
+        self._checks[address] = count + 1
+
+    def _check(self, token: str) -> Grants:
+        """Return what a token grants when its signature and its times are right.
+
+        Raises:
+            Refused: they are not.
+        """
+        assert self._key is not None, "without a key no token is checked"
+        try:
+            if len(token) > MAX_TOKEN_CHARACTERS:
+                raise jwt.DecodeError
+            claims = jwt.decode(
+                token,
+                self._key.material,
+                algorithms=self._key.algorithms,
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"verify_aud": self._audience is not None},
+            )
+            return self._granted(claims)
+        except Exception as error:  # noqa: BLE001 - whatever a parser says of garbage
+            sentence = _SENTENCES.get(type(error), "the token is not valid")
+        raise Refused(reasons.UNAUTHORIZED, sentence)
+
+    def _granted(self, claims: dict[str, Any]) -> Grants:
+        """Return what the claims of a token grant, beside what everybody is granted.
+
+        Raises:
+            ValueError: they are not of their types.
+        """
+        subject, own = claims.get("sub"), claims.get("mux", {})
+        if not isinstance(own, dict) or not isinstance(subject, str | None):
+            raise ValueError
+        subscribe, publish = own.get("subscribe", []), own.get("publish", [])
+        if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in (subscribe, publish)):
+            raise ValueError
+        return Grants(
+            subject,
+            Patterns.compile([*self._subscribe, *subscribe], subject),
+            Patterns.compile([*self._publish, *publish], subject),
+            claims["exp"] + LEEWAY_SECONDS if "exp" in claims else inf,
+        )
