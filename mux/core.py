@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from inspect import isawaitable
+from time import time
 from typing import Any, TypeAlias
 
 from sanic import Sanic
@@ -39,6 +40,7 @@ from mux.errors import InvalidSetting, NoSockets
 from mux.fleet.fleet import Fleet
 from mux.fleet.messages import CHANNEL
 from mux.goodbye.goodbyes import Goodbyes
+from mux.grants.authority import Authority
 from mux.hub.admission import Admission, descriptors_for_clients
 from mux.hub.hub import Hub
 from mux.inspect.inspector import Inspector
@@ -159,7 +161,7 @@ class Core:
             max_unwritable_seconds=settings.max_unwritable_seconds,
             ping_seconds=settings.ping_seconds,
             pong_seconds=settings.pong_seconds,
-            max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES),
+            max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES[settings.announce_as]),
             message_seconds=settings.handshake_seconds,
             admission=Admission(
                 max_connections=settings.max_connections,
@@ -213,7 +215,7 @@ class Core:
         parcels = Parcels(self.broker.ask, self.namespace.redis_channel(b"$copy:presence:"), "who is in a channel")
         self.presence = Presence(self._fleet, self.hub, self.namespace, parcels)
         self.acts = Acts(self._fleet, self.hub, self.namespace, lambda client, until: self.feed.renew(client, until))
-        self.feed = Feed(self.hub, self.broker.outbox, settings, self.past)
+        self.feed = Feed(self.hub, self.broker.outbox, settings, Authority(settings), self.past)
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
@@ -322,6 +324,7 @@ class Core:
             if self._freed.is_much(hub.pending_bytes, hub.evicted_bytes):
                 give_back_memory()
         hub.tick(now)
+        self.feed.tick(time())
 
     def _check_host(self, request: Request) -> HTTPResponse | None:
         """Hold the routes beside the feeds to the hosts that are served, as a feed does by itself."""

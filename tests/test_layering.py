@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "endpoints": {
         "broker",
         "errors",
+        "goodbye",
         "grants",
         "hub",
         "inspect",
@@ -56,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors",
         "fleet",
         "goodbye",
+        "grants",
         "hub",
         "inspect",
         "intake",

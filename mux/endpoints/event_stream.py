@@ -24,13 +24,14 @@ from typing import TypeAlias
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from mux import reasons
 from mux.endpoints.catch_up import Owed
 from mux.endpoints.takeover import take_over
 from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.reasons import Reason
-from mux.wire.sse.encoder import NOT_KEPT, TYPE, Coding, Events, come_back, comment, inflation
+from mux.wire.sse.encoder import EXPIRED, NOT_KEPT, TYPE, Coding, Events, come_back, comment, inflation
 
 EventStreamClient: TypeAlias = Subscriber[None]
 
@@ -137,6 +138,8 @@ class EventStreamEndpoint:
         self._leave(client)
         self._hub.closing(client)
         goodbye = comment(f"{reason.code} {reason.sentence}") + self._come_back()
+        if reason is reasons.TOKEN_EXPIRED:  # the URL of an EventSource has this token: the page makes another
+            goodbye = EXPIRED + goodbye
         client.write(self._coding.wrap(goodbye) + self._coding.end)
         client.finish()
         self._hub.evict_overflowing()

@@ -24,6 +24,7 @@ from mux import reasons
 from mux.broker.outbox import Outbox
 from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
+from mux.endpoints.expiry import Expiry
 from mux.endpoints.membership import Membership
 from mux.endpoints.past import DEFAULT_MESSAGES, Answers, Past, messages_json, query_of, wants_messages
 from mux.endpoints.publishing import Publishing
@@ -32,6 +33,7 @@ from mux.endpoints.request_checks import Permit, RequestChecks
 from mux.endpoints.takeover import Asking, has_socket, transport_of
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
 from mux.errors import Refused
+from mux.grants.authority import Authority
 from mux.grants.grants import Action
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
@@ -50,11 +52,15 @@ class Feed:
     Args:
         hub: has the clients.
         outbox: publishes what clients send.
-        settings: prefix, announce, client_publish, allowed_host, allowed_origin, and what limits a client.
+        settings: prefix, announce, announce_as, client_publish, token_cookie, allowed_host, allowed_origin, and what
+            limits a client.
+        authority: knows what a token grants.
         past: what there was before a client came; without it, nothing is known of that.
     """
 
-    def __init__(self, hub: Hub, outbox: Outbox, settings: Settings, past: Past | None = None) -> None:
+    def __init__(
+        self, hub: Hub, outbox: Outbox, settings: Settings, authority: Authority, past: Past | None = None
+    ) -> None:
         self._hub = hub
         self._outbox = outbox
         self._past = past
@@ -67,14 +73,17 @@ class Feed:
         self._body_seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
         self._clients_publish = settings.client_publish
-        self.checks = RequestChecks(hub, settings)
+        self.checks = RequestChecks(hub, settings, authority)
         self.publishing = Publishing(hub, outbox, self.checks, settings)
-        self._members = members = Membership(hub.router, outbox, is_announced=settings.announce)
+        self._members = Membership(
+            hub.router, outbox, is_announced=settings.announce, tells_subjects=settings.announce_as == "subject"
+        )
+        self._expiry = Expiry()
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,
             on_message=self.publishing.from_client,
-            on_leave=members.left,
+            on_leave=self._leave,
             pace=_pace(settings),
             is_writable=lambda: outbox.is_writable,
         )
@@ -108,7 +117,13 @@ class Feed:
     def renew(self, client: AnySubscriber, until: float) -> None:
         """Let the grants of a client end at another time, a Unix time in seconds."""
         if client.grants is not None:
+            self._expiry.forget(client)
             client.grants = replace(client.grants, until=until)
+            self._expiry.watch(client)
+
+    def tick(self, now: float) -> None:
+        """End the clients whose tokens have ended; to be called about once a second with the Unix time."""
+        self._expiry.tick(now)
 
     def resume(self) -> None:
         """Go on with the messages of clients that had to wait: Redis keeps up again."""
@@ -228,7 +243,7 @@ class Feed:
     def _join(self, permit: Permit, owed: Owed | None, client: WebSocketClient) -> None:
         """Let a WebSocket client listen to one channel, and publish to it if it may, and give it what it is owed."""
         client.session = WebSocketSession(permit.redis_channel if permit.may_publish else None)
-        self._members.join(client, permit.redis_channel)
+        self._enter(permit, client)
         if owed is not None and owed.found.missed:
             self._websockets.close(client, reasons.MISSED)
         elif owed is not None and self._catch_up is not None:
@@ -236,17 +251,27 @@ class Feed:
 
     def _listen(self, permit: Permit, owed: Owed | None, client: EventStreamClient) -> None:
         """Let the client of an event stream listen to one channel, and give it what it is owed."""
-        self._members.join(client, permit.redis_channel)
+        self._enter(permit, client)
         if self._past is not None:
             self._past.quiet.entered(permit.redis_channel, self._last())
         if owed is not None and self._catch_up is not None:
             self._catch_up.begin(client, owed, self._events.withhold)
 
+    def _enter(self, permit: Permit, client: AnySubscriber) -> None:
+        """Let a client into the channel of its permit, for as long as its token lasts."""
+        client.grants = permit.grants
+        self._expiry.watch(client)
+        self._members.join(client, permit.redis_channel)
+
+    def _leave(self, client: AnySubscriber, redis_channels: list[bytes]) -> None:
+        self._expiry.forget(client)
+        self._members.left(client, redis_channels)
+
     def _stop_listening(self, client: EventStreamClient, redis_channels: list[bytes]) -> None:
         if self._past is not None:
             for redis_channel in redis_channels:
                 self._past.quiet.left(redis_channel, self._last())
-        self._members.left(client, redis_channels)
+        self._leave(client, redis_channels)
 
     def _last(self) -> int:
         """Return the number of the last message that was delivered; 0 while they have none."""

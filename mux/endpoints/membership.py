@@ -16,7 +16,10 @@ from mux.hub.subscriber import AnySubscriber
 from mux.wire.channel import marked
 from mux.wire.publication import JOINED, LEFT, Kind
 
-ANNOUNCEMENT_BYTES = 64
+SUBJECT_CHARACTERS = 255
+"""A longer subject is cut where a client is announced as its subject."""
+
+ANNOUNCEMENT_BYTES = {"uuid": 64, "subject": 64 + 4 * SUBJECT_CHARACTERS}
 """An announcement is no larger, and is delivered however small messages have to be."""
 
 
@@ -27,12 +30,14 @@ class Membership:
         router: delivers to the clients of a channel.
         outbox: publishes announcements.
         is_announced: whether the others are told.
+        tells_subjects: whether they are told the subject of a client's token, if it has one.
     """
 
-    def __init__(self, router: Router, outbox: Outbox, *, is_announced: bool) -> None:
+    def __init__(self, router: Router, outbox: Outbox, *, is_announced: bool, tells_subjects: bool = False) -> None:
         self._router = router
         self._outbox = outbox
         self._is_announced = is_announced
+        self._tells_subjects = tells_subjects
 
     def join(self, client: AnySubscriber, redis_channel: bytes) -> None:
         """Add a connected client to a channel."""
@@ -48,5 +53,11 @@ class Membership:
 
     def _announce(self, client: AnySubscriber, redis_channel: bytes, kind: Kind) -> None:
         did = "joined" if kind == JOINED else "left"
-        message = f"Client {client.name_in(redis_channel)} has {did}".encode()
+        subject = self._subject_of(client) if self._tells_subjects else ""
+        message = f"Client {subject or client.name_in(redis_channel)} has {did}".encode()
         self._outbox.announce(marked(redis_channel, kind), message)
+
+    def _subject_of(self, client: AnySubscriber) -> str:
+        """Return the subject of a client's token in one line; nothing when there is none."""
+        subject = "" if client.grants is None else client.grants.subject or ""
+        return "".join(char if char.isprintable() else "?" for char in subject[:SUBJECT_CHARACTERS])

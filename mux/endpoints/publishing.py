@@ -34,7 +34,7 @@ class Publishing:
         hub: counts refusals.
         outbox: publishes.
         checks: decide which request may publish where.
-        settings: max_message_bytes and handshake_seconds.
+        settings: client_publish, max_message_bytes and handshake_seconds.
     """
 
     def __init__(self, hub: Hub, outbox: Outbox, checks: RequestChecks, settings: Settings) -> None:
@@ -43,6 +43,7 @@ class Publishing:
         self._checks = checks
         self._body_seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
+        self._not_publishing = reasons.FORBIDDEN if settings.client_publish else reasons.READ_ONLY
 
     async def post(self, request: Request, channel: str) -> HTTPResponse:
         """Publish the body of a request.
@@ -58,6 +59,7 @@ class Publishing:
         if is_binary(headers.getall("content-type", []), headers.getall("content-encoding", [])):
             redis_channel = binary_variant(redis_channel)
         payload = await self._body(request)
+        self._checks.check_time(permit)
         try:
             await self._outbox.publish(redis_channel, payload)
         except BrokerError as error:  # counted by the outbox
@@ -89,8 +91,8 @@ class Publishing:
             return  # the client was evicted over the message before
         redis_channel = client.session.publishes_to
         if redis_channel is None:
-            self._hub.refuse(reasons.READ_ONLY)
-            client.endpoint.close(client, reasons.READ_ONLY)
+            self._hub.refuse(self._not_publishing)
+            client.endpoint.close(client, self._not_publishing)
             return
         if binary:
             redis_channel = binary_variant(redis_channel)

@@ -13,12 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from time import time
 from typing import TypeAlias, cast
 
 from mux import reasons
+from mux.endpoints.credentials import token_of
 from mux.endpoints.takeover import Asking, keep, kept, own_end, plain_connections
 from mux.errors import Refused
-from mux.grants.grants import Action
+from mux.grants.authority import Authority
+from mux.grants.grants import Action, Grants
 from mux.hub.hub import Hub
 from mux.settings import Settings
 from mux.wire.channel import Namespace, check_channel
@@ -34,10 +38,12 @@ class Permit:
     Args:
         redis_channel: the one channel it may use.
         may_publish: whether a client that joins may publish to the channel.
+        grants: what its token grants, and until when; None when nobody needs a token.
     """
 
     redis_channel: bytes
     may_publish: bool
+    grants: Grants | None
 
 
 Decision: TypeAlias = Permit | Callable[[], Awaitable[Permit]]
@@ -50,17 +56,25 @@ class RequestChecks:
 
     Args:
         hub: knows how many clients there are and may be.
-        settings: prefix, client_publish, allowed_host and allowed_origin.
+        settings: prefix, client_publish, token_cookie, allowed_host and allowed_origin.
+        authority: knows what a token grants.
     """
 
-    def __init__(self, hub: Hub, settings: Settings) -> None:
+    def __init__(self, hub: Hub, settings: Settings, authority: Authority) -> None:
         self._hub = hub
+        self._authority = authority
+        self._cookie = settings.token_cookie
         self._namespace = Namespace(settings.prefix)
         self._may_publish = settings.client_publish
         self._hosts = HostPolicy(settings.allowed_host)
         self._origins = OriginPolicy(settings.allowed_origin)
         self.is_draining = False
         """True when no new client is admitted."""
+
+    @property
+    def takes_tokens(self) -> bool:
+        """True when a token says what a request may do; False when everything is open."""
+        return not self._authority.is_open
 
     def check_host(self, request: Asking) -> None:
         """Let a request pass that came under a name that is served.
@@ -100,10 +114,47 @@ class RequestChecks:
             InvalidChannel: no channel has this name.
         """
         self.check_origin(request)
-        redis_channel = self._namespace.redis_channel(check_channel(name))
+        channel = check_channel(name)
+        redis_channel = self._namespace.redis_channel(channel)
         if action is Action.PUBLISH and not self._may_publish:
             raise Refused(reasons.READ_ONLY)
-        return Permit(redis_channel, self._may_publish)
+        if not self.takes_tokens:
+            return Permit(redis_channel, self._may_publish, None)
+        found = self._authority.grants(token_of(request, self._cookie_of(request)), request.client_ip)
+        if isinstance(found, Grants):
+            return self._granted(found, channel, action)
+        return partial(self._granted_later, found, channel, action)
+
+    async def _granted_later(self, grants: Callable[[], Awaitable[Grants]], channel: bytes, action: Action) -> Permit:
+        return self._granted(await grants(), channel, action)
+
+    def _granted(self, grants: Grants, channel: bytes, action: Action) -> Permit:
+        """Return what grants let a request do.
+
+        Raises:
+            Refused: not this.
+        """
+        name = channel.decode()
+        if not grants.allows(action, name):
+            raise Refused(reasons.FORBIDDEN, f"you may not {action.value} to the channel {name}")
+        may_publish = self._may_publish and grants.allows(Action.PUBLISH, name)
+        return Permit(self._namespace.redis_channel(channel), may_publish, grants)
+
+    def _cookie_of(self, request: Asking) -> str | None:
+        """Return the name of the cookie that counts for a request: no page of another host acts with it."""
+        origins = request.headers.getall("origin", [])
+        if not origins:
+            return self._cookie if request.headers.get("sec-fetch-site") == "same-origin" else None
+        return self._cookie if self._origins.may_use_cookies(origins[0], request.host) else None
+
+    def check_time(self, permit: Permit) -> None:
+        """Let a request pass whose token has not ended since it was permitted.
+
+        Raises:
+            Refused: it has.
+        """
+        if permit.grants is not None and permit.grants.until <= time():
+            raise Refused(reasons.UNAUTHORIZED, "the token has expired")
 
     def permit_at_once(self, request: Asking, name: bytes, action: Action) -> Permit | None:
         """Decide as permit(), for a caller that cannot wait and lets permitted() answer all but a Permit.

@@ -12,6 +12,7 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from mux.endpoints.credentials import hide_query_tokens
 from mux.endpoints.feed import Feed
 from mux.endpoints.takeover import may_take_over
 from mux.errors import InvalidSetting
@@ -68,8 +69,13 @@ def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed])
     route = f"{at.path}/<channel:path>"
 
     def decode(request: Request) -> None:
-        """Let the app's middleware find in match_info the very name that is used: Sanic does not decode a path."""
+        """Let the app's middleware find in match_info the very name that is used: Sanic does not decode a path.
+
+        A token leaves the URL before anybody logs it.
+        """
         request.match_info["channel"] = at.channel_name(request)
+        if current().checks.takes_tokens:
+            hide_query_tokens(request)
 
     names = [f"{app.name}.{name}" for name in at.names]
     app.register_named_middleware(decode, names, "request", priority=FIRST)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
+from httptools import parse_url
 from sanic import Sanic
 from sanic.compat import Header
 from sanic.models.asgi import MockTransport
@@ -34,6 +35,9 @@ PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_
 PRIVATE_NAMES_OF_STREAM = ("response_func", "upgrade_websocket")
 """Private names of sanic.http.Http, the stream of a request. By the second it knows that a handler may leave a request
 unanswered; Sanic sets it for requests that ask for an upgrade, and others are taken over as well."""
+
+PRIVATE_NAMES_OF_REQUEST = ("_parsed_url",)
+"""Likewise of sanic.request.Request: the URL that logs and apps are given is made of it."""
 
 UNSENT_BYTES = 128 * 1024
 """Most bytes that the kernel takes for a client beyond those on their way to it. Otherwise Linux takes up to 4 MiB
@@ -223,6 +227,14 @@ def kept(request: Asking) -> object:
     if thing is not None:
         protocol.kept = None
     return thing
+
+
+def set_url(request: Request, url: bytes) -> None:
+    """Give a request another URL; what was read of its query is forgotten."""
+    request.raw_url = url
+    request._parsed_url = parse_url(url)  # noqa: SLF001 - see the module's docstring
+    request.parsed_args.clear()
+    request.parsed_not_grouped_args.clear()
 
 
 def own_end(request: Asking) -> tuple[str, int] | None:

@@ -196,7 +196,7 @@ def _messages(response: http.client.HTTPResponse) -> Iterator[str | bytes]:
         elif not text:
             if data and kind == "missed":
                 raise ServerUnreachable(_MISSED)
-            if data and kind != "position":
+            if data and kind not in ("position", "expired"):  # the comment that follows says that the token has ended
                 yield _message(kind, "\n".join(data))
             kind, length = "", 0
             data.clear()

@@ -98,6 +98,15 @@ class OriginPolicy:
         """Tell whether an origin is on the list itself."""
         return _split(origin) in self._allowed
 
+    def may_use_cookies(self, origin: str, host: str) -> bool:
+        """Tell whether a page of this origin may act with the cookies of its user: not any page may, nor `null`."""
+        return origin != NULL and self._knows(origin, host)
+
+    def _knows(self, origin: str, host: str) -> bool:
+        """Tell whether an origin is that of this very host, or on the list itself."""
+        parts = _split(origin)
+        return parts is not None and (parts in self._allowed or parts[1] == _authority(parts[0], host))
+
     def check(self, origin: str | None, host: str) -> None:
         """Let a request pass or not.
 
@@ -108,13 +117,8 @@ class OriginPolicy:
         Raises:
             Refused: it is from a page that may not connect.
         """
-        if origin is None or self._any:
+        if origin is None or self._any or self._knows(origin, host):
             return
-        parts = _split(origin)
-        if parts is not None:
-            scheme, authority = parts
-            if parts in self._allowed or authority == _authority(scheme, host):
-                return
         raise Refused(
             reasons.ORIGIN, "pages of this origin may not connect here; the server's --allowed-origin lists who may"
         )

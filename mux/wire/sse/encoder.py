@@ -175,6 +175,9 @@ class Coding(NamedTuple):
         return "".join(["HTTP/1.1 200 OK\r\n", *lines, "\r\n"]).encode(errors="surrogateescape")
 
 
+EXPIRED = b"event: expired\ndata: token expired\n\n"
+"""The event that tells a client to come back with another token; with empty data nobody would be given it."""
+
 TYPE = "text/event-stream"
 """The content type; an event stream is UTF-8 whatever else is said (HTML standard, section 9.2.5)."""
 
