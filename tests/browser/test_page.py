@@ -109,6 +109,7 @@ async def test_server_sent_events_where_a_websocket_does_not_pass(site: Serving,
         await expect(state).to_have_text("SSE")
         assert proxy.refused == 3
         await say(page, "by POST")
+        await expect(bodies(page)).to_have_text(["by POST"])
         await site.mux.publish("lobby", b"\x00\xff")
         await expect(bodies(page)).to_contain_text(["by POST", "00 ff"])
         await expect(panel(page).locator(".row.own .trip")).to_contain_text("ms")
@@ -410,7 +411,7 @@ async def test_the_numbers_of_the_fleet_want_the_token(redis_url: str, prefix: s
     ):
         visitor.expect("/stats)")  # a browser logs every refusal
         page = await visitor.open(site.port)
-        token = page.get_by_label("Token")
+        token = page.get_by_label("Token", exact=True)
         for attempt in ("wrong-one", "no\u2013header", "open-sesame"):
             await expect(page.locator("#fleet-note")).to_contain_text("token")
             await expect(page.locator("#processes")).to_be_hidden()
