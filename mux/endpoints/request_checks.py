@@ -120,15 +120,16 @@ class RequestChecks:
             raise Refused(reasons.READ_ONLY)
         if not self.takes_tokens:
             return Permit(redis_channel, self._may_publish, None)
-        found = self._authority.grants(token_of(request, self._cookie_of(request)), request.client_ip)
+        token = token_of(request, self._cookie_of(request))
+        found = self._authority.grants(token, request.client_ip)
         if isinstance(found, Grants):
-            return self._granted(found, channel, action)
+            return self._granted(found, channel, action, has_token=token is not None)
         return partial(self._granted_later, found, channel, action)
 
     async def _granted_later(self, grants: Callable[[], Awaitable[Grants]], channel: bytes, action: Action) -> Permit:
-        return self._granted(await grants(), channel, action)
+        return self._granted(await grants(), channel, action, has_token=True)
 
-    def _granted(self, grants: Grants, channel: bytes, action: Action) -> Permit:
+    def _granted(self, grants: Grants, channel: bytes, action: Action, *, has_token: bool) -> Permit:
         """Return what grants let a request do.
 
         Raises:
@@ -136,7 +137,9 @@ class RequestChecks:
         """
         name = channel.decode()
         if not grants.allows(action, name):
-            raise Refused(reasons.FORBIDDEN, f"you may not {action.value} to the channel {name}")
+            if not has_token:
+                raise Refused(reasons.UNAUTHORIZED, f"to {action.value} to {name}, a token is needed")
+            raise Refused(reasons.FORBIDDEN, f"this token does not allow to {action.value} to {name}")
         may_publish = self._may_publish and grants.allows(Action.PUBLISH, name)
         return Permit(self._namespace.redis_channel(channel), may_publish, grants)
 
