@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sanic import Request, Sanic
@@ -99,7 +100,7 @@ async def test_every_way_in_takes_tokens(
     caplog.set_level(logging.DEBUG)
     for name in ("mux", "sanic", "sanic.root", "sanic.error", "sanic.access", "sanic.server", "websockets"):
         caplog.set_level(logging.DEBUG, logger=name)
-    options = {
+    options: dict[str, Any] = {
         "token_key": key_file(tmp_path),
         "token_audience": AUDIENCE,
         "token_cookie": "session",
@@ -149,7 +150,12 @@ async def test_every_way_in_takes_tokens(
 )
 async def test_a_cookie_counts_for_pages_that_may_connect(serve: Serve, fields: list[str], status: int) -> None:
     """Browsers add it to the requests of every page, so its page has to be known."""
-    options = {"token_key": SECRET, "token_audience": AUDIENCE, "token_cookie": "session", "user_subscribe": ("*",)}
+    options: dict[str, Any] = {
+        "token_key": SECRET,
+        "token_audience": AUDIENCE,
+        "token_cookie": "session",
+        "user_subscribe": ("*",),
+    }
     async with serve(**options, allowed_origin=("https://app.example.com",)) as served:
         cookie = f"Cookie: session={secret_token()}"
         assert (await exchange(served.port, handshake(80, "a", cookie, *fields))).status == status
@@ -157,7 +163,12 @@ async def test_a_cookie_counts_for_pages_that_may_connect(serve: Serve, fields: 
 
 async def test_a_cookie_does_not_count_for_any_page(serve: Serve) -> None:
     """Nor where pages of all hosts may connect, or those that hide their host: they would act for their users."""
-    options = {"token_key": SECRET, "token_audience": AUDIENCE, "token_cookie": "session", "user_subscribe": ("*",)}
+    options: dict[str, Any] = {
+        "token_key": SECRET,
+        "token_audience": AUDIENCE,
+        "token_cookie": "session",
+        "user_subscribe": ("*",),
+    }
     cookie = f"Cookie: session={secret_token()}"
     async with serve(**options, allowed_origin=("*", "null")) as served:
         for origin in ("https://evil.example.com", "null"):
@@ -220,7 +231,12 @@ async def test_a_post_whose_token_ends_while_its_body_comes_is_refused(
     redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is published."""
-    options = {"token_key": SECRET, "token_audience": AUDIENCE, "anyone_subscribe": ("*",), "user_publish": ("*",)}
+    options: dict[str, Any] = {
+        "token_key": SECRET,
+        "token_audience": AUDIENCE,
+        "anyone_subscribe": ("*",),
+        "user_publish": ("*",),
+    }
     async with serving(redis_url=redis_url, prefix=prefix, **options) as feed, raw_client(feed.port, "a") as listener:
         whole = request("POST", "/feed/a", BEARER.format(secret_token()), "Expect: 100-continue", body=b"hello")
         reader, writer = await asyncio.open_connection("127.0.0.1", feed.port)
@@ -240,7 +256,12 @@ async def test_a_post_whose_token_ends_while_its_body_comes_is_refused(
 
 async def test_a_client_is_announced_as_its_subject(redis_url: str, prefix: str) -> None:
     """Where that is asked for; a client without a token has the name it has everywhere else."""
-    options = {"token_key": SECRET, "token_audience": AUDIENCE, "anyone_subscribe": ("*",), "announce": True}
+    options: dict[str, Any] = {
+        "token_key": SECRET,
+        "token_audience": AUDIENCE,
+        "anyone_subscribe": ("*",),
+        "announce": True,
+    }
     async with (
         serving(redis_url=redis_url, prefix=prefix, announce_as="subject", **options) as feed,
         feed.connect("a") as anyone,
@@ -266,7 +287,7 @@ async def test_a_token_in_a_query_is_in_no_log_of_an_app(
         raise RuntimeError(request.url)
 
     caplog.set_level(logging.DEBUG)
-    options = {"token_key": SECRET, "token_audience": AUDIENCE}
+    options: dict[str, Any] = {"token_key": SECRET, "token_audience": AUDIENCE}
     async with serving(app=app, redis_url=redis_url, prefix=prefix, **options) as feed:
         answer = await exchange(feed.port, request("POST", f"/feed/a?token={secret_token()}&x=1", body=b"hi"))
     assert answer.status == 500

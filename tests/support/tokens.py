@@ -74,7 +74,7 @@ def wrong_tokens(granted: str) -> dict[str, str]:
         "not yet valid": encode(own | {"nbf": now + 60}, private_key(), "ES256"),
         "signed with another key": encode(own, private_key(1), "ES256"),
         "for another audience": encode(own | {"aud": "others"}, private_key(), "ES256"),
-        "not signed": encode(own, None, "none"),
+        "not signed": encode(own, "", "none"),
         "HMAC with the bytes of the public key": f"{message}.{confused}",
         "garbage": ("garbage." * GARBAGE_BYTES)[:GARBAGE_BYTES],
         "empty": "",
