@@ -204,3 +204,20 @@ def test_a_refusal_is_a_403_that_says_what_the_operator_can_do() -> None:
     with refused(reasons.ORIGIN, "--allowed-origin"):
         OriginPolicy().check("http://evil.com", "example.com")
     assert reasons.ORIGIN.status == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "may"),
+    [
+        ("https://example.com", True),
+        ("http://feed.example.com", True),  # this very host
+        ("https://other.example.com", False),
+        ("null", False),
+        ("no origin", False),
+    ],
+)
+@pytest.mark.parametrize("others", [(), ("*",)])
+def test_a_page_acts_with_cookies_when_it_is_known_by_name(origin: str, may: bool, others: tuple[str, ...]) -> None:
+    """Any page may connect where the list says so; with the cookies of its user it may not."""
+    policy = OriginPolicy(("https://example.com", "null", *others))
+    assert policy.may_use_cookies(origin, "feed.example.com") is may
