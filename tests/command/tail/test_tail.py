@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
+from typing import Any
 
 import pytest
 
 from tests.command.pseudo_terminal import PseudoTerminal, mux, terminal
 from tests.support.servers import Serving, serving, until
+from tests.support.tokens import AUDIENCE, SECRET, secret_token
 
 
 @pytest.fixture
@@ -118,3 +121,19 @@ async def test_a_time_that_cannot_be_is_the_sentence_of_the_server(url: str) -> 
     with terminal(*mux("tail", "lobby", "--url", url, "--since", "yesterday&last=3")) as shown:
         assert await asyncio.to_thread(shown.ended) == 1
         assert "mux: the server refused: `since` is a position that mux gave" in shown.text
+
+
+@pytest.mark.parametrize("options", [[], ["--sse"]], ids=["WebSocket", "--sse"])
+async def test_a_token_lets_it_in_until_it_ends(redis_url: str, prefix: str, options: list[str]) -> None:
+    """From the environment; when it ends, that is said and is no message."""
+    settings: dict[str, Any] = {"token_key": SECRET, "token_audience": AUDIENCE, "user_subscribe": ("*",)}
+    async with serving(redis_url=redis_url, prefix=prefix, **settings) as feed:
+        url = f"http://127.0.0.1:{feed.port}"
+        token = secret_token()
+        with terminal(*mux("tail", "lobby", "--url", url, *options), env={"MUX_TOKEN": token}) as shown:
+            await until(lambda: len(feed.mux._core.hub) == 1)
+            feed.mux._core.feed.tick(time.time() + 3700)
+            assert await asyncio.to_thread(shown.ended) == 1
+            assert "token expired" in shown.text
+            assert shown.text.startswith("mux: the ")  # nothing before it is a message
+            assert token not in shown.text
