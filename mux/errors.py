@@ -129,6 +129,10 @@ class ServerUnreachable(OperatorError):
     """`mux publish` or `mux tail` found no mux server at its URL, or was turned away."""
 
 
+class InvalidToken(OperatorError):
+    """`mux token` was given a token that is not valid."""
+
+
 class Missed(MuxError):
     """The journal does not hold all messages of a channel since a position any more."""
 

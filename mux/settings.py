@@ -108,8 +108,8 @@ class Settings:
     client_publish: bool = _setting(True, "Publish what clients send; without it only the backend publishes.")
     token_key: str | None = _setting(
         None,
-        "Secret of 32 bytes or more, or path of a public key in PEM, that clients' tokens are checked with; without one "
-        "everybody may do everything.",
+        "Secret of 32 bytes or more, or path of a public key in PEM, that clients' tokens are checked with; without "
+        "one everybody may do everything.",
         secret=True,
     )
     allow_weak_token_key: bool = _setting(False, "Take a secret for token_key that is shorter.")

@@ -103,7 +103,7 @@ def test_every_command_is_understood() -> None:
 
 def test_every_option_that_a_sentence_names_exists() -> None:
     """Some command of mux takes it."""
-    known = set().union(*(options_of(command) for command in ("", "serve", "publish", "tail", "top")))
+    known = set().union(*(options_of(command) for command in ("", "serve", "publish", "tail", "top", "token")))
     text = "\n".join(page.read_text() for page in PAGES if "bench" not in page.parts and "tests" not in page.parts)
     assert set(re.findall(r"`(--[a-z][a-z-]+)", text)) - known <= OF_OTHERS
 

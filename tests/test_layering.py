@@ -84,7 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "version",
         "wire",
     },
-    "command": {"errors", "logs", "serve", "settings", "version"},
+    "command": {"errors", "grants", "logs", "serve", "settings", "version"},
     "__init__": {"app", "broker", "errors", "recovery", "serve", "settings", "version"},
     "__main__": {"command"},
 }

@@ -24,6 +24,16 @@ DEFAULTS = {
     "allowed_origin": (),
     "allowed_host": (),
     "client_publish": True,
+    "token_key": None,
+    "allow_weak_token_key": False,
+    "token_audience": None,
+    "token_issuer": None,
+    "token_cookie": None,
+    "anyone_subscribe": (),
+    "anyone_publish": (),
+    "user_subscribe": (),
+    "user_publish": (),
+    "announce_as": "uuid",
     "max_pending_bytes": 1024 * 1024,
     "max_pending_total_bytes": 0,
     "max_unwritable_seconds": 10,
@@ -326,7 +336,7 @@ def test_every_setting_that_an_app_has_no_use_for_is_the_commands() -> None:
     """Whoever adds a setting that Mux(app) does not use says so in the table, and an app does not read its variable."""
     root = Path(mux.__file__).parent
     text = (root / "core.py").read_text() + (root / "app.py").read_text()
-    text += "".join(path.read_text() for path in (root / "endpoints").glob("*.py"))
+    text += "".join(path.read_text() for part in ("endpoints", "grants") for path in (root / part).glob("*.py"))
     used = set(re.findall(r"settings\.(\w+)", text))
     assert {spec.name for spec in fields(Settings) if not spec.metadata["of_command"]} <= used
 

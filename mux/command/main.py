@@ -1,4 +1,4 @@
-"""The command line: `mux serve` (what `mux` alone does), `mux publish`, `mux tail` and `mux top`.
+"""The command line: `mux serve` (what `mux` alone does), `mux publish`, `mux tail`, `mux top` and `mux token`.
 
 The options of `serve` are made from the fields of Settings, so that name, default, unit and environment
 variable are said once. Whatever an operator can get wrong ends in one sentence and a status that is not
@@ -179,6 +179,70 @@ def top(
     from mux.command.top.top import top as watch
 
     watch(url, token=token, once=once, json=json, access=parse_access(header or (), ca=ca))
+
+
+@cli.command("token")
+def make_token(
+    token: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TOKEN]", help="With --check: the token, or it is read from stdin.", envvar="MUX_TOKEN"
+        ),
+    ] = None,
+    sub: Annotated[str | None, typer.Option("--sub", metavar="SUBJECT", help="Whose token it is.")] = None,
+    subscribe: Annotated[
+        list[str] | None, typer.Option("--subscribe", metavar="PATTERN", help="What it may subscribe to; repeatable.")
+    ] = None,
+    publish: Annotated[
+        list[str] | None, typer.Option("--publish", metavar="PATTERN", help="What it may publish to; repeatable.")
+    ] = None,
+    expires: Annotated[
+        str, typer.Option("--expires", metavar="TIME", help="How long it holds: 90s, 15m, 1h, 30d.")
+    ] = "1h",
+    check: Annotated[bool, typer.Option("--check", help="Say what a token grants, instead of making one.")] = False,
+    token_key: Annotated[
+        str | None,
+        typer.Option("--token-key", help="The server's secret, or the PEM of its private key. [MUX_TOKEN_KEY]"),
+    ] = None,
+    allow_weak_token_key: Annotated[
+        bool | None,
+        typer.Option("--allow-weak-token-key", help="Take a secret that is shorter. [MUX_ALLOW_WEAK_TOKEN_KEY]"),
+    ] = None,
+    token_audience: Annotated[
+        str | None, typer.Option("--token-audience", help="Its aud. [MUX_TOKEN_AUDIENCE]")
+    ] = None,
+    token_issuer: Annotated[str | None, typer.Option("--token-issuer", help="Its iss. [MUX_TOKEN_ISSUER]")] = None,
+) -> None:
+    """Print a token for clients of a server with this key, or say what one grants."""
+    from mux.command.server_url import escape_controls
+    from mux.grants.mint import mint, seconds_of
+    from mux.grants.telling import told
+
+    given = {
+        "token_key": token_key,
+        "allow_weak_token_key": allow_weak_token_key,
+        "token_audience": token_audience,
+        "token_issuer": token_issuer,
+    }
+    settings = Settings.load(given)
+    if check:
+        for line in told(settings, token or sys.stdin.read().strip()):
+            print(escape_controls(line))
+        return
+    if settings.token_key is None:
+        raise InvalidSetting("a token needs the server's key: --token-key or MUX_TOKEN_KEY")
+    print(
+        mint(
+            settings.token_key,
+            subject=sub,
+            subscribe=subscribe or [],
+            publish=publish or [],
+            seconds=seconds_of(expires),
+            audience=settings.token_audience,
+            issuer=settings.token_issuer,
+            allows_weak=settings.allow_weak_token_key,
+        )
+    )
 
 
 def _lines() -> Iterator[bytes]:

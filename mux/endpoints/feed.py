@@ -116,7 +116,7 @@ class Feed:
 
     def renew(self, client: AnySubscriber, until: float) -> None:
         """Let the grants of a client end at another time, a Unix time in seconds."""
-        if client.grants is not None:
+        if client.grants is not None and self._hub.router.is_listening(client):
             self._expiry.forget(client)
             client.grants = replace(client.grants, until=until)
             self._expiry.watch(client)

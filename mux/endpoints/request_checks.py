@@ -23,6 +23,7 @@ from mux.endpoints.takeover import Asking, keep, kept, own_end, plain_connection
 from mux.errors import Refused
 from mux.grants.authority import Authority
 from mux.grants.grants import Action, Grants
+from mux.hub.admission import counted_as
 from mux.hub.hub import Hub
 from mux.settings import Settings
 from mux.wire.channel import Namespace, check_channel
@@ -121,7 +122,7 @@ class RequestChecks:
         if not self.takes_tokens:
             return Permit(redis_channel, self._may_publish, None)
         token = token_of(request, self._cookie_of(request))
-        found = self._authority.grants(token, request.client_ip)
+        found = self._authority.grants(token, "" if token is None else counted_as(request.client_ip))
         if isinstance(found, Grants):
             return self._granted(found, channel, action, has_token=token is not None)
         return partial(self._granted_later, found, channel, action)

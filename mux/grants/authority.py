@@ -153,7 +153,9 @@ class Authority:
         if not isinstance(own, dict) or not isinstance(subject, str | None):
             raise ValueError
         subscribe, publish = own.get("subscribe", []), own.get("publish", [])
-        if not all(isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in (subscribe, publish)):
+        if not all(
+            isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in (subscribe, publish)
+        ):
             raise ValueError
         return Grants(
             subject,

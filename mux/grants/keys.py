@@ -55,7 +55,7 @@ def read_key(text: str, *, allows_weak: bool = False) -> Key:
         except ValueError:
             raise InvalidSetting("the file of token_key has no public key in PEM") from None
     secret = text.encode()
-    if len(secret) < MIN_SECRET_BYTES and not allows_weak:
+    if not secret or (len(secret) < MIN_SECRET_BYTES and not allows_weak):
         raise InvalidSetting(
             f"token_key has {len(secret)} bytes; a secret has at least {MIN_SECRET_BYTES}, "
             "and a shorter one needs allow_weak_token_key"

@@ -226,7 +226,7 @@ def test_no_page_puts_a_secret_on_a_command_line() -> None:
     commands = re.findall(r"^    (?:mux|curl|python|docker|sudo|pip) .*$", readme, re.MULTILINE)
     assert len(commands) > 10
     for command in commands:
-        assert not re.search(r"secret|token [^#]|Bearer|://[^ /]*@", command.partition(" #")[0]), command
+        assert not re.search(r"secret|(?<!mux )token [^#]|Bearer|://[^ /]*@", command.partition(" #")[0]), command
 
 
 @pytest.mark.parametrize("is_buffered", [True, False])

@@ -1,0 +1,81 @@
+"""Make tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import time
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from mux.errors import InvalidSetting
+from mux.grants.keys import public_key, read_key
+
+_DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def mint(
+    key: str,
+    *,
+    subject: str | None,
+    subscribe: Sequence[str],
+    publish: Sequence[str],
+    seconds: float,
+    audience: str | None = None,
+    issuer: str | None = None,
+    allows_weak: bool = False,
+    clock: Callable[[], float] = time,
+) -> str:
+    """Return a token.
+
+    Args:
+        key: the secret that the server has, or the path of the private half of its key in PEM.
+        subject: the identity; None gives none.
+        subscribe: patterns of the channels that it may subscribe to.
+        publish: patterns of the channels that it may publish to.
+        seconds: how long it holds.
+        audience: the server's token_audience.
+        issuer: the server's token_issuer.
+        allows_weak: the secret may be of any length.
+        clock: returns the Unix time in seconds.
+
+    Raises:
+        InvalidSetting: no token can be made with this key.
+    """
+    signs, algorithm = _signing_key(key, allows_weak=allows_weak)
+    named = {"sub": subject, "aud": audience, "iss": issuer}
+    claims: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    claims |= {"exp": int(clock() + seconds), "mux": {"subscribe": [*subscribe], "publish": [*publish]}}
+    return jwt.encode(claims, signs, algorithm)
+
+
+def _signing_key(text: str, *, allows_weak: bool) -> tuple[Any, str]:
+    path = Path(text)
+    if not text.endswith(".pem") and not (len(text) < 1024 and path.is_file()):
+        key = read_key(text, allows_weak=allows_weak)
+        return key.material, key.algorithms[0]
+    try:
+        private = load_pem_private_key(path.read_bytes(), None)
+    except OSError as error:
+        raise InvalidSetting(f"the file of token_key cannot be read: {(error.strerror or '').lower()}") from None
+    except (TypeError, ValueError):
+        raise InvalidSetting(
+            "a token is made with the private half of the key, in PEM and without a password"
+        ) from None
+    return private, public_key(private.public_key()).algorithms[0]
+
+
+def seconds_of(duration: str) -> int:
+    """Return the seconds of a duration, as 90s, 15m, 1h or 30d.
+
+    Raises:
+        InvalidSetting: it is none.
+    """
+    found = _DURATION.fullmatch(duration)
+    if found is None:
+        raise InvalidSetting("--expires is a number with s, m, h or d, as 1h")
+    return int(found[1]) * _UNITS[found[2]]

@@ -1,0 +1,52 @@
+"""Say what a token grants, for `mux token --check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import jwt
+
+from mux.errors import InvalidToken, Refused
+from mux.grants.authority import Authority
+from mux.settings import Settings
+
+
+def told(settings: Settings, token: str) -> Iterator[str]:
+    """Yield lines that say what a token grants, until when, and whether a server with these settings takes it.
+
+    Raises:
+        InvalidToken: it is no token, or the server does not take it.
+    """
+    try:
+        claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    except Exception:  # noqa: BLE001 - whatever a parser says of garbage
+        raise InvalidToken("this is no token") from None
+    own = claims.get("mux")
+    own = own if isinstance(own, dict) else {}
+    yield f"subject    {claims.get('sub', '-')}"
+    yield f"subscribe  {_listed([*settings.anyone_subscribe, *settings.user_subscribe], own.get('subscribe'))}"
+    yield f"publish    {_listed([*settings.anyone_publish, *settings.user_publish], own.get('publish'))}"
+    yield f"until      {_moment(claims.get('exp'))}"
+    if settings.token_key is None:
+        yield "signature  not checked: there is no --token-key"
+        return
+    try:
+        Authority(settings).grants(token, "")
+    except Refused as error:
+        raise InvalidToken(str(error)) from None
+    yield "signature  right"
+
+
+def _listed(everybody: list[str], own: object) -> str:
+    return " ".join([*everybody, *(map(str, own) if isinstance(own, list) else ())]) or "-"
+
+
+def _moment(seconds: object) -> str:
+    if seconds is None:
+        return "for ever"
+    try:
+        return datetime.fromtimestamp(float(str(seconds))).astimezone().isoformat(" ")
+    except (ValueError, OverflowError, OSError):
+        return "-"

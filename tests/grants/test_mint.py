@@ -1,0 +1,80 @@
+"""Tokens that are made here are taken here, and are told of."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mux.errors import InvalidSetting, InvalidToken
+from mux.grants.authority import Authority
+from mux.grants.grants import Action, Grants
+from mux.grants.mint import mint, seconds_of
+from mux.grants.telling import told
+from mux.settings import Settings
+from tests.support.servers import run_mux
+from tests.support.tokens import SECRET, key_file, private_key
+
+
+def private_file(folder: Path) -> str:
+    """Write private_key() into a folder; return its path."""
+    path = folder / "private.pem"
+    path.write_bytes(private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ["secret", "PEM"])
+def test_a_token_that_is_made_is_taken(tmp_path: Path, kind: str) -> None:
+    """By a server with the same secret, or with the other half of the key."""
+    signs, checks = (SECRET, SECRET) if kind == "secret" else (private_file(tmp_path), key_file(tmp_path))
+    token = mint(signs, subject="42", subscribe=["orders.*"], publish=["chat"], seconds=60, audience="a", issuer="i")
+    grants = Authority(Settings(token_key=checks, token_audience="a", token_issuer="i")).grants(token, "")
+    assert isinstance(grants, Grants)
+    assert grants.subject == "42"
+    assert grants.allows(Action.SUBSCRIBE, "orders.1")
+    assert not grants.allows(Action.PUBLISH, "orders.1")
+    assert 80 < grants.until - time.time() <= 91
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("15m", 900), ("1h", 3600), ("30d", 2592000), ("0s", 0)])
+def test_a_duration_is_a_number_and_a_unit(text: str, seconds: int) -> None:
+    """As people write it."""
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "1", "1 h", "-1h", "1w", "1.5h"])
+def test_anything_else_is_no_duration(text: str) -> None:
+    """The sentence says what is."""
+    with pytest.raises(InvalidSetting, match="as 1h"):
+        seconds_of(text)
+
+
+def test_it_is_told_what_a_token_grants() -> None:
+    """With what everybody is granted, and whether the server takes it."""
+    settings = Settings(token_key=SECRET, anyone_subscribe=("news",))
+    token = mint(SECRET, subject="42", subscribe=["orders.*"], publish=[], seconds=60)
+    lines = list(told(settings, token))
+    assert lines[:3] == ["subject    42", "subscribe  news orders.*", "publish    -"]
+    assert lines[4] == "signature  right"
+    over = mint(SECRET, subject="42", subscribe=["orders.*"], publish=[], seconds=-60)
+    with pytest.raises(InvalidToken, match="the token has expired"):
+        list(told(settings, over))
+    with pytest.raises(InvalidToken, match="this is no token"):
+        list(told(settings, "garbage"))
+
+
+def test_the_command_makes_a_token_and_checks_it() -> None:
+    """A key of the environment, and a token of standard input or of the environment."""
+    env = {"MUX_TOKEN_KEY": SECRET}
+    made = run_mux("token", "--sub", "a\x1b[2J", "--subscribe", "orders.*", "--expires", "1h", env=env)
+    assert made.returncode == 0, made.stderr
+    for given in ({"stdin": made.stdout}, {"env": env | {"MUX_TOKEN": made.stdout.strip()}}):
+        done = run_mux("token", "--check", **{"env": env, **given})  # type: ignore[arg-type]  # one of each type
+        assert done.returncode == 0, done.stderr
+        assert "subscribe  orders.*\n" in done.stdout
+        assert "\x1b" not in done.stdout
+    assert run_mux("token", "--sub", "42").returncode == 2
+    other = run_mux("token", "--check", stdin=made.stdout, env={"MUX_TOKEN_KEY": SECRET[::-1]})
+    assert (other.returncode, other.stderr) == (1, "mux: the token is not valid\n")
