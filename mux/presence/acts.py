@@ -34,7 +34,7 @@ from mux.fleet.searches import CACHE_FACTOR
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 from mux.presence.act import Act, read_act
-from mux.presence.roster import MAX_SUBSCRIBERS, subject_of
+from mux.presence.roster import MAX_SUBSCRIBERS, clients_in, subject_of
 from mux.wire.channel import Namespace
 
 ANSWER_SECONDS = 2.0
@@ -165,7 +165,7 @@ class _Walk:
                 everywhere[act.subject].append((number, act))
                 continue
             redis_channel = self._namespace.redis_channel(act.channel.encode())
-            members = list(self._hub.router.subscribers(redis_channel))
+            members = clients_in(self._hub.router, redis_channel)
             await self._through(members, {act.subject: [(number, act)]}, redis_channel)
         spoke = 0
         while everywhere and (some := self._hub.spoke(spoke)) is not None:

@@ -65,6 +65,18 @@ async def test_who_is_in_a_channel_of_two_processes(two: list[Serving]) -> None:
     assert (await one.mux.presence("nobody")).clients == {}
 
 
+async def test_an_app_that_listens_is_no_client(two: list[Serving]) -> None:
+    """It has no socket, and nobody can disconnect it."""
+    messages = two[0].mux.listen("lobby")
+    waiting = asyncio.ensure_future(anext(messages))
+    async with two[1].connect() as client:
+        await receive(client, 1)
+        assert (await presence_of(two[0]).numbers("lobby")).num_clients == 1
+        assert len((await two[0].mux.presence("lobby")).clients) == 1
+        assert (await two[0].mux.disconnect(channel="lobby")).clients == 1
+    await waiting
+
+
 async def test_a_user_on_two_processes_counts_once(two: list[Serving]) -> None:
     """And has two clients, on whichever process they are."""
     clients = [*fill(two[0], 3), *fill(two[1], 2)]
