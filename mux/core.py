@@ -29,6 +29,7 @@ from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.broker.parcels import Parcels
 from mux.endpoints.feed import Feed
+from mux.endpoints.gap_news import GapNews
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.operator_check import OperatorCheck, TokenCheck
 from mux.endpoints.ops import Ops
@@ -220,6 +221,7 @@ class Core:
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
         self._look_at = 0.0
+        self._gap_news = GapNews(self.hub)
         self._goodbyes = Goodbyes(self.hub, seconds=settings.drain_seconds)
 
     async def start(self) -> None:
@@ -277,6 +279,7 @@ class Core:
     async def aclose(self) -> None:
         """Stop the timers and leave Redis, after what was published has been answered."""
         await self._goodbyes.aclose()
+        await self._gap_news.aclose()
         for task in self._gap_tasks:
             task.cancel()
         await asyncio.gather(*self._gap_tasks, return_exceptions=True)
@@ -299,6 +302,8 @@ class Core:
     def _after_gap(self, gap: Gap) -> None:
         if self.settings.on_gap == "close":
             self._goodbyes.resync()
+        else:
+            self._gap_news.tell(gap)
         for callback in self.gap_callbacks:
             try:
                 result = callback(gap)

@@ -25,13 +25,14 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from mux import reasons
+from mux.broker.gap import Gap
 from mux.endpoints.catch_up import Owed
 from mux.endpoints.takeover import take_over
 from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.reasons import Reason
-from mux.wire.sse.encoder import EXPIRED, NOT_KEPT, TYPE, Coding, Events, come_back, comment, inflation
+from mux.wire.sse.encoder import EXPIRED, NOT_KEPT, TYPE, Coding, Events, come_back, comment, inflation, missed_in_gap
 
 EventStreamClient: TypeAlias = Subscriber[None]
 
@@ -143,6 +144,11 @@ class EventStreamEndpoint:
         client.write(self._coding.wrap(goodbye) + self._coding.end)
         client.finish()
         self._hub.evict_overflowing()
+
+    def tell_gap(self, client: EventStreamClient, gap: Gap) -> None:
+        """Tell a client that messages may have been missed, unless it has left; its stream goes on."""
+        if self._hub.router.is_listening(client) and not client.transport.is_closing():
+            client.write(self._coding.wrap(missed_in_gap(gap.missed)))
 
     def lost(self, client: EventStreamClient) -> None:
         """Forget a client whose connection is gone."""

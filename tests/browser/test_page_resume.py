@@ -12,6 +12,7 @@ import pytest
 import redis
 from playwright.async_api import Page, Route, expect
 
+from mux.broker.gap import Gap
 from tests.browser.blind_proxy import BlindProxy, blind_proxy
 from tests.browser.conftest import Visitor, panel
 from tests.browser.test_page import bodies
@@ -315,3 +316,19 @@ async def test_without_a_journal_the_page_says_what_may_be_missing(
         await site.mux.publish("lobby", "after")
         await shows(page, "before", "after")
         assert "messages may have been missed" in await marks(page).all_inner_texts()
+
+
+async def test_an_open_event_stream_is_told_of_a_gap(redis_url: str, prefix: str, visitor: Visitor) -> None:
+    """The page says so where it happened, goes on, and comes back with nothing shown twice."""
+    async with seen(redis_url, prefix, visitor) as (site, proxy):
+        proxy.is_blind = True
+        page = await visitor.open(proxy.port)
+        await publish(site, "before")
+        await shows(page, "before")
+        site.mux._core._after_gap(Gap(1, 0.0, 1.0, "closed", "it was closed"))
+        await expect(marks(page).last).to_have_text("messages may have been missed")
+        await publish(site, "after")
+        await shows(page, "before", "after")
+        await change_to(page, proxy, "WebSocket")
+        await publish(site, "last")
+        await shows(page, "before", "after", "last")

@@ -11,9 +11,11 @@ import base64
 import binascii
 import http.client
 import io
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -46,6 +48,22 @@ _MISSED = "not all messages since this position are known any more: follow witho
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A server that vanished is noticed within a minute: on an event stream nothing is sent from this side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The server may have missed messages, of any channel.
+
+    Attributes:
+        count: how many; None when it does not know.
+    """
+
+    count: int | None
+
+    def __str__(self) -> str:
+        if self.count is None:
+            return "the server may have missed messages"
+        return f"the server missed {self.count} message{'s' if self.count != 1 else ''} of all channels"
 
 
 class _Connection(ClientConnection):
@@ -116,7 +134,7 @@ class EventStreamFollower:
         self._target = address.feed_path(channel) + query
         self._socket: socket.socket | None = None
 
-    def messages(self) -> Iterator[str | bytes]:
+    def messages(self) -> Iterator[str | bytes | Missed]:
         """Connect, and yield what passes."""
         connection = self._address.connection()
         try:
@@ -172,7 +190,7 @@ class _Body(io.RawIOBase):
         return len(piece)
 
 
-def _messages(response: http.client.HTTPResponse) -> Iterator[str | bytes]:
+def _messages(response: http.client.HTTPResponse) -> Iterator[str | bytes | Missed]:
     """Yield the messages of an event stream as mux writes it: lines end with LF, and the last comment is its goodbye.
 
     An event without data is none, and an event that a stream breaks off in is none either. A heartbeat is no message:
@@ -195,14 +213,31 @@ def _messages(response: http.client.HTTPResponse) -> Iterator[str | bytes]:
             comment = value.removeprefix(" ")
         elif not text:
             if data and kind == "missed":
-                raise ServerUnreachable(_MISSED)
-            if data and kind not in ("position", "expired"):  # the comment that follows says that the token has ended
+                yield _missed("\n".join(data))
+            elif data and kind not in ("position", "expired"):  # the comment that follows says that the token has ended
                 yield _message(kind, "\n".join(data))
             kind, length = "", 0
             data.clear()
     # The body has come to its end as HTTP has it, so this is a goodbye and not a crash.
     why = f": {escape_controls(comment)}" if comment else ""
     raise ServerUnreachable(f"the server closed the connection{why}")
+
+
+def _missed(data: str) -> Missed:
+    """Return what a client is told of a gap, in the middle of its stream.
+
+    Raises:
+        ServerUnreachable: it is told that messages from before its stream began are not known any more.
+    """
+    try:
+        match json.loads(data):
+            case {"reason": "gap", "missed": int(count)}:
+                return Missed(count)
+            case {"reason": "gap"}:
+                return Missed(None)
+    except ValueError:
+        pass
+    raise ServerUnreachable(_MISSED)
 
 
 def _message(kind: str, data: str) -> str | bytes:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -18,13 +19,13 @@ from urllib.parse import urlencode
 from mux.command.access import NONE, Access
 from mux.command.lines import channel_labels, colour_wanted, format_message, print_line
 from mux.command.server_url import escape_controls, parse_server_url
-from mux.command.tail.followers import EventStreamFollower, Follower, WebSocketFollower
+from mux.command.tail.followers import EventStreamFollower, Follower, Missed, WebSocketFollower
 from mux.errors import ServerUnreachable
 
 _QUEUED_MESSAGES = 1000
 
-Report = tuple[str, datetime, str | bytes | Exception]
-"""A channel, the time, and its message or the reason for its end."""
+Report = tuple[str, datetime, str | bytes | Missed | Exception]
+"""A channel, the time, and its message, what is said of a gap or the reason for its end."""
 
 
 def tail(
@@ -69,7 +70,10 @@ def tail(
             channel, at, message = reports.get()
             if isinstance(message, Exception):
                 break
-            print_line(format_message(at, message, labels[channel]))
+            if isinstance(message, Missed):
+                sys.stderr.write(f"mux: {message}\n")
+            else:
+                print_line(format_message(at, message, labels[channel]))
     finally:
         with ThreadPoolExecutor(len(followers)) as pool:
             for follower in followers.values():

@@ -142,6 +142,18 @@ def inflation(data: bytes) -> int:
     return data.count(_BETWEEN) * len(_FIRST)
 
 
+def missed_in_gap(count: int | None) -> bytes:
+    """Return the event that tells a client in the middle of its stream that messages may have been missed.
+
+    It has no position, for the client cannot continue from there as if it had everything before.
+
+    Args:
+        count: the number of messages of all channels that were missed; None when it is not known.
+    """
+    told = {"reason": "gap"} if count is None else {"reason": "gap", "missed": count}
+    return b"event: missed\ndata: %b\n\n" % orjson.dumps(told)
+
+
 def comment(text: str) -> bytes:
     """Return a line that no client shows; text is one line."""
     return f": {text}\n".encode()

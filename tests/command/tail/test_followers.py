@@ -12,16 +12,16 @@ from websockets.sync.server import ServerConnection, serve
 from mux.command.access import parse_access
 from mux.command.server_url import parse_server_url
 from mux.command.tail import followers
-from mux.command.tail.followers import EventStreamFollower, WebSocketFollower
+from mux.command.tail.followers import EventStreamFollower, Missed, WebSocketFollower
 from mux.errors import ServerUnreachable
 from tests.command.scripted_server import Answer, ScriptedServer
 
 STREAM = "text/event-stream"
 
 
-def hear(server: ScriptedServer) -> tuple[list[str | bytes], str]:
+def hear(server: ScriptedServer) -> tuple[list[str | bytes | Missed], str]:
     """Return the messages of a channel until its end, and what is said of that."""
-    messages: list[str | bytes] = []
+    messages: list[str | bytes | Missed] = []
     with pytest.raises(ServerUnreachable) as end:
         for message in EventStreamFollower(parse_server_url(server.url), "a/b").messages():
             messages.append(message)  # noqa: PERF402 - what came before the end counts
@@ -60,6 +60,25 @@ def test_events_are_those_of_the_standard(server: ScriptedServer, stream: bytes,
         pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
         server.answers["/feed/a%2Fb"] = Answer(body=iter(pieces), kind=STREAM)
         assert hear(server)[0] == expected
+
+
+def test_a_gap_is_told_and_the_stream_goes_on(server: ScriptedServer) -> None:
+    """With the number of messages where the server knows it; any other reason is the end."""
+    told = [b'{"reason":"gap","missed":1}', b'{"reason":"gap"}', b'{"since":"e-1","reason":"too_old"}']
+    stream = [b"event: missed\ndata: %b\n\ndata: %d\n\n" % (data, number) for number, data in enumerate(told)]
+    server.answers["/feed/a%2Fb"] = Answer(body=iter(stream), kind=STREAM)
+    messages, end = hear(server)
+    assert messages == [Missed(1), "0", Missed(None), "1"]
+    assert str(Missed(1)) == "the server missed 1 message of all channels"
+    assert str(Missed(None)) == "the server may have missed messages"
+    assert end.startswith("not all messages since this position are known any more")
+
+
+@pytest.mark.parametrize("data", ["gap", "{", "[]", '"gap"', "{}", "1" * 5000])
+def test_what_is_missed_is_the_end_when_nobody_says_why(server: ScriptedServer, data: str) -> None:
+    """Whatever a server says of it."""
+    server.answers["/feed/a%2Fb"] = Answer(body=iter([f"event: missed\ndata: {data}\n\n".encode()]), kind=STREAM)
+    assert hear(server)[1].startswith("not all messages since this position are known any more")
 
 
 def test_a_crash_is_no_goodbye(server: ScriptedServer) -> None:
@@ -153,7 +172,7 @@ def test_a_feed_is_ended_by_another_thread(server: ScriptedServer) -> None:
     server.answers["/feed/a%2Fb"] = Answer(body=quiet(), kind=STREAM)
     follower = EventStreamFollower(parse_server_url(server.url), "a/b")
     follower.close()
-    heard: Queue[str | bytes] = Queue()
+    heard: Queue[str | bytes | Missed] = Queue()
 
     def read() -> None:
         with pytest.raises(ServerUnreachable):
