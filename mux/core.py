@@ -213,7 +213,12 @@ class Core:
             prefix=self.namespace.redis_channel(b""),
             gives_names=settings.inspect,
         )
-        parcels = Parcels(self.broker.ask, self.namespace.redis_channel(b"$copy:presence:"), "who is in a channel")
+        parcels = Parcels(
+            self.broker.ask,
+            self.namespace.redis_channel(b"$copy:presence:"),
+            "who is in a channel",
+            self.broker.is_cluster,
+        )
         self.presence = Presence(self._fleet, self.hub, self.namespace, parcels)
         self.acts = Acts(self._fleet, self.hub, self.namespace, lambda client, until: self.feed.renew(client, until))
         self.feed = Feed(self.hub, self.broker.outbox, settings, Authority(settings), self.past)

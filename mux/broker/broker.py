@@ -265,6 +265,10 @@ class Broker:
         else:
             self._connection.ask(*words, done=done)
 
+    def is_cluster(self) -> bool:
+        """Tell whether the connection leads to a node of a cluster, as far as Redis tells this user."""
+        return self._connection is not None and self._connection.record.is_cluster
+
     def tell_gap(self, gap: Gap, missed: int | None = None) -> None:
         """Count and tell a gap in which so many messages were missed; None when the number is not known."""
         self.gaps += 1

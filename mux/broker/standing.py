@@ -25,6 +25,7 @@ class Record:
     """The answers of one server to INFO, while one connection to it lived.
 
     Attributes:
+        is_cluster: True when the server is a node of a cluster.
         run_id: drawn by the server when it started; empty if it does not tell this user.
         started_at: the server started at this moment or later.
         replication_id: names the history it writes or follows.
@@ -34,10 +35,20 @@ class Record:
             Redis 7.2, which does not say.
     """
 
-    __slots__ = ("_offsets", "buffer_kills", "former_id", "parted_at", "replication_id", "run_id", "started_at")
+    __slots__ = (
+        "_offsets",
+        "buffer_kills",
+        "former_id",
+        "is_cluster",
+        "parted_at",
+        "replication_id",
+        "run_id",
+        "started_at",
+    )
 
     def __init__(self, info: Reply, now: Moment) -> None:
         ago = int(read_field(info, b"uptime_in_seconds", rb"\d+") or 0) + ROUNDING_SECONDS
+        self.is_cluster = bool(read_field(info, b"cluster_enabled", rb"1"))
         self.run_id = read_field(info, b"run_id", rb"\w+")
         self.started_at = Moment(now.wall - ago, now.monotonic - ago)
         self.replication_id = read_field(info, b"master_replid", rb"\w+")

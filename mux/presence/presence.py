@@ -76,7 +76,7 @@ QUESTIONS_AT_ONCE = 16
 NOTHING = b"{}"
 """What this process answers itself: its rows are taken as they are."""
 
-_PARCEL = re.compile("[0-9a-f]{16}")
+_PARCEL = re.compile("x?[0-9a-f]{16}")
 
 
 class Presence:
@@ -146,9 +146,10 @@ class Presence:
         """Ask all processes, and yield what each that answers has, after its id."""
         name = check_channel(channel).decode()
         async with self._turn:
+            # Where Redis takes no key, no large answer arrives, and a small one needs none.
+            parcel = await self._parcels.draw() or f"{self._dice.getrandbits(64):016x}"
             if not self._is_open:
                 raise Refused(reasons.LEAVING)
-            parcel = f"{self._dice.getrandbits(64):016x}"
             self._own[parcel] = None
             try:
                 question = {"channel": name, "kind": kind, "parcel": parcel}

@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from random import Random
 from time import perf_counter
 
 from mux.broker.parcels import KEY_SECONDS, Parcels
@@ -60,7 +59,6 @@ class Copies:
         """The name by which other processes address this one."""
         self._say = say
         self._parcels = parcels
-        self._dice = Random()  # noqa: S311 - nothing is kept secret by it
         self._waiting: dict[tuple[str, str], asyncio.Future[CopyTalk]] = {}
         self._writing: asyncio.Task[None] | None = None
         self._second, self._questions = 0.0, 0
@@ -98,7 +96,9 @@ class Copies:
         if self._parcels.is_forbidden:
             return None
         epoch, server = self._order.epoch, self._order.server
-        name = f"{self._dice.getrandbits(64):016x}"
+        name = await self._parcels.draw()
+        if name is None:
+            return None
         wanted = -1 if after is None else after
         offer = await self._ask("offer", CopyTalk("want", name, server, epoch, wanted, self.process), OFFER_SECONDS)
         if offer is None:

@@ -121,7 +121,7 @@ class Recovery:
         self.order = Order(self._dice, _new_epoch, rank, self._checksums.upto)
         self._broker: Broker
         self._loop: asyncio.AbstractEventLoop
-        parcels = Parcels(self._command, namespace.redis_channel(b"$copy:"), "the journal")
+        parcels = Parcels(self._command, namespace.redis_channel(b"$copy:"), "the journal", self._is_cluster)
         self.copies = Copies(self._journal, self.order, say=self._say, parcels=parcels)
         self._connection: Connection | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -440,6 +440,9 @@ class Recovery:
         if reply == 1:
             self.order.alone(mark, self._loop.time())
             self._schedule()
+
+    def _is_cluster(self) -> bool:
+        return self._broker.is_cluster()
 
     def _command(self, *words: bytes, done: Callable[[Reply], None]) -> None:
         self._broker.ask(*words, done=done)
