@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mux.app import Mux, http_protocol
     from mux.broker.gap import Gap
+    from mux.endpoints.hooks import ClientMessage, Grant, Member
     from mux.errors import (
         BrokerError,
         BrokerLost,
@@ -30,9 +31,12 @@ __all__ = (
     "BrokerRefused",
     "BrokerUnavailable",
     "ClientError",
+    "ClientMessage",
     "Gap",
+    "Grant",
     "InvalidChannel",
     "InvalidSetting",
+    "Member",
     "Message",
     "MessageTooLarge",
     "Missed",
@@ -46,7 +50,10 @@ __all__ = (
 )
 
 _HOMES = {
+    "ClientMessage": "mux.endpoints.hooks",
     "Gap": "mux.broker.gap",
+    "Grant": "mux.endpoints.hooks",
+    "Member": "mux.endpoints.hooks",
     "Message": "mux.recovery.listener",
     "Mux": "mux.app",
     "Settings": "mux.settings",

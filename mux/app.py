@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from inspect import iscoroutinefunction
 from math import inf
 from typing import Any
 
@@ -12,9 +13,11 @@ from sanic import Sanic
 from sanic.request import Request
 
 from mux import reasons
-from mux.core import Core, GapCallback
+from mux.core import Core
 from mux.doorstep.doorstep import Doorstep
+from mux.endpoints.hooks import Authorize, GapCallback, OnMember, OnMessage
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge
+from mux.grants.mint import mint
 from mux.presence.act import Act
 from mux.presence.acts import Outcome
 from mux.presence.roster import People
@@ -205,8 +208,88 @@ class Mux:
         It is called in the event loop when messages come again, and must not block; it may be an `async def`, which
         then runs as a task, until the app ends at the latest. What it raises is logged. May be used as a decorator.
         """
-        self._core.gap_callbacks.append(callback)
+        self._core.hooks.gap.append(callback)
         return callback
+
+    def authorize(self, hook: Authorize) -> Authorize:
+        """Have a function decide who may do what: nothing is open then that it does not allow. A decorator.
+
+        It is called with Sanic's request, the name of a channel, percent-decoded, and "subscribe" or "publish": for
+        every client that joins, every POST, every GET of what passed, and for a WebSocket with both, as that may do
+        both. It returns True, False, or a Grant; anything else is no yes. It may be an `async def`, and has
+        handshake_seconds. Where the feed takes tokens, the token must grant it as well. What it raises refuses the
+        request with 500, and is logged.
+
+        Raises:
+            InvalidSetting: there is one already.
+        """
+        if self._core.hooks.authorize is not None:
+            raise InvalidSetting("there is an authorize hook already; a feed has one")
+        self._core.hooks.authorize = hook
+        self._core.feed.heed_hooks()
+        return hook
+
+    def on_message(self, hook: OnMessage) -> OnMessage:
+        """Have a function called with every ClientMessage before it is published, by WebSocket or POST. A decorator.
+
+        It returns what is published: str as text, bytes as binary, None for nothing, which the client is not told.
+        It runs in the event loop for every message, so its cost is the app's, and it cannot be an `async def`. What
+        it raises is logged; a POST is answered with 500, and a WebSocket is closed with 1011.
+
+        Raises:
+            InvalidSetting: there is one already, or it is an `async def`.
+        """
+        if self._core.hooks.message is not None:
+            raise InvalidSetting("there is an on_message hook already; a feed has one")
+        if iscoroutinefunction(hook):
+            raise InvalidSetting("on_message cannot be an async def: messages would change places while it waits")
+        self._core.hooks.message = hook
+        self._core.feed.heed_hooks()
+        return hook
+
+    def on_join(self, hook: OnMember) -> OnMember:
+        """Have a function called with a Member when a client has joined a channel of this process. A decorator.
+
+        It may be an `async def`, which then runs as a task, until the app ends at the latest. What it raises is logged.
+        """
+        self._core.hooks.join.append(hook)
+        return hook
+
+    def on_leave(self, hook: OnMember) -> OnMember:
+        """Have a function called with a Member when a client has left a channel of this process; as on_join()."""
+        self._core.hooks.leave.append(hook)
+        return hook
+
+    def token(
+        self, *, subject: str | None = None, subscribe: Sequence[str] = (), publish: Sequence[str] = (), seconds: float
+    ) -> str:
+        """Return a token for a client of this feed, or of another server with the same key.
+
+        Args:
+            subject: the identity of the client.
+            subscribe: the channels that it may subscribe to, as patterns: "orders", "orders.*", "user:{sub}".
+            publish: the channels that it may publish to.
+            seconds: how long it holds.
+
+        Raises:
+            InvalidSetting: there is no token_key, or no token can be made with it, as with a public key.
+        """
+        settings = self.settings
+        if settings.token_key is None:
+            raise InvalidSetting("token_key is missing; a token is made with the secret that checks it")
+        for patterns in (subscribe, publish):
+            if isinstance(patterns, str):
+                raise InvalidSetting(f"{patterns!r} is one pattern; give a list of them")
+        return mint(
+            settings.token_key,
+            subject=subject,
+            subscribe=subscribe,
+            publish=publish,
+            seconds=seconds,
+            audience=settings.token_audience,
+            issuer=settings.token_issuer,
+            allows_weak=settings.allow_weak_token_key,
+        )
 
     async def drain(self) -> None:
         """Admit nobody any more, and say goodbye to every client with 1001 (going away); the app does so as it stops.

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from inspect import isawaitable
 from time import time
-from typing import Any, TypeAlias
+from typing import Any
 
 from sanic import Sanic
 from sanic.request import Request
@@ -30,6 +28,7 @@ from mux.broker.location import parse_location
 from mux.broker.parcels import Parcels
 from mux.endpoints.feed import Feed
 from mux.endpoints.gap_news import GapNews
+from mux.endpoints.hooks import Hooks
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.operator_check import OperatorCheck, TokenCheck
 from mux.endpoints.ops import Ops
@@ -67,11 +66,6 @@ PENDING_SHARE = 4
 LOOK_SECONDS = 1.0
 """How often this process looks whether much memory has become free."""
 
-CALLBACK_FAILED = "a callback of on_gap failed"
-
-GapCallback: TypeAlias = Callable[[Gap], object]
-"""Takes a gap; what it returns is awaited if it can be."""
-
 logger = logging.getLogger("mux")
 
 
@@ -107,11 +101,10 @@ class Core:
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
         self.settings = settings
-        self.gap_callbacks: list[GapCallback] = []
+        self.hooks = Hooks(Namespace(settings.prefix), lambda reason: self.hub.refuse(reason), settings)
         self._redis_url = settings.redis_url
         self._beside = _beside(app)
         self.route = self._own_route(path)
-        self._gap_tasks: set[asyncio.Future[object]] = set()
         self._row = row
         self._has_run = False
         self._begin()
@@ -221,7 +214,7 @@ class Core:
         )
         self.presence = Presence(self._fleet, self.hub, self.namespace, parcels)
         self.acts = Acts(self._fleet, self.hub, self.namespace, lambda client, until: self.feed.renew(client, until))
-        self.feed = Feed(self.hub, self.broker.outbox, settings, Authority(settings), self.past)
+        self.feed = Feed(self.hub, self.broker.outbox, settings, Authority(settings), self.hooks, self.past)
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
@@ -285,9 +278,7 @@ class Core:
         """Stop the timers and leave Redis, after what was published has been answered."""
         await self._goodbyes.aclose()
         await self._gap_news.aclose()
-        for task in self._gap_tasks:
-            task.cancel()
-        await asyncio.gather(*self._gap_tasks, return_exceptions=True)
+        await self.hooks.aclose()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -309,21 +300,7 @@ class Core:
             self._goodbyes.resync()
         else:
             self._gap_news.tell(gap)
-        for callback in self.gap_callbacks:
-            try:
-                result = callback(gap)
-            except Exception:  # whatever is wrong with it, the feed goes on
-                logger.exception(CALLBACK_FAILED)
-            else:
-                if isawaitable(result):
-                    task = asyncio.ensure_future(result)
-                    self._gap_tasks.add(task)
-                    task.add_done_callback(self._told_gap)
-
-    def _told_gap(self, task: asyncio.Future[object]) -> None:
-        self._gap_tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error(CALLBACK_FAILED, exc_info=error)
+        self.hooks.tell("on_gap", self.hooks.gap, gap)
 
     def _tick(self) -> None:
         loop, hub = asyncio.get_running_loop(), self.hub

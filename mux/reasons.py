@@ -119,7 +119,12 @@ UNAUTHORIZED = Reason(
     "with a new token",
 )
 FORBIDDEN = Reason(
-    "forbidden", 403, 1008, "the token does not grant this", "no", "this client may not publish to the channel"
+    "forbidden",
+    403,
+    1008,
+    "the token, or the app, does not allow this",
+    "no",
+    "this client may not publish to the channel",
 )
 TOKEN_EXPIRED = Reason("", 0, 4401, "the token has ended", "with a new token", "token expired")
 CHECKS = Reason(
@@ -202,6 +207,14 @@ NO_SOCKET = Reason(
 )
 FAILED = Reason(
     "failed", 500, 0, "a mistake of the server, which its log tells", "no", "the server has failed; its log says how"
+)
+HOOK = Reason(
+    "hook",
+    500,
+    1011,
+    "a hook of the app has failed, which the log tells",
+    "no",
+    "the app has failed; the log of the server says how",
 )
 
 # Cut off.

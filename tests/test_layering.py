@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "hub",
         "inspect",
         "journal",
+        "logs",
         "metrics",
         "reasons",
         "recovery",
@@ -70,7 +71,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         "settings",
         "wire",
     },
-    "app": {"core", "doorstep", "errors", "presence", "reasons", "recovery", "settings", "wire"},
+    "app": {
+        "core",
+        "doorstep",
+        "endpoints",
+        "errors",
+        "grants",
+        "presence",
+        "reasons",
+        "recovery",
+        "settings",
+        "wire",
+    },
     "serve": {
         "core",
         "broker",
@@ -85,7 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wire",
     },
     "command": {"errors", "grants", "logs", "serve", "settings", "version"},
-    "__init__": {"app", "broker", "errors", "recovery", "serve", "settings", "version"},
+    "__init__": {"app", "broker", "endpoints", "errors", "recovery", "serve", "settings", "version"},
     "__main__": {"command"},
 }
 

@@ -25,6 +25,7 @@ from mux.broker.outbox import Outbox
 from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.expiry import Expiry
+from mux.endpoints.hooks import Hooks
 from mux.endpoints.membership import Membership
 from mux.endpoints.past import DEFAULT_MESSAGES, Answers, Past, messages_json, query_of, wants_messages
 from mux.endpoints.publishing import Publishing
@@ -55,14 +56,22 @@ class Feed:
         settings: prefix, announce, announce_as, client_publish, token_cookie, allowed_host, allowed_origin, and what
             limits a client.
         authority: knows what a token grants.
+        hooks: what the app has to say.
         past: what there was before a client came; without it, nothing is known of that.
     """
 
     def __init__(
-        self, hub: Hub, outbox: Outbox, settings: Settings, authority: Authority, past: Past | None = None
+        self,
+        hub: Hub,
+        outbox: Outbox,
+        settings: Settings,
+        authority: Authority,
+        hooks: Hooks,
+        past: Past | None = None,
     ) -> None:
         self._hub = hub
         self._outbox = outbox
+        self._hooks = hooks
         self._past = past
         self._history = None if past is None else past.history
         self._answers = Answers()
@@ -74,7 +83,7 @@ class Feed:
         self._max_message_bytes = settings.max_message_bytes
         self._clients_publish = settings.client_publish
         self.checks = RequestChecks(hub, settings, authority)
-        self.publishing = Publishing(hub, outbox, self.checks, settings)
+        self.publishing = Publishing(hub, outbox, self.checks, hooks, settings)
         self._members = Membership(
             hub.router, outbox, is_announced=settings.announce, tells_subjects=settings.announce_as == "subject"
         )
@@ -100,6 +109,13 @@ class Feed:
             )
             for version, coding in codings(self._events).items()
         }
+        self.heed_hooks()
+
+    def heed_hooks(self) -> None:
+        """Ask the app from now on what it has hooks for; without one, nothing is done for it."""
+        hooks, publishing = self._hooks, self.publishing
+        self.checks.authorize = None if hooks.authorize is None else hooks.authorized
+        self._websockets.on_message = publishing.from_client if hooks.message is None else publishing.filtered
 
     def refusal_of_host(self, request: Request) -> HTTPResponse | None:
         """Return the answer to a request that came under a name that is not served; None when the name is."""
@@ -262,10 +278,12 @@ class Feed:
         client.grants = permit.grants
         self._expiry.watch(client)
         self._members.join(client, permit.redis_channel)
+        self._hooks.tell_joined(client, permit.redis_channel)
 
     def _leave(self, client: AnySubscriber, redis_channels: list[bytes]) -> None:
         self._expiry.forget(client)
         self._members.left(client, redis_channels)
+        self._hooks.tell_left(client, redis_channels)
 
     def _stop_listening(self, client: EventStreamClient, redis_channels: list[bytes]) -> None:
         if self._past is not None:

@@ -16,6 +16,7 @@ from sanic.response import HTTPResponse, text
 
 from mux import reasons
 from mux.broker.outbox import Outbox
+from mux.endpoints.hooks import Hooks
 from mux.endpoints.request_checks import RequestChecks
 from mux.endpoints.websocket import WebSocketClient
 from mux.errors import BrokerError, BrokerRefused, MessageTooLarge, Refused
@@ -34,13 +35,15 @@ class Publishing:
         hub: counts refusals.
         outbox: publishes.
         checks: decide which request may publish where.
+        hooks: may change a message, or drop it.
         settings: client_publish, max_message_bytes and handshake_seconds.
     """
 
-    def __init__(self, hub: Hub, outbox: Outbox, checks: RequestChecks, settings: Settings) -> None:
+    def __init__(self, hub: Hub, outbox: Outbox, checks: RequestChecks, hooks: Hooks, settings: Settings) -> None:
         self._hub = hub
         self._outbox = outbox
         self._checks = checks
+        self._hooks = hooks
         self._body_seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
         self._not_publishing = reasons.FORBIDDEN if settings.client_publish else reasons.READ_ONLY
@@ -56,12 +59,16 @@ class Publishing:
             raise Refused(reasons.HANDSHAKE, "a POST publishes its body; to upgrade, use GET")
         permit = await self._checks.permitted(request, channel, Action.PUBLISH)
         redis_channel, headers = permit.redis_channel, request.headers
-        if is_binary(headers.getall("content-type", []), headers.getall("content-encoding", [])):
-            redis_channel = binary_variant(redis_channel)
+        binary = is_binary(headers.getall("content-type", []), headers.getall("content-encoding", []))
         payload = await self._body(request)
         self._checks.check_time(permit)
+        if self._hooks.message is not None:
+            found = self._hooks.filtered(redis_channel, payload, binary, permit.grants)
+            if found is None:
+                return HTTPResponse(status=204)
+            payload, binary = found
         try:
-            await self._outbox.publish(redis_channel, payload)
+            await self._outbox.publish(binary_variant(redis_channel) if binary else redis_channel, payload)
         except BrokerError as error:  # counted by the outbox
             reason = error.reason
             said = f"{reason.sentence}: {error}" if isinstance(error, BrokerRefused) else str(error)
@@ -84,6 +91,20 @@ class Publishing:
         except TimeoutError:
             raise Refused(reasons.TOO_SLOW, f"the body was not complete after {self._body_seconds:g} s") from None
         return bytes(body)
+
+    def filtered(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
+        """Publish what the app makes of a message of a client; close the client if its hook fails."""
+        if client.session is not None and (redis_channel := client.session.publishes_to) is not None:
+            try:
+                found = self._hooks.filtered(redis_channel, payload, binary, client.grants)
+            except Refused as error:
+                self._hub.refuse(error.reason)
+                client.endpoint.close(client, error.reason)
+                return
+            if found is None:
+                return
+            payload, binary = found
+        self.from_client(client, payload, binary)
 
     def from_client(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
         """Publish a message of a client; close the client if it may not publish, or Redis does not take the message."""

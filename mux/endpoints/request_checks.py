@@ -71,6 +71,8 @@ class RequestChecks:
         self._origins = OriginPolicy(settings.allowed_origin)
         self.is_draining = False
         """True when no new client is admitted."""
+        self.authorize: Callable[[Asking, Permit, str, Action], Awaitable[Permit]] | None = None
+        """Returns what the app leaves of a permit, where it has a hook for that; see Hooks.authorized()."""
 
     @property
     def takes_tokens(self) -> bool:
@@ -108,12 +110,22 @@ class RequestChecks:
             self._origins.check(origins[0], request.host)
 
     def permit(self, request: Asking, name: str | bytes, action: Action) -> Decision:
-        """Decide what a request may do; name is the channel's, percent-decoded already.
+        """Decide what a request may do by its token and by the app; name is the channel's, percent-decoded already.
 
         Raises:
             Refused: as check_origin(), or no client may do this.
             InvalidChannel: no channel has this name.
         """
+        decision = self._by_token(request, name, action)
+        return decision if self.authorize is None else partial(self._authorized, request, decision, name, action)
+
+    async def _authorized(self, request: Asking, decision: Decision, name: str | bytes, action: Action) -> Permit:
+        assert self.authorize is not None, "there is somebody to ask"
+        permit = decision if isinstance(decision, Permit) else await decision()
+        return await self.authorize(request, permit, check_channel(name).decode(), action)
+
+    def _by_token(self, request: Asking, name: str | bytes, action: Action) -> Decision:
+        """Decide as permit(), without the app."""
         self.check_origin(request)
         channel = check_channel(name)
         redis_channel = self._namespace.redis_channel(channel)
@@ -165,6 +177,8 @@ class RequestChecks:
 
         permitted() goes on with what was decided here: a hook is called once, and a signature is checked once.
         """
+        if self.authorize is not None:
+            return None  # a hook asks Sanic's request, which comes later
         try:
             decision: Decision | Refused = self.permit(request, name, action)
         except Refused as error:

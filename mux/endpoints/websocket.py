@@ -76,7 +76,7 @@ class WebSocketEndpoint:
         self._hub = hub
         self._handshake = Handshake()
         self._max_message_bytes = max_message_bytes
-        self._on_message = on_message
+        self.on_message = on_message
         self._on_leave = on_leave
         self._pace = pace
         self._is_writable = is_writable
@@ -201,7 +201,7 @@ class WebSocketEndpoint:
                 handled = len(messages)
                 break
             handled += 1
-            self._on_message(client, payload, binary)
+            self.on_message(client, payload, binary)
         del messages[:handled]
 
     def _count(self, client: WebSocketClient, parser: WebSocketParser, messages: int, control_frames: int) -> bool:

@@ -96,3 +96,7 @@ class Namespace:
     def redis_channel(self, channel: bytes) -> bytes:
         """Return the Redis channel of a channel."""
         return self._prefix + channel
+
+    def channel(self, redis_channel: bytes) -> str:
+        """Return the name of the channel of a Redis channel of this fleet."""
+        return redis_channel[len(self._prefix) :].decode()

@@ -174,7 +174,7 @@ async def test_thousands_are_ended_a_few_in_each_turn(two: list[Serving]) -> Non
         Act(act="disconnect", subject="a", sentence="bad\r\ndata: forged"),
         Act(act="disconnect", subject="a", sentence="é" * 62),
         Act(act="unsubscribe", subject="a"),
-        Act(act="refresh", subject="a", until=time() + MAX_RENEWAL_SECONDS + 60),
+        Act(act="refresh", subject="a", until=time() + 2 * MAX_RENEWAL_SECONDS),
         Act(act="refresh", subject="a", until=float("nan")),
     ],
 )

@@ -1,0 +1,279 @@
+"""What the app that a feed is part of has to say about it: functions of its own, called at certain moments.
+
+    authorize       a request wants to subscribe or publish; the app allows it, or does not
+    on_message      a client publishes; the app changes the message, or drops it
+    on_join         a client has joined a channel
+    on_leave        a client has left one
+    on_gap          messages may have been missed
+
+Rules:
+
+1. Whatever is wrong with a hook, the feed goes on: an exception is logged with its traceback, once a minute for each
+   hook and type, and it is never a yes.
+2. A hook may be an `async def`, except on_message, which is called for every message. What runs as a task is bounded in
+   number, and ended with the app.
+3. Without a hook nothing is called, and nothing is done for a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from inspect import isawaitable
+from math import inf, isnan
+from time import monotonic, time
+from typing import TypeAlias, TypeVar, cast
+
+from sanic.request import Request
+
+from mux import reasons
+from mux.broker.gap import Gap
+from mux.endpoints.request_checks import Permit
+from mux.endpoints.takeover import Asking
+from mux.errors import Refused
+from mux.grants.grants import Action, Grants
+from mux.grants.patterns import NONE, Patterns
+from mux.hub.subscriber import AnySubscriber
+from mux.logs.repeats import Repeats
+from mux.reasons import Reason
+from mux.settings import Settings
+from mux.wire.channel import Namespace
+
+MAX_TASKS = 10_000
+"""Most calls of hooks that run as tasks at the same time; one more is not begun, and counts as failed."""
+
+LAST_SECONDS = 1.0
+"""Tasks have so long to end by themselves when the app ends."""
+
+LOG_SECONDS = 60.0
+"""An exception of a hook is logged once in this time for each type."""
+
+logger = logging.getLogger("mux")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A yes of authorize with more to it.
+
+    Args:
+        until: Unix time in seconds at which the client's connection is ended.
+        subject: the identity of the client, for presence, announcements and mux.disconnect().
+    """
+
+    until: float = inf
+    subject: str | None = None
+
+    def __post_init__(self) -> None:
+        until: object = self.until
+        subject: object = self.subject
+        if not isinstance(until, int | float) or isnan(until):
+            raise TypeError(f"until is a Unix time in seconds, not {until!r}")
+        if not isinstance(subject, str | None):
+            raise TypeError(f"subject is a str, not {type(subject).__name__}")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A client in a channel.
+
+    Attributes:
+        channel: the name of the channel.
+        name: what the client is called there; presence and announcements tell the same.
+        subject: the subject of its token or grant; None when it has none.
+    """
+
+    channel: str
+    name: str
+    subject: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientMessage:
+    """What a client publishes.
+
+    Attributes:
+        channel: the name of the channel.
+        data: str if it is text, and bytes otherwise.
+        subject: the subject of the client's token or grant; None when it has none.
+    """
+
+    channel: str
+    data: str | bytes
+    subject: str | None
+
+
+Authorize: TypeAlias = Callable[[Request, str, str], bool | Grant | Awaitable[bool | Grant]]
+"""Takes a request, the name of a channel, and "subscribe" or "publish"; anything but True or a Grant is a no."""
+
+OnMember: TypeAlias = Callable[[Member], object]
+OnMessage: TypeAlias = Callable[[ClientMessage], str | bytes | None]
+"""Returns what is published instead: text, bytes, or None for nothing."""
+
+GapCallback: TypeAlias = Callable[[Gap], object]
+"""Takes a gap; what it returns is awaited if it can be."""
+
+Outgoing: TypeAlias = tuple[bytes, bool]
+"""A payload, and whether it is binary."""
+
+T = TypeVar("T")
+
+
+class TooManyCalls(Exception):
+    """Hooks are called more quickly than they end."""
+
+
+class Hooks:
+    """The hooks of one feed; they stay when the app runs again.
+
+    Args:
+        namespace: what channels are called in Redis.
+        count: counts a call that has failed and that no request is refused for.
+        settings: handshake_seconds, which authorize may take, and max_message_bytes.
+    """
+
+    def __init__(self, namespace: Namespace, count: Callable[[Reason], None], settings: Settings) -> None:
+        self._namespace = namespace
+        self._count = count
+        self._seconds = settings.handshake_seconds
+        self._max_message_bytes = settings.max_message_bytes
+        self.authorize: Authorize | None = None
+        self.message: OnMessage | None = None
+        self.join: list[OnMember] = []
+        self.leave: list[OnMember] = []
+        self.gap: list[GapCallback] = []
+        self._tasks: set[asyncio.Future[object]] = set()
+        self._repeats = Repeats(most=1, seconds=LOG_SECONDS)
+
+    async def aclose(self) -> None:
+        """End what runs as tasks, which have a second to end by themselves."""
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=LAST_SECONDS)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def authorized(self, request: Asking, permit: Permit, name: str, action: Action) -> Permit:
+        """Return what is left of a permit when the app has been asked.
+
+        A WebSocket is for both, so the app is asked twice.
+
+        Raises:
+            Refused: the app does not allow the action, or authorize has failed.
+        """
+        sanics = cast("Request", request)  # where there is a hook, no other kind of request comes here
+        grant = await self._ask(sanics, name, action)
+        if grant is None:
+            raise Refused(reasons.FORBIDDEN, f"this client may not {action.value} to {name}")
+        may_publish = action is Action.PUBLISH
+        if not may_publish and permit.may_publish and request.headers.get("upgrade", "").lower() == "websocket":
+            other = await self._ask(sanics, name, Action.PUBLISH)
+            if other is not None:
+                may_publish = True
+                grant = Grant(min(grant.until, other.until), grant.subject or other.subject)
+        only = Patterns([name])
+        held = permit.grants or Grants(None, only, only if may_publish else NONE)
+        grants = replace(held, subject=grant.subject or held.subject, until=min(grant.until, held.until))
+        return replace(permit, may_publish=may_publish, grants=grants)
+
+    async def _ask(self, request: Request, name: str, action: Action) -> Grant | None:
+        """Return what authorize allows; None when it does not."""
+        assert self.authorize is not None, "there is somebody to ask"
+        try:
+            async with asyncio.timeout(self._seconds):
+                said: object = self.authorize(request, name, action.value)
+                if isawaitable(said):
+                    said = await said
+        except Exception as error:  # noqa: BLE001 - it is logged; whatever is wrong with it, it is no yes
+            self._log("authorize", self.authorize, error)
+            raise Refused(reasons.HOOK) from None
+        if said is True:
+            return Grant()
+        if said is not False and not isinstance(said, Grant):
+            self._log("authorize", self.authorize, TypeError(f"it returned {said!r:.40}, which is no yes"))
+        return said if isinstance(said, Grant) and said.until > time() else None
+
+    def filtered(self, redis_channel: bytes, payload: bytes, binary: bool, grants: Grants | None) -> Outgoing | None:
+        """Return what is published instead of what a client has sent; None for nothing.
+
+        Raises:
+            Refused: on_message has failed.
+        """
+        assert self.message is not None, "there is somebody to ask"
+        try:
+            subject = None if grants is None else grants.subject
+            said = self.message(ClientMessage(self._namespace.channel(redis_channel), _data(payload, binary), subject))
+            if said is None:
+                return None
+            if not isinstance(said, str | bytes):
+                raise TypeError(f"it returned {type(said).__name__}; a message is str or bytes, and None drops it")
+            changed = said if isinstance(said, bytes) else said.encode()
+            if len(changed) > self._max_message_bytes:
+                raise ValueError(f"it returned {len(changed)} bytes; a message has {self._max_message_bytes} at most")
+        except Exception as error:  # noqa: BLE001 - it is logged; whatever is wrong with it, the feed goes on
+            self._log("on_message", self.message, error)
+            raise Refused(reasons.HOOK) from None
+        return changed, isinstance(said, bytes)
+
+    def tell_joined(self, client: AnySubscriber, redis_channel: bytes) -> None:
+        """Tell the app that a client has joined a channel."""
+        if self.join:
+            self.tell("on_join", self.join, self._member(client, redis_channel))
+
+    def tell_left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
+        """Tell the app that a client has left channels."""
+        if self.leave:
+            for redis_channel in redis_channels:
+                self.tell("on_leave", self.leave, self._member(client, redis_channel))
+
+    def _member(self, client: AnySubscriber, redis_channel: bytes) -> Member:
+        subject = None if client.grants is None else client.grants.subject
+        return Member(self._namespace.channel(redis_channel), str(client.name_in(redis_channel)), subject)
+
+    def tell(self, name: str, hooks: Iterable[Callable[[T], object]], thing: T) -> None:
+        """Call all hooks of a name; what they return runs as a task if it can be awaited."""
+        for hook in hooks:
+            try:
+                result = hook(thing)
+                if isawaitable(result):
+                    self._begin(name, hook, result)
+            except Exception as error:  # noqa: BLE001 - it is logged; whatever is wrong with it, the feed goes on
+                self._failed(name, hook, error)
+
+    def _begin(self, name: str, hook: object, call: Awaitable[object]) -> None:
+        if len(self._tasks) >= MAX_TASKS:
+            if isinstance(call, Coroutine):
+                call.close()
+            raise TooManyCalls(f"{MAX_TASKS} calls are under way")
+        task = asyncio.ensure_future(call)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, name, hook))
+
+    def _ended(self, name: str, hook: object, task: asyncio.Future[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(name, hook, error)
+
+    def _failed(self, name: str, hook: object, error: BaseException) -> None:
+        self._count(reasons.HOOK)
+        self._log(name, hook, error)
+
+    def _log(self, name: str, hook: object, error: BaseException) -> None:
+        now = monotonic()
+        for count, text in self._repeats.take(now):
+            logger.error("%s, %d times more in a minute", text, count)
+        text = f"a callback of {name} failed"
+        if self._repeats.admits((name, id(hook), type(error)), f"{text} with {type(error).__name__}", now):
+            logger.error("%s", text, exc_info=error)
+
+
+def _data(payload: bytes, binary: bool) -> str | bytes:
+    """Return a message as an app reads it; the body of a POST that is no text is bytes."""
+    if binary:
+        return payload
+    try:
+        return payload.decode()
+    except UnicodeDecodeError:
+        return payload
