@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from mux import reasons
 from mux.errors import InvalidChannel
 from mux.fleet.messages import is_label
+from mux.presence.roster import is_name
 from mux.wire.channel import check_channel
 
 MAX_SENTENCE_BYTES = 123
@@ -50,8 +51,10 @@ class Act:
         """
         if self.subject is None and self.channel is None and self.client is None:
             raise ValueError("name a subject, a channel or a client: nobody is disconnected without")
-        if not all(text is None or is_label(text) for text in (self.subject, self.client)):
-            raise ValueError("a subject or a client has at most 255 printable characters")
+        if self.subject is not None and not is_label(self.subject):
+            raise ValueError("a subject has at most 255 printable characters")
+        if self.client is not None and not is_name(self.client):
+            raise ValueError("a client is named as presence tells it")
         if self.channel is not None:
             check_channel(self.channel)
         elif self.act == "unsubscribe":

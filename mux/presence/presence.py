@@ -28,7 +28,7 @@ from random import SystemRandom
 from time import perf_counter
 
 from mux import reasons
-from mux.broker.parcels import Parcels
+from mux.broker.parcels import KEY_SECONDS, Parcels
 from mux.errors import InvalidChannel, Refused
 from mux.fleet.fleet import Fleet, Question
 from mux.fleet.messages import Identity, read_object
@@ -70,6 +70,10 @@ MAX_PIECE_BYTES = 512 * 1024
 MAX_ROSTER_BYTES = 8 * 1024 * 1024
 """Most bytes of all pieces of one process."""
 
+MAX_LEFT_BYTES = 8 * 1024 * 1024
+"""Most bytes of large answers that one process leaves in Redis in the time in which it forgets them: a dozen of the
+largest. Further answers are cut short, for a question may be forged, and then nobody takes what was left."""
+
 QUESTIONS_AT_ONCE = 16
 """Most questions that this process asks at the same time; others wait."""
 
@@ -99,6 +103,7 @@ class Presence:
         # What this process answers itself, by the parcel of its question.
         self._own: dict[str, Roster | None] = {}
         self._dice = SystemRandom()
+        self._renewed_at, self._bytes_left = 0.0, MAX_LEFT_BYTES
         self._is_open = False
         fleet.handle("presence", self._answer)
 
@@ -224,17 +229,29 @@ class Presence:
 
     async def _written(self, roster: Roster, parcel: str) -> bytes:
         """Return the answer for another process, and leave the rows for it in pieces when they are many."""
-        first = write_rows(roster.rows[:ROWS_PER_PIECE])
+        rows = roster.rows[:ROWS_PER_PIECE]
         most = min(INLINE_BYTES, self._fleet.max_answer_bytes - HEAD_BYTES)
-        if len(roster.rows) <= ROWS_PER_PIECE and len(first) <= most:
+        size = len(write_rows(rows))
+        if len(rows) == len(roster.rows) and size <= most:
             return write(roster)
-        pieces = range(0, len(roster.rows), ROWS_PER_PIECE)
-        count = await self._parcels.leave(parcel, (write_rows(roster.rows[i : i + ROWS_PER_PIECE]) for i in pieces))
-        if count is not None:
-            return write(replace(roster, rows=()), pieces=count)
-        # As many as fit, even if they are twice as long as those of the first piece are on average.
-        few = min(len(roster.rows), ROWS_PER_PIECE) * most // len(first) // 2
-        return write(replace(roster, rows=roster.rows[:few], has_more=True))
+        if self._may_leave(size * len(roster.rows) // len(rows)):
+            pieces = range(0, len(roster.rows), ROWS_PER_PIECE)
+            count = await self._parcels.leave(parcel, (write_rows(roster.rows[i : i + ROWS_PER_PIECE]) for i in pieces))
+            if count is not None:
+                return write(replace(roster, rows=()), pieces=count)
+        while len(write_rows(rows)) > most:
+            rows = rows[: len(rows) // 2]
+        return write(replace(roster, rows=rows, has_more=True))
+
+    def _may_leave(self, size: int) -> bool:
+        """Count a large answer; tell whether there is room for it among those that nobody may have taken yet."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._renewed_at + KEY_SECONDS:
+            self._renewed_at, self._bytes_left = now, MAX_LEFT_BYTES
+        if size > self._bytes_left:
+            return False
+        self._bytes_left -= size
+        return True
 
 
 def _clients(rows: Sequence[Row]) -> Iterator[tuple[str, str | None]]:

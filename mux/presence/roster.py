@@ -180,9 +180,14 @@ def read_rows(kind: Kind, rows: object) -> list[Row] | None:
     return None if None in read else [row for row in read if row is not None]
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be what a client is called in a channel."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _client(row: object) -> Row | None:
     match row:
-        case [str(name), None | str() as subject] if _NAME.fullmatch(name) and len(subject or "") <= MAX_LABEL_LENGTH:
+        case [str(name), None | str() as subject] if is_name(name) and len(subject or "") <= MAX_LABEL_LENGTH:
             return name, subject
     return None
 

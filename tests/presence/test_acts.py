@@ -168,6 +168,7 @@ async def test_thousands_are_ended_a_few_in_each_turn(two: list[Serving]) -> Non
         Act(act="disconnect"),
         Act(act="disconnect", subject="x" * 256),
         Act(act="disconnect", subject="a\nb"),
+        Act(act="disconnect", client="ann"),
         Act(act="disconnect", subject="a", code=1005),
         Act(act="disconnect", subject="a", code=5000),
         Act(act="disconnect", subject="a", sentence=""),

@@ -150,6 +150,22 @@ async def test_without_keys_in_redis_an_answer_is_cut_short(
     empty(two[0], clients)
 
 
+async def test_what_nobody_takes_does_not_fill_redis(
+    two: list[Serving], publisher: redis.Redis, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Questions can be forged: a process leaves so much and no more in the time of a key."""
+    monkeypatch.setattr(presence_module, "MAX_LEFT_BYTES", 200_000)
+    monkeypatch.setattr(presence_of(two[0]), "_bytes_left", 200_000)
+    clients = fill(two[0], 1000)
+    for number in range(20):
+        fields = {"channel": "lobby", "kind": "clients", "parcel": f"{number:016x}"}
+        await presence_of(two[0])._answer(fields)
+    assert 0 < sum(publisher.strlen(key) for key in publisher.keys(f"{prefix}*")) <= 200_000
+    people = await two[1].mux.presence("lobby")
+    assert (people.has_more, people.missing) == (True, [])
+    empty(two[0], clients)
+
+
 async def test_a_parcel_that_is_lost_makes_its_process_missing(
     two: list[Serving], monkeypatch: pytest.MonkeyPatch
 ) -> None:
