@@ -3,7 +3,7 @@
 A server may be one process, a master with workers, or several copies: the processes that were started and all their
 descendants are the server, and its CPU time is theirs, user and system. The kernel brings the CPU clock of another
 process up to date only when that process is switched out or a tick interrupts it (kernel/sched/cputime.c,
-thread_group_cputime), so the clock is read when it has stood still.
+thread_group_cputime), so the clock is read when it has nearly stood still.
 
 Linux only: proc(5), and the numbers of CPU clocks in include/linux/posix-timers_types.h.
 """
@@ -32,11 +32,11 @@ from mux.serve.embedded import find_server as find_redis
 START_SECONDS = 30.0
 """Seconds a server may take until it accepts a connection."""
 
-IDLE_SECONDS = 0.02
-"""A clock that stood still for so many seconds belongs to a program that waits."""
+RESTING_SHARE = 0.02
+"""A server that uses less of a processor than this share does nothing but tick."""
 
-SETTLED_SECONDS, SETTLED_SHARE = 0.3, 0.02
-"""A server that used less than this share of a processor for so many seconds has started."""
+IDLE_SECONDS, SETTLED_SECONDS = 0.02, 0.3
+"""A server that does nothing but tick for so many seconds has done its work, or has started."""
 
 LONGEST_WAIT_SECONDS = 5.0
 """A server that never rests, because of timers, is read after so many seconds all the same."""
@@ -61,20 +61,20 @@ class Tree:
 
     def settle(self) -> None:
         """Wait until the server has started: a master that watches over workers ticks, and need not stand still."""
-        self._rest(SETTLED_SECONDS, SETTLED_SHARE * SETTLED_SECONDS)
+        self._rest(SETTLED_SECONDS)
 
     def cpu_seconds(self) -> float:
         """Wait until the server rests and return the processor time that it has used so far."""
-        return self._rest(IDLE_SECONDS, 0.0)
+        return self._rest(IDLE_SECONDS)
 
     def memory_bytes(self) -> int:
         """Return the memory that is the server's alone: the private dirty pages of its processes."""
         return sum(private_bytes(pid) for pid in self.pids())
 
-    def _rest(self, seconds: float, most: float) -> float:
+    def _rest(self, seconds: float) -> float:
         deadline = time.monotonic() + LONGEST_WAIT_SECONDS
         before, now = -1.0, self._clock()
-        while now - before > most and time.monotonic() < deadline:
+        while now - before > RESTING_SHARE * seconds and time.monotonic() < deadline:
             time.sleep(seconds)
             before, now = now, self._clock()
         return now

@@ -35,10 +35,12 @@ from bench.peers.registry import MUX, Place
 from bench.servers import serving
 from bench.works import run_limit
 from mux.__main__ import main
+from mux.endpoints.catch_up import CatchUp
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
+from mux.journal.lookup import Lookup
 from mux.metrics.observer import Observer
 from mux.serve.collector import Collector
 
@@ -48,10 +50,17 @@ CAUSES = {
     "samples": (Observer, "_tick"),
     "one read from Redis": (BatchIntake, "take"),
     "one read from a client": (Subscriber, "data_received"),
+    "one step of a lookup": (Lookup, "step"),
+    "what a client is owed": (CatchUp, "begin"),
 }
 
 
-def _watched(place: Place) -> list[str]:
+ASKED = ("one read from a client", "one step of a lookup")
+"""Causes that there are only when clients ask for something."""
+
+
+def watched(place: Place) -> list[str]:
+    """Return the command of a server that writes the longest pause by cause, in seconds, into a file `pauses`."""
     command = MUX.command(place)
     program = [command[0], "-m", "bench.test_pauses", str(place.scratch / "pauses")]
     return [*program, *command[3:], "--ping-seconds", "25"]
@@ -84,7 +93,7 @@ def _watch(file: Path) -> None:
         nonlocal began
         if phase == "start":
             began = thread_time()
-        elif "one read from a client" in longest:  # its passes before are of the start
+        elif not longest.keys().isdisjoint(ASKED):  # its passes before are of the start
             note("the collector", thread_time() - began)
 
     gc.callbacks.append(watch)
@@ -100,7 +109,7 @@ def test_tail(contender: str, redis_url: str, smoke: bool, benchmark: Benchmark,
     def run() -> Figures:
         if contender == LIMIT:
             return run_limit(load)
-        peer = MUX if contender != "mux" else replace(MUX, command=_watched)
+        peer = MUX if contender != "mux" else replace(MUX, command=watched)
         with serving(peer, redis_url) as server:
             figures = measure(replace(load, target=server.target, inlet=server.inlet()), None, None).figures
             pauses = server.place.scratch / "pauses"
