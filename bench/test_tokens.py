@@ -96,7 +96,7 @@ def _come(server: Running, stack: ExitStack, tokens: list[str]) -> None:
 @pytest.mark.parametrize("kind", CASES)
 def test_let_in(kind: str, redis_url: str, tmp_path: Path, smoke: bool, benchmark: Benchmark, score: Score) -> None:
     """Let clients in one by one."""
-    count, rounds = (3, 2) if smoke else (300, 8)
+    count, rounds = (3, 2) if smoke else (300, 3)
     case = benchmark.group = "join_with_token"
     peer = MUX if kind == "no key" else _with_key(kind, _pem(tmp_path) if "ES256" in kind else SECRET)
     with serving(peer, redis_url) as server, ExitStack() as stack:

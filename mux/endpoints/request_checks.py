@@ -158,6 +158,8 @@ class RequestChecks:
 
     def _cookie_of(self, request: Asking) -> str | None:
         """Return the name of the cookie that counts for a request: no page of another host acts with it."""
+        if self._cookie is None:
+            return None
         origins = request.headers.getall("origin", [])
         if not origins:
             return self._cookie if request.headers.get("sec-fetch-site") == "same-origin" else None
