@@ -89,6 +89,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "doorstep",
         "endpoints",
         "errors",
+        "grants",
         "logs",
         "machine",
         "metrics",

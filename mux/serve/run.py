@@ -23,6 +23,7 @@ import uvloop
 from mux.broker.location import check_redis, parse_location
 from mux.doorstep.backlog import turn_away
 from mux.errors import MuxError, SystemRefused
+from mux.grants.authority import Authority
 from mux.logs.lines import STDOUT, configure_logging, json_line
 from mux.logs.writer import write_at_once
 from mux.machine import raise_descriptor_limit
@@ -44,6 +45,11 @@ STOP_SECONDS = 5.0
 """A worker is killed this long after the drain's time; a worker in order needs less."""
 
 
+OPEN_TO_ALL = "whoever reaches this address may listen to every channel and publish to it; --token-key changes that"
+
+OPEN_TO_LISTEN = "whoever reaches this address may listen to every channel; --token-key changes that"
+
+
 def serve(settings: Settings) -> None:
     """Serve until a signal says to stop.
 
@@ -59,6 +65,7 @@ def serve(settings: Settings) -> None:
 def _serve_until(signals: Signals, settings: Settings) -> None:
     for sentence in unknown_variables():
         logger.warning("%s", sentence)
+    is_open = Authority(settings).is_open  # the workers would stumble over its key one after the other
     raise_descriptor_limit()
     with (
         listening_socket(settings.host, settings.port) as sock,
@@ -75,6 +82,8 @@ def _serve_until(signals: Signals, settings: Settings) -> None:
         link = f"#token={token}" if is_drawn and settings.inspect and ops_sock is None and not settings.log_json else ""
         listeners = Listeners(sock, ops_sock)
         supervisor = None if settings.workers == 1 else _supervisor(settings, listeners, Board(settings.workers + 1))
+        if is_open and not is_of_this_machine(sock):
+            logger.warning("%s", OPEN_TO_ALL if settings.client_publish else OPEN_TO_LISTEN)
         _welcome(settings, url_of(sock), str(location), link, ops_sock)
         if supervisor is None:
             supervisor = uvloop.run(_serve_alone(settings, listeners, signals))

@@ -392,3 +392,34 @@ def test_mistakes_end_in_one_sentence(
     assert ended.stderr.count("\n") == 1
     assert words in ended.stderr
     assert "secret" not in ended.stderr
+
+
+OPEN = "whoever reaches this address may listen to every channel"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--host", "0.0.0.0"], f"{OPEN} and publish to it; --token-key changes that"),
+        (["--host", "0.0.0.0", "--no-client-publish"], f"{OPEN}; --token-key changes that"),
+        (["--host", "0.0.0.0", "--token-key", "k" * 32], ""),
+        ([], ""),
+    ],
+)
+def test_it_is_said_that_everybody_may_do_everything(prefix: str, options: list[str], says: str) -> None:
+    """In one line, where others than this machine can reach the server and there is no key."""
+    with mux_serve("--prefix", prefix, *options) as server:
+        server.process.terminate()
+        log, _ = server.process.communicate(timeout=30)
+    lines = [line for line in (server.welcome + log).splitlines() if "whoever" in line]
+    assert len(lines) == bool(says)
+    assert says in "".join(lines)
+
+
+def test_a_key_that_cannot_be_is_told_before_anything_listens() -> None:
+    """Once, with the status of what is misused, and not by every worker."""
+    ended = run_mux("serve", "--port", "0", "--workers", "2", "--token-key", "/nowhere/secret.pem")
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "cannot be read: no such file" in ended.stderr
+    assert "secret.pem" not in ended.stderr
