@@ -214,7 +214,8 @@ class Core:
         )
         self.presence = Presence(self._fleet, self.hub, self.namespace, parcels)
         self.acts = Acts(self._fleet, self.hub, self.namespace, lambda client, until: self.feed.renew(client, until))
-        self.feed = Feed(self.hub, self.broker.outbox, settings, Authority(settings), self.hooks, self.past)
+        self._authority = Authority(settings)
+        self.feed = Feed(self.hub, self.broker.outbox, settings, self._authority, self.hooks, self.past)
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()
@@ -234,6 +235,7 @@ class Core:
         if self._recovery is not None:
             self._recovery.start(self.broker)
         await self.broker.start()
+        self._authority.start()
         self._observer.start(self.broker)
         self._fleet.start()
         self._inspector.start()
@@ -286,6 +288,7 @@ class Core:
         await self.presence.aclose()
         await self.acts.aclose()
         await self.feed.aclose()
+        await self._authority.aclose()
         await self._fleet.aclose()
         if self._recovery is not None:
             await self._recovery.aclose()

@@ -131,7 +131,7 @@ CHECKS = Reason(
     "checks",
     429,
     0,
-    "an address has sent 50 tokens in a second that are not known yet",
+    "an address has sent more tokens that are not known yet than `--max-token-checks-per-second`",
     _LATER,
     "too many tokens that are not known yet: try again later",
 )
@@ -197,6 +197,14 @@ REDIS_REFUSED = Reason(
 )
 
 # The server cannot answer.
+TOKEN_KEYS = Reason(
+    "token_keys",
+    503,
+    0,
+    "the keys of `--token-jwks-url` cannot be had, and the token is not known yet",
+    _LATER,
+    "the keys that new tokens are checked with cannot be had: try again later",
+)
 NO_SOCKET = Reason(
     "no_socket",
     501,

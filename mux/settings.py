@@ -14,9 +14,10 @@ from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
-from mux.errors import InvalidSetting
-from mux.wire.channel import Namespace
+from mux.errors import InvalidChannel, InvalidSetting
+from mux.wire.channel import Namespace, check_channel
 from mux.wire.http.host import HostPolicy
 from mux.wire.http.origin import OriginPolicy
 
@@ -112,6 +113,9 @@ class Settings:
         "one everybody may do everything.",
         secret=True,
     )
+    token_jwks_url: str | None = _setting(
+        None, "https:// or http:// URL of a JWK set whose keys clients' tokens are checked with, in place of token_key."
+    )
     allow_weak_token_key: bool = _setting(False, "Take a secret for token_key that is shorter.")
     token_audience: str | None = _setting(None, "What the aud of a token must be, or have.")
     token_issuer: str | None = _setting(None, "What the iss of a token must be.")
@@ -124,6 +128,9 @@ class Settings:
         (), "The same for whoever has a valid token, whose subject {sub} stands for; repeatable."
     )
     user_publish: tuple[str, ...] = _setting((), "The same for publishing; repeatable.")
+    max_token_checks_per_second: int = _setting(
+        50, "Tokens that are not known yet and are checked for one address in a second, in each process.", minimum=1
+    )
     announce_as: AnnounceAs = _setting(  # noqa: RUF009 - immutable
         "uuid", "The name of a client that joins or leaves: uuid, or subject where its token has one."
     )
@@ -213,6 +220,22 @@ class Settings:
         "info", "How much to log: debug, info, warning or error.", of_command=True
     )
 
+    def _check_tokens(self) -> None:
+        """Check the settings of clients' tokens against each other."""
+        if self.token_key is not None and self.token_jwks_url is not None:
+            raise InvalidSetting("tokens are checked with a token_key or with a token_jwks_url, and not with both")
+        for name in _NEED_A_KEY:
+            value = getattr(self, name)
+            if value and self.token_key is None and self.token_jwks_url is None:
+                raise InvalidSetting(
+                    f"{name} needs a token_key or a token_jwks_url: without one everybody may do everything"
+                )
+            if isinstance(value, tuple):
+                for text in value:
+                    _check_pattern(name, text)
+        if self.token_jwks_url is not None:
+            _check_jwks_url(self.token_jwks_url)
+
     def __post_init__(self) -> None:
         types = get_type_hints(type(self))
         for spec in fields(self):
@@ -220,10 +243,7 @@ class Settings:
             _check_type(spec, value, types[spec.name])
             _check_range(spec, value)
         _check_token(self.inspect_token)
-        if self.token_key is None:
-            for name in _NEED_A_KEY:
-                if getattr(self, name):
-                    raise InvalidSetting(f"{name} needs a token_key: without one everybody may do everything")
+        self._check_tokens()
         _check_host("host", self.host)
         if self.ops_host is not None and not self.ops_host.startswith(UNIX):
             _check_host("ops_host", self.ops_host)
@@ -362,6 +382,29 @@ def _check_token(token: str | None) -> None:
         raise InvalidSetting(
             f"inspect_token must be at least {MIN_TOKEN_LENGTH} printable ASCII characters without space"
         )
+
+
+def _check_pattern(name: str, text: str) -> None:
+    stem = text.removesuffix("*")
+    if "*" in stem:
+        raise InvalidSetting(f"{name} has the pattern {text!r}; a pattern has * at its end and nowhere else")
+    try:
+        if stem or not text:
+            check_channel(stem)
+    except InvalidChannel as error:
+        raise InvalidSetting(f"{name} has the pattern {text!r}: {error}") from None
+
+
+def _check_jwks_url(url: str) -> None:
+    # The value is kept out of the sentence: it may have a password in it.
+    try:
+        parts = urlsplit(url)
+        is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_right = is_right and "@" not in parts.netloc and all("!" <= char <= "~" for char in url)
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise InvalidSetting("token_jwks_url must be an http:// or https:// URL without a user or a password")
 
 
 def _parse(variable: str, text: str, kind: object) -> object:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 from sanic import Sanic
@@ -25,6 +25,7 @@ DEFAULTS = {
     "allowed_host": (),
     "client_publish": True,
     "token_key": None,
+    "token_jwks_url": None,
     "allow_weak_token_key": False,
     "token_audience": None,
     "token_issuer": None,
@@ -33,6 +34,7 @@ DEFAULTS = {
     "anyone_publish": (),
     "user_subscribe": (),
     "user_publish": (),
+    "max_token_checks_per_second": 50,
     "announce_as": "uuid",
     "max_pending_bytes": 1024 * 1024,
     "max_pending_total_bytes": 0,
@@ -384,3 +386,35 @@ def test_a_name_or_an_address_is_one_to_listen_on(host: str) -> None:
     """With a zone as well, which only links of their own have."""
     settings = Settings.load({"host": host, "ops_host": host, "ops_port": 0}, {})
     assert (settings.host, settings.ops_host) == (host, host)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"token_key": "k" * 32, "token_jwks_url": "https://a.com/"}, "not with both"),
+        ({"user_publish": ("chat",)}, "user_publish needs a token_key or a token_jwks_url"),
+        (
+            {"token_key": "k" * 32, "anyone_subscribe": ("a.*.b",)},
+            "pattern 'a.*.b'; a pattern has \\* at its end",
+        ),
+        ({"token_key": "k" * 32, "anyone_subscribe": ("",)}, "is empty"),
+        ({"token_key": "k" * 32, "user_subscribe": ("a b*",)}, "printable ASCII"),
+        ({"token_key": "k" * 32, "user_subscribe": ("$probe*",)}, "reserved"),
+        ({"token_jwks_url": "ftp://a.com/"}, "an http:// or https:// URL"),
+        ({"token_jwks_url": "a.com/keys"}, "an http:// or https:// URL"),
+        ({"token_jwks_url": "https://u:secret@a.com/"}, "without a user or a password$"),
+        ({"token_jwks_url": "https://a.com:99999/"}, "an http:// or https:// URL"),
+        ({"token_jwks_url": "https://a.com/\r\nX: y"}, "an http:// or https:// URL"),
+        ({"token_jwks_url": "https:///keys"}, "an http:// or https:// URL"),
+    ],
+)
+def test_settings_of_tokens_that_cannot_be(given: dict[str, Any], sentence: str) -> None:
+    """Each has a sentence of its own, without what may be secret."""
+    with pytest.raises(InvalidSetting, match=sentence):
+        Settings(**given)
+
+
+@pytest.mark.parametrize("pattern", ["*", "a", "a*", "user:{sub}:*", "{sub}"])
+def test_a_pattern_is_a_channel_or_the_beginning_of_some(pattern: str) -> None:
+    """With * at its end, and the subject anywhere."""
+    assert Settings(token_jwks_url="https://a.com/keys", user_subscribe=(pattern,)).user_subscribe == (pattern,)

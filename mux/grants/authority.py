@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from math import inf
-from time import time
+from time import monotonic, time
 from typing import Any, TypeAlias
 
 import jwt
@@ -19,7 +21,8 @@ import jwt
 from mux import reasons
 from mux.errors import Refused
 from mux.grants.grants import OPEN, Grants
-from mux.grants.keys import read_key
+from mux.grants.jwks import KeySet
+from mux.grants.keys import Key, read_key
 from mux.grants.patterns import Patterns
 from mux.settings import Settings
 
@@ -32,11 +35,13 @@ MAX_TOKEN_CHARACTERS = 8192
 MAX_KNOWN = 10_000
 """Most tokens that are known; the oldest are forgotten, and are checked again when they come."""
 
-CHECKS_PER_SECOND = 50
-"""Most unknown tokens that are checked for one address in a second."""
+MAX_ADDRESSES = 10_000
+"""Most addresses that are told apart in a second; no unknown token of another is checked in it."""
 
 Found: TypeAlias = Grants | Callable[[], Awaitable[Grants]]
 """Grants, or a function to call and await for them."""
+
+_NOT_VALID = "the token is not valid"
 
 _SENTENCES: dict[type[Exception], str] = {
     jwt.ExpiredSignatureError: "the token has expired",
@@ -60,6 +65,8 @@ class Authority:
     def __init__(self, settings: Settings, clock: Callable[[], float] = time) -> None:
         key = settings.token_key
         self._key = None if key is None else read_key(key, allows_weak=settings.allow_weak_token_key)
+        url = settings.token_jwks_url
+        self._key_set = None if url is None else KeySet(url, on_removed=self._forget, clock=monotonic)
         self._audience = settings.token_audience
         self._issuer = settings.token_issuer
         self._subscribe = settings.anyone_subscribe + settings.user_subscribe
@@ -69,13 +76,24 @@ class Authority:
         )
         self._clock = clock
         self._known: dict[bytes, Grants] = {}
+        self._max_checks = settings.max_token_checks_per_second
         self._checks: dict[str, int] = {}
         self._second = 0
 
     @property
     def is_open(self) -> bool:
         """True when there is no key, and everybody may do everything."""
-        return self._key is None
+        return self._key is None and self._key_set is None
+
+    def start(self) -> None:
+        """Begin to fetch the keys, where they are at a URL."""
+        if self._key_set is not None:
+            self._key_set.start()
+
+    async def aclose(self) -> None:
+        """Fetch no keys any more."""
+        if self._key_set is not None:
+            await self._key_set.aclose()
 
     def grants(self, token: str | None, address: str) -> Found:
         """Return what a token grants, or what is granted without one.
@@ -87,7 +105,7 @@ class Authority:
         Raises:
             Refused: the token is not valid, or too many unknown ones came from this address.
         """
-        if self._key is None:
+        if self.is_open:
             return OPEN
         if token is None:
             return self._anyone
@@ -95,14 +113,48 @@ class Authority:
         grants = self._known.get(digest)
         if grants is None:
             self._spend(address)
-            grants = self._check(token)
-            if len(self._known) >= MAX_KNOWN:
-                del self._known[next(iter(self._known))]
-            self._known[digest] = grants
-        elif grants.until <= self._clock():
+            return self._unknown(token, digest)
+        if grants.until <= self._clock():
             del self._known[digest]
             raise Refused(reasons.UNAUTHORIZED, _SENTENCES[jwt.ExpiredSignatureError])
         return grants
+
+    def _unknown(self, token: str, digest: bytes) -> Found:
+        """Return what a token grants that is not known yet; where its key is not known either, it may take a fetch.
+
+        Raises:
+            Refused: the token is not valid, or there is no such key.
+        """
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            raise Refused(reasons.UNAUTHORIZED, _NOT_VALID)
+        if self._key_set is None:
+            assert self._key is not None, "without a key no token is checked"
+            return self._learn(token, digest, self._key)
+        name = _name_of_key(token)
+        key = self._key_set.find(name)
+        if key is not None:
+            return self._learn(token, digest, key)
+        if not self._key_set.may_wait:
+            raise self._key_set.refusal()
+        return partial(self._fetch_and_learn, self._key_set, token, digest, name)
+
+    async def _fetch_and_learn(self, keys: KeySet, token: str, digest: bytes, name: str | None) -> Grants:
+        await keys.renew()
+        key = keys.find(name)
+        if key is None:
+            raise keys.refusal()
+        return self._learn(token, digest, key)
+
+    def _learn(self, token: str, digest: bytes, key: Key) -> Grants:
+        grants = self._check(token, key)
+        if len(self._known) >= MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[digest] = grants
+        return grants
+
+    def _forget(self) -> None:
+        """Check every token again when it comes: a key is gone."""
+        self._known.clear()
 
     def _spend(self, address: str) -> None:
         """Count a check of an address; those of this second are counted together.
@@ -115,32 +167,28 @@ class Authority:
             self._second = second
             self._checks.clear()
         count = self._checks.get(address, 0)
-        if count >= CHECKS_PER_SECOND:
+        if count >= self._max_checks or (not count and len(self._checks) >= MAX_ADDRESSES):
             raise Refused(reasons.CHECKS)
         self._checks[address] = count + 1
 
-    def _check(self, token: str) -> Grants:
+    def _check(self, token: str, key: Key) -> Grants:
         """Return what a token grants when its signature and its times are right.
 
         Raises:
             Refused: they are not.
         """
-        assert self._key is not None, "without a key no token is checked"
         try:
-            if len(token) > MAX_TOKEN_CHARACTERS:
-                raise jwt.DecodeError
             claims = jwt.decode(
                 token,
-                self._key.material,
-                algorithms=self._key.algorithms,
+                key.material,
+                algorithms=key.algorithms,
                 audience=self._audience,
                 issuer=self._issuer,
                 leeway=LEEWAY_SECONDS,
-                options={"verify_aud": self._audience is not None},
             )
             return self._granted(claims)
         except Exception as error:  # noqa: BLE001 - whatever a parser says of garbage
-            sentence = _SENTENCES.get(type(error), "the token is not valid")
+            sentence = _SENTENCES.get(type(error), _NOT_VALID)
         raise Refused(reasons.UNAUTHORIZED, sentence)
 
     def _granted(self, claims: dict[str, Any]) -> Grants:
@@ -163,3 +211,15 @@ class Authority:
             Patterns.compile([*self._publish, *publish], subject),
             claims["exp"] + LEEWAY_SECONDS if "exp" in claims else inf,
         )
+
+
+def _name_of_key(token: str) -> str | None:
+    """Return the kid that a token names, or None; nothing of the token has been checked.
+
+    Raises:
+        Refused: it is no token.
+    """
+    with suppress(Exception):  # whatever a parser says of garbage
+        kid: str | None = jwt.get_unverified_header(token).get("kid")
+        return kid
+    raise Refused(reasons.UNAUTHORIZED, _NOT_VALID)

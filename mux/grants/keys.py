@@ -23,6 +23,12 @@ MIN_SECRET_BYTES = 32
 MIN_RSA_BITS = 2048
 """RFC 7518, section 3.3."""
 
+MAX_PATH_CHARACTERS = 255
+"""A longer text is no path, unless it looks like one."""
+
+BLOCK_BYTES = 64
+"""The block of SHA-256, in bytes; no hash here has a smaller one."""
+
 SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
 
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -46,21 +52,46 @@ def read_key(text: str, *, allows_weak: bool = False) -> Key:
     Raises:
         InvalidSetting: it is none that is safe; the sentence has no secret in it.
     """
-    path = Path(text)
-    if text.endswith(".pem") or (len(text) < 1024 and path.is_file()):
+    if is_path(text):
         try:
-            return public_key(load_pem_public_key(path.read_bytes()))
-        except OSError as error:
-            raise InvalidSetting(f"the file of token_key cannot be read: {(error.strerror or '').lower()}") from None
+            return public_key(load_pem_public_key(read_file(text)))
         except ValueError:
             raise InvalidSetting("the file of token_key has no public key in PEM") from None
-    secret = text.encode()
+    secret = text.encode("utf-8", "surrogateescape")
+    if b"-----BEGIN" in secret:
+        raise InvalidSetting("token_key is a secret, or the path of a file in PEM, and not what is in that file")
     if not secret or (len(secret) < MIN_SECRET_BYTES and not allows_weak):
         raise InvalidSetting(
             f"token_key has {len(secret)} bytes; a secret has at least {MIN_SECRET_BYTES}, "
             "and a shorter one needs allow_weak_token_key"
         )
-    return Key(secret, SECRET_ALGORITHMS)
+    # Zeros at the end of a secret change nothing (RFC 2104, section 2), and no length is remarked on.
+    return Key(secret.ljust(BLOCK_BYTES, b"\0"), SECRET_ALGORITHMS)
+
+
+def is_path(text: str) -> bool:
+    """Tell whether the setting token_key is the path of a file.
+
+    A path with a mistake in it is a path: as a secret, anybody could guess it.
+    """
+    looks_like_one = text.startswith(("/", "./", "../", "~")) or text.endswith((".pem", ".key", ".pub", ".crt"))
+    return looks_like_one or (0 < len(text) < MAX_PATH_CHARACTERS and "\0" not in text and Path(text).is_file())
+
+
+def read_file(text: str) -> bytes:
+    """Return what is in the file that the setting token_key names.
+
+    Raises:
+        InvalidSetting: it cannot be read.
+    """
+    try:
+        return Path(text).expanduser().read_bytes()
+    except (OSError, RuntimeError, ValueError) as error:  # nobody's home; a NUL
+        reason = (getattr(error, "strerror", None) or "it is no path").lower()
+        raise InvalidSetting(
+            f"token_key is taken for the path of a file, which cannot be read: {reason}; "
+            "a secret does not begin with / or ~"
+        ) from None
 
 
 def public_key(key: object) -> Key:

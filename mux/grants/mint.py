@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from time import time
 from typing import Any
 
@@ -12,7 +11,7 @@ import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mux.errors import InvalidSetting
-from mux.grants.keys import public_key, read_key
+from mux.grants.keys import is_path, public_key, read_file, read_key
 
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -54,14 +53,11 @@ def mint(
 
 
 def _signing_key(text: str, *, allows_weak: bool) -> tuple[Any, str]:
-    path = Path(text)
-    if not text.endswith(".pem") and not (len(text) < 1024 and path.is_file()):
+    if not is_path(text):
         key = read_key(text, allows_weak=allows_weak)
         return key.material, key.algorithms[0]
     try:
-        private = load_pem_private_key(path.read_bytes(), None)
-    except OSError as error:
-        raise InvalidSetting(f"the file of token_key cannot be read: {(error.strerror or '').lower()}") from None
+        private = load_pem_private_key(read_file(text), None)
     except (TypeError, ValueError):
         raise InvalidSetting(
             "a token is made with the private half of the key, in PEM and without a password"

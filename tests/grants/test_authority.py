@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mux import reasons
 from mux.errors import InvalidSetting
-from mux.grants.authority import CHECKS_PER_SECOND, MAX_KNOWN, Authority
+from mux.grants.authority import MAX_ADDRESSES, MAX_KNOWN, Authority
 from mux.grants.grants import OPEN, Action, Grants
 from mux.settings import Settings
 from tests.support.refusals import refused
-from tests.support.tokens import SECRET, claims, key_file, secret_token, token, wrong_tokens
+from tests.support.tokens import SECRET, claims, key_file, public_pem, secret_token, token, wrong_tokens
 
 
 def authority(clock: Any = None, **settings: Any) -> Authority:
@@ -119,7 +122,7 @@ def test_only_so_many_signatures_of_an_address_are_checked_in_a_second() -> None
     knows = authority(lambda: now[0])
     good = secret_token()
     granted(knows, good, "a")
-    for number in range(CHECKS_PER_SECOND - 1):
+    for number in range(49):
         with refused(reasons.UNAUTHORIZED):
             knows.grants(f"garbage{number}", "a")
     with refused(reasons.CHECKS):
@@ -132,12 +135,23 @@ def test_only_so_many_signatures_of_an_address_are_checked_in_a_second() -> None
         knows.grants("garbage", "a")
 
 
+def test_addresses_of_a_second_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more is told to wait, and one that is known is not."""
+    knows = authority(lambda: 1000.0)
+    monkeypatch.setattr(knows, "_check", lambda text, key: OPEN)
+    for number in range(MAX_ADDRESSES):
+        knows.grants(str(number), str(number))
+    with refused(reasons.CHECKS):
+        knows.grants("another", "another")
+    knows.grants("another", "1")
+
+
 def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is forgotten."""
     knows = authority(lambda: 1000.0)
-    monkeypatch.setattr(knows, "_check", lambda text: OPEN)
+    monkeypatch.setattr(knows, "_check", lambda text, key: OPEN)
     for number in range(MAX_KNOWN + 10):
-        knows.grants(str(number), str(number))
+        knows.grants(str(number), str(number % MAX_ADDRESSES))
     assert len(knows._known) == MAX_KNOWN
 
 
@@ -146,7 +160,10 @@ def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("too little", "at least 32"),
         ("", "at least 32"),
-        ("/nowhere/key.pem", "cannot be read"),
+        ("/nowhere/key.pem", "cannot be read: no such file"),
+        ("/a/path/that/is/long/enough/for/a/secret", "cannot be read: no such file"),
+        ("~nobody-of-this-name/key", "cannot be read"),
+        (public_pem().decode(), "not what is in that file"),
         (__file__, "no public key"),
     ],
 )
@@ -157,9 +174,61 @@ def test_a_key_that_is_not_safe_is_refused(key: str, sentence: str) -> None:
     assert not key or key not in str(caught.value)
 
 
-def test_a_short_secret_is_taken_where_that_is_asked_for() -> None:
-    """For trying things out."""
-    authority(token_key="short", allow_weak_token_key=True)
+@pytest.mark.parametrize("algorithm", ["HS256", "HS512"])
+def test_a_short_secret_is_taken_where_that_is_asked_for(algorithm: str) -> None:
+    """For trying things out; nothing is said of its length with every token."""
+    knows = authority(token_key="short", allow_weak_token_key=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        text = jwt.encode(claims(), "short", algorithm)
+    assert granted(knows, text).subject == "ada"
+
+
+def test_a_token_for_an_audience_is_refused_where_none_is_named() -> None:
+    """RFC 7519, section 4.1.3: it is meant for somebody else."""
+    with refused(reasons.UNAUTHORIZED, "another audience"):
+        authority(token_audience=None).grants(secret_token(), "")
+
+
+def test_a_token_of_another_issuer_is_refused() -> None:
+    """Where one is named."""
+    granted(authority(token_issuer="us"), secret_token(iss="us"))
+    for text in (secret_token(iss="them"), secret_token()):
+        with refused(reasons.UNAUTHORIZED):
+            authority(token_issuer="us").grants(text, "")
+
+
+@pytest.mark.parametrize("kind", ["RSA", "Ed25519", "P-384"])
+def test_every_kind_of_public_key_checks_its_own_algorithm(tmp_path: Path, kind: str) -> None:
+    """And no other."""
+    private: Any = ed25519.Ed25519PrivateKey.generate()
+    if kind != "Ed25519":
+        private = ec.generate_private_key(ec.SECP384R1()) if kind == "P-384" else rsa.generate_private_key(65537, 2048)
+    path = tmp_path / "key"
+    path.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    knows = authority(token_key=str(path))
+    right = {"RSA": "RS256", "Ed25519": "EdDSA", "P-384": "ES384"}[kind]
+    granted(knows, jwt.encode(claims(), private, right))
+    with refused(reasons.UNAUTHORIZED):
+        knows.grants(token(), "")
+
+
+def test_a_short_key_of_rsa_is_refused(tmp_path: Path) -> None:
+    """It can be broken."""
+    path = tmp_path / "key.pem"
+    private = rsa.generate_private_key(65537, 1024)  # noqa: S505 - it is refused
+    path.write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(InvalidSetting, match="2048"):
+        authority(token_key=str(path))
+
+
+def test_neither_keys_nor_tokens_are_in_a_repr() -> None:
+    """Of anything that somebody may log."""
+    knows = authority()
+    text = secret_token()
+    shown = repr([knows, vars(knows), granted(knows, text), Settings(token_key=SECRET)])
+    assert SECRET not in shown
+    assert text not in shown
 
 
 def test_grants_without_a_key_are_a_mistake() -> None:
