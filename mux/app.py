@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from inspect import iscoroutinefunction
 from math import inf
 from typing import Any
 
@@ -223,9 +222,7 @@ class Mux:
         Raises:
             InvalidSetting: there is one already.
         """
-        if self._core.hooks.authorize is not None:
-            raise InvalidSetting("there is an authorize hook already; a feed has one")
-        self._core.hooks.authorize = hook
+        self._core.hooks.set_authorize(hook)
         self._core.feed.heed_hooks()
         return hook
 
@@ -239,11 +236,7 @@ class Mux:
         Raises:
             InvalidSetting: there is one already, or it is an `async def`.
         """
-        if self._core.hooks.message is not None:
-            raise InvalidSetting("there is an on_message hook already; a feed has one")
-        if iscoroutinefunction(hook):
-            raise InvalidSetting("on_message cannot be an async def: messages would change places while it waits")
-        self._core.hooks.message = hook
+        self._core.hooks.set_message(hook)
         self._core.feed.heed_hooks()
         return hook
 
@@ -277,9 +270,8 @@ class Mux:
         settings = self.settings
         if settings.token_key is None:
             raise InvalidSetting("token_key is missing; a token is made with the secret that checks it")
-        for patterns in (subscribe, publish):
-            if isinstance(patterns, str):
-                raise InvalidSetting(f"{patterns!r} is one pattern; give a list of them")
+        if isinstance(subscribe, str) or isinstance(publish, str):
+            raise InvalidSetting("subscribe and publish are lists of patterns")
         return mint(
             settings.token_key,
             subject=subject,

@@ -22,7 +22,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from math import inf, isnan
 from time import monotonic, time
 from typing import TypeAlias, TypeVar, cast
@@ -33,7 +33,7 @@ from mux import reasons
 from mux.broker.gap import Gap
 from mux.endpoints.request_checks import Permit
 from mux.endpoints.takeover import Asking
-from mux.errors import Refused
+from mux.errors import InvalidSetting, Refused
 from mux.grants.grants import Action, Grants
 from mux.grants.patterns import NONE, Patterns
 from mux.hub.subscriber import AnySubscriber
@@ -146,6 +146,28 @@ class Hooks:
         self.gap: list[GapCallback] = []
         self._tasks: set[asyncio.Future[object]] = set()
         self._repeats = Repeats(most=1, seconds=LOG_SECONDS)
+
+    def set_authorize(self, hook: Authorize) -> None:
+        """Have a hook decide who may do what.
+
+        Raises:
+            InvalidSetting: there is one already.
+        """
+        if self.authorize is not None:
+            raise InvalidSetting("there is an authorize hook already; a feed has one")
+        self.authorize = hook
+
+    def set_message(self, hook: OnMessage) -> None:
+        """Have a hook see what clients publish.
+
+        Raises:
+            InvalidSetting: there is one already, or it would wait.
+        """
+        if self.message is not None:
+            raise InvalidSetting("there is an on_message hook already; a feed has one")
+        if iscoroutinefunction(hook):
+            raise InvalidSetting("on_message cannot be an async def: messages would change places while it waits")
+        self.message = hook
 
     async def aclose(self) -> None:
         """End what runs as tasks, which have a second to end by themselves."""

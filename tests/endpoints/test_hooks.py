@@ -197,9 +197,16 @@ async def test_an_app_makes_tokens_and_narrows_what_they_grant(redis_url: str, p
 
 
 async def test_a_token_needs_a_key(feed: Serving) -> None:
-    """And a list of patterns."""
+    """Which says how it is made."""
     with pytest.raises(InvalidSetting, match="token_key is missing"):
         feed.mux.token(subscribe=["*"], seconds=60)
+
+
+async def test_patterns_are_given_as_a_list(redis_url: str, prefix: str) -> None:
+    """A str is a list of its characters, each of them a pattern."""
+    async with serving(redis_url=redis_url, prefix=prefix, token_key=SECRET) as feed:
+        with pytest.raises(InvalidSetting, match="lists"):
+            feed.mux.token(subscribe="orders.*", seconds=60)
 
 
 async def test_an_app_changes_and_drops_what_clients_publish(feed: Serving) -> None:
@@ -316,7 +323,7 @@ async def test_calls_that_do_not_end_are_bounded_and_end_with_the_app(
 
 
 @asynccontextmanager
-async def made_by_hand(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
+async def made_by_hand(redis_url: str, prefix: str, **listen: Any) -> AsyncIterator[Serving]:
     """Serve an app whose hooks are there before it runs, as in a module of an app."""
     app: Sanic[Any, Any] = Sanic(f"hooks-{prefix[:-1]}", configure_logging=False)
     mux = Mux(app, redis_url=redis_url, prefix=prefix, announce=False)
@@ -330,13 +337,14 @@ async def made_by_hand(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
         return f"{message.data!r}"
 
     with listening_socket("127.0.0.1", 0) as sock:
-        async with running(app, sock=sock):
+        async with running(app, sock=sock, **listen):
             yield Serving(app, mux, sock.getsockname()[1])
 
 
-async def test_hooks_are_there_before_the_app_runs(redis_url: str, prefix: str) -> None:
-    """From the first request on."""
-    async with made_by_hand(redis_url, prefix) as feed:
+@pytest.mark.parametrize("listen", [{}, {"protocol": Mux.http_protocol}], ids=["sanic", "doorstep"])
+async def test_hooks_are_there_before_the_app_runs(redis_url: str, prefix: str, listen: dict[str, Any]) -> None:
+    """From the first request on, whoever reads it."""
+    async with made_by_hand(redis_url, prefix, **listen) as feed:
         assert await status(feed, "shut") == 403
         async with feed.connect("open") as client:
             await client.send("hi")

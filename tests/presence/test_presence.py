@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterable
 
 import pytest
 import redis
+from websockets.exceptions import ConnectionClosed
 
 from mux import reasons
 from mux.broker.parcels import Parcels
@@ -20,7 +22,7 @@ from mux.presence.presence import INLINE_BYTES, SLICE, Presence
 from mux.presence.roster import HEAD_BYTES, MAX_CLIENTS
 from tests.hub.fakes import FakeClient
 from tests.support.refusals import refused
-from tests.support.servers import Serving, receive
+from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 
 def name(clients: Iterable[AnySubscriber], subjects: Iterable[str]) -> None:
@@ -132,6 +134,28 @@ async def test_a_process_that_does_not_answer_is_named(two: list[Serving], monke
     numbers = await presence_of(two[0]).numbers("lobby")
     assert (numbers.num_clients, numbers.missing) == (2, [silent.myself])
     empty(two[0], clients)
+
+
+async def test_servers_answer_an_app_and_one_that_stands_still_is_named(redis_url: str, prefix: str) -> None:
+    """Processes of their own, with clients that have sockets."""
+    with mux_serve("--redis-url", redis_url, "--prefix", prefix, "--drain-seconds", "0") as server:
+        async with serving(redis_url=redis_url, prefix=prefix) as here, server.connect() as away, here.connect() as own:
+            await until(lambda: len(here.mux._core._fleet._census) == 1)
+            await receive(away, 1)
+            people = await here.mux.presence("lobby")
+            assert (len(people.clients), people.missing) == (2, [])
+            server.process.send_signal(signal.SIGSTOP)
+            try:
+                people = await here.mux.presence("lobby")
+                assert (len(people.clients), [one.pid for one in people.missing]) == (1, [server.pid])
+            finally:
+                server.process.send_signal(signal.SIGCONT)
+            assert (await here.mux.disconnect(channel="lobby")).clients == 2
+            for client in (away, own):
+                with pytest.raises(ConnectionClosed):
+                    while True:
+                        await asyncio.wait_for(client.recv(), PATIENCE_SECONDS)
+                assert client.close_code == 4403
 
 
 async def test_without_keys_in_redis_an_answer_is_cut_short(
