@@ -121,7 +121,7 @@ IMPURE = {"asyncio", "os", "redis", "sanic", "select", "selectors", "socket", "s
 
 MAY_IMPORT_SANIC = {"app", "core", "doorstep", "endpoints", "serve"}
 
-MAY_BE_PRIVATE = {"endpoints.takeover", "doorstep.doorstep", "doorstep.handover"}
+MAY_BE_PRIVATE = {"endpoints.takeover", "doorstep.conversation", "doorstep.doorstep", "doorstep.handover"}
 
 OF_SANICS_PROTOCOL = {"_callback_check_timeouts", "connections", "get_protocol", "recv_buffer", "set_protocol"}
 """Attributes that nobody but the take-over has to do with; request.transport is one more."""

@@ -65,9 +65,6 @@ class Connection(Protocol):
     def cut(self) -> None:
         """End now."""
 
-    def go_on(self) -> None:
-        """Look at what waits: its turn has come."""
-
 
 class Arrivals:
     """The connections of one server that have not become clients.
@@ -132,9 +129,9 @@ class Arrivals:
         self._clock = RunningTime(self._tick_seconds)
         self._timer: asyncio.TimerHandle | None = None
         self._connections: set[Connection] = set()
-        self._waiting: deque[Connection] = deque()
+        self._waiting: deque[Callable[[], None]] = deque()
         self._next_turn: asyncio.Handle | None = None
-        self._empty = asyncio.Event()
+        self._when_empty: asyncio.Future[None] | None = None
         self._trusts_proxies = trusts_proxies(app)
 
     def __len__(self) -> int:
@@ -156,13 +153,12 @@ class Arrivals:
         if self._timer is None:
             self._tick()
         self._connections.add(connection)
-        self._empty.clear()
         self.asking.start(connection)
         return True
 
-    def later(self, connection: Connection) -> None:
+    def later(self, go_on: Callable[[], None]) -> None:
         """Have a connection go on in another turn of the loop, after those that wait already."""
-        self._waiting.append(connection)
+        self._waiting.append(go_on)
         if self._next_turn is None:
             self._next_turn = asyncio.get_running_loop().call_soon(self._take_turns)
 
@@ -170,16 +166,21 @@ class Arrivals:
         turn = [self._waiting.popleft() for _ in range(min(CONNECTIONS_PER_TURN, len(self._waiting)))]
         # Before anything else: whatever goes wrong with one of them, the others have their turns.
         self._next_turn = asyncio.get_running_loop().call_soon(self._take_turns) if self._waiting else None
-        for connection in turn:
-            connection.go_on()
+        for go_on in turn:
+            go_on()
 
     def left(self, connection: Connection) -> None:
         """Forget a connection: it has become a client, or is gone. May be repeated."""
-        for deadlines in (self.asking, self.answering, self.kept, self.ending, self.unread):
+        for deadlines in (self.answering, self.kept, self.ending, self.unread):
             deadlines.stop(connection)
+        self.left_at_once(connection)
+
+    def left_at_once(self, connection: Connection) -> None:
+        """Forget a connection that has been in no other set than `asking`, as one that became a client at sight."""
+        self.asking.stop(connection)
         self._connections.discard(connection)
-        if not self._connections:
-            self._empty.set()
+        if self._when_empty is not None and not self._connections and not self._when_empty.done():
+            self._when_empty.set_result(None)
 
     def check(self, head: RequestHead, address: str, *, has_begun: bool) -> None:
         """Let a request pass or not, whatever it is for.
@@ -219,9 +220,10 @@ class Arrivals:
         """
         self._is_over = True
         if self._connections:
+            self._when_empty = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(seconds):
-                    await self._empty.wait()
+                    await self._when_empty
             except TimeoutError:
                 self._is_closed = True
                 for connection in tuple(self._connections):

@@ -1,6 +1,6 @@
 """Hand a request over to Sanic, and hear when its answer is written.
 
-Sanic's protocol gets one whole request at a time, and is not the event loop's: the doorstep (doorstep.py) stands
+Sanic's protocol gets one whole request at a time, and is not the event loop's: the doorstep (conversation.py) stands
 between it and the transport. The head has been read, and is not written out and read again: Sanic's Request is made of
 it. So neither Sanic's parser nor its timers are needed, and what they leave open stays closed:
 

@@ -276,7 +276,8 @@ class Feed:
     def _enter(self, permit: Permit, client: AnySubscriber) -> None:
         """Let a client into the channel of its permit, for as long as its token lasts."""
         client.grants = permit.grants
-        self._expiry.watch(client)
+        if permit.grants is not None:
+            self._expiry.watch(client)
         self._members.join(client, permit.redis_channel)
         self._hooks.tell_joined(client, permit.redis_channel)
 

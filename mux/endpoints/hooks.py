@@ -198,7 +198,7 @@ class Hooks:
         only = Patterns([name])
         held = permit.grants or Grants(None, only, only if may_publish else NONE)
         grants = replace(held, subject=grant.subject or held.subject, until=min(grant.until, held.until))
-        return replace(permit, may_publish=may_publish, grants=grants)
+        return Permit(permit.redis_channel, may_publish, grants)
 
     async def _ask(self, request: Request, name: str, action: Action) -> Grant | None:
         """Return what authorize allows; None when it does not."""

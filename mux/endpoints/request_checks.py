@@ -12,10 +12,9 @@ Each raises a Refused, which refusals.py counts and answers.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from time import time
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 from mux import reasons
 from mux.endpoints.credentials import token_of
@@ -32,11 +31,10 @@ from mux.wire.http.host import HostPolicy
 from mux.wire.http.origin import OriginPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """The answer to a request that is allowed.
 
-    Args:
+    Attributes:
         redis_channel: the one channel it may use.
         may_publish: whether a client that joins may publish to the channel.
         grants: what its token grants, and until when; None when nobody needs a token.
@@ -103,11 +101,12 @@ class RequestChecks:
             Refused: as check_host(), or the page is of another host, and not allowed.
         """
         self.check_host(request)
-        origins = request.headers.getall("origin", [])
+        if "origin" not in request.headers:
+            return
+        origins = request.headers.getall("origin")
         if len(origins) > 1:
             raise Refused(reasons.ORIGIN, "a request has at most one Origin")
-        if origins:  # request.host reads the headers of proxies, which costs
-            self._origins.check(origins[0], request.host)
+        self._origins.check(origins[0], request.host)
 
     def permit(self, request: Asking, name: str | bytes, action: Action) -> Decision:
         """Decide what a request may do by its token and by the app; name is the channel's, percent-decoded already.
@@ -210,8 +209,9 @@ class RequestChecks:
         Raises:
             Refused: such a page has sent it.
         """
-        if "origin" not in request.headers:  # one that is there has been checked
-            self._origins.check_site(request.headers.getall("sec-fetch-site", []))
+        headers = request.headers
+        if "sec-fetch-site" in headers and "origin" not in headers:  # one that is there has been checked
+            self._origins.check_site(headers.getall("sec-fetch-site"))
 
     def admit(self, request: Asking) -> str:
         """Return the address by which to count the client that a request becomes; nothing if addresses do not count.

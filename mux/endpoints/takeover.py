@@ -160,15 +160,15 @@ def take_over(
 
 def _detach(request: Asking) -> Taken | None:
     """Take the transport of a request; None when the client is gone already, and there is nothing to take."""
-    transport = cast("Transport", request.transport)
+    transport: Any = request.transport
     if transport.is_closing():
         return None
-    protocol = cast("Any", transport.get_protocol())
+    protocol: Any = transport.get_protocol()
     if isinstance(protocol, HttpProtocol):
         is_blocked = not protocol._can_write.is_set()  # noqa: SLF001 - see the module's docstring
         taken = Taken(transport, release(protocol), is_blocked)
     else:  # the doorstep's, which has Sanic's protocol behind it, or none
-        taken = cast("Taken", protocol.let_go())
+        taken = protocol.let_go()
     if not transport.is_reading():
         transport.resume_reading()
     return taken
@@ -209,13 +209,14 @@ def transport_of(request: Request) -> Transport | None:
 
 def plain_connections(request: Asking) -> int:
     """Return how many connections of this server have not been taken over, that of the request included."""
-    protocol = cast("Any", cast("Transport", request.transport).get_protocol())
-    return len(protocol.connections)
+    transport: Any = request.transport
+    return len(transport.get_protocol().connections)
 
 
 def keep(request: Asking, thing: object) -> None:
     """Keep a thing with a request that the doorstep has, for kept() when Sanic has the same request."""
-    cast("Any", cast("Transport", request.transport).get_protocol()).kept = thing
+    transport: Any = request.transport
+    transport.get_protocol().kept = thing
 
 
 def kept(request: Asking) -> object:

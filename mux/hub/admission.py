@@ -80,15 +80,12 @@ class Admission(Generic[T]):
     def __init__(self, *, max_connections: int = 0, max_per_address: int = 0, max_descriptors: int = 0) -> None:
         self._max_connections = max_connections
         self._max_per_address = max_per_address
+        self.counts_addresses = max_per_address > 0
+        """True when it matters where a client is from."""
         self._max_descriptors = max_descriptors
         self._from_address: Counter[str] = Counter()
         self._plain_from: Counter[str] = Counter()
         self._address_of: dict[T, str] = {}
-
-    @property
-    def counts_addresses(self) -> bool:
-        """True when it matters where a client is from."""
-        return self._max_per_address > 0
 
     def has_descriptor(self, connections: int) -> bool:
         """Tell whether so many connections, clients and plain ones, are within the bound."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from mux.doorstep import doorstep
+from mux.doorstep.conversation import Conversation
 from mux.doorstep.handover import OneRequest
 from mux.hub.admission import REFUSED_PER_ADDRESS
+from mux.wire.http.reader import WAITING_BYTES
 from tests.doorstep.conftest import Serve, Served
 from tests.support.servers import AUTHORIZATION, BOTH_LOOPS, PATIENCE_SECONDS, handshake, raw_client, until
 
@@ -58,21 +59,21 @@ async def test_requests_in_one_read_are_answered_in_order_and_in_turns(
 async def test_no_more_waits_than_is_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends far ahead of its answers is not read from meanwhile."""
     longest = 0
-    regulate = doorstep.Doorstep._regulate
+    regulate = Conversation._regulate
 
-    def noted(self: doorstep.Doorstep) -> None:
+    def noted(self: Conversation) -> None:
         nonlocal longest
         longest = max(longest, len(self._reader.buffer))
         regulate(self)
 
-    monkeypatch.setattr(doorstep.Doorstep, "_regulate", noted)
+    monkeypatch.setattr(Conversation, "_regulate", noted)
     count = 20_000
     async with served.connection() as (reader, writer), asyncio.timeout(PATIENCE_SECONDS):
         writer.write(ALIVE * count)
         for _ in range(100):
             await reader.readuntil(b"alive\n")
     # One read of the loop's may come on top of what waits.
-    assert longest <= doorstep.WAITING_BYTES + 256 * 1024
+    assert longest <= WAITING_BYTES + 256 * 1024
     assert longest < count * len(ALIVE) / 2
 
 

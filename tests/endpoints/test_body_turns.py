@@ -9,8 +9,9 @@ import pytest
 
 from mux import Settings, create_app
 from mux.doorstep.arrivals import CONNECTIONS_PER_TURN
-from mux.doorstep.doorstep import WAITING_BYTES, Doorstep
+from mux.doorstep.conversation import Conversation
 from mux.serve.listening import listening_socket
+from mux.wire.http.reader import WAITING_BYTES
 from tests.support.servers import PATIENCE_SECONDS, running
 
 READ_BYTES = 256 * 1024
@@ -24,13 +25,13 @@ async def test_bodies_of_tiny_chunks_share_the_turns_of_the_loop(
     app = create_app(Settings(redis_url=redis_url, prefix=prefix))
     slices: Counter[int] = Counter()
     turn = largest = 0
-    go_on = Doorstep.go_on
+    go_on = Conversation.go_on
 
-    def watched(front: Doorstep) -> None:
+    def watched(conversation: Conversation) -> None:
         nonlocal largest
         slices[turn] += 1
-        largest = max(largest, len(front._reader.buffer))
-        go_on(front)
+        largest = max(largest, len(conversation._reader.buffer))
+        go_on(conversation)
 
     async def count_turns() -> None:
         nonlocal turn
@@ -47,7 +48,7 @@ async def test_bodies_of_tiny_chunks_share_the_turns_of_the_loop(
         finally:
             writer.transport.abort()
 
-    monkeypatch.setattr(Doorstep, "go_on", watched)
+    monkeypatch.setattr(Conversation, "go_on", watched)
     with listening_socket("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
         async with running(app, sock=sock, protocol=app.ctx.http_protocol), asyncio.timeout(PATIENCE_SECONDS):

@@ -19,6 +19,7 @@ Pure: values in, a decision out.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -122,6 +123,7 @@ def is_loopback(address: str) -> bool:
     return (mapped or parsed).is_loopback
 
 
+@lru_cache(maxsize=64)  # nearly all requests have one of a few hosts
 def _may_be_a_page(host: str) -> bool:
     """Tell whether a Host has a name that a stranger may have registered."""
     if host.startswith("["):

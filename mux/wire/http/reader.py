@@ -17,6 +17,12 @@ from mux.errors import MessageTooLarge, Refused
 from mux.wire.http.chunked import ChunkedReader
 from mux.wire.http.head import HeadReader, RequestHead, empty_lines
 
+WAITING_REQUESTS = 16
+"""Most requests of a connection that wait for the answer to the one before."""
+
+WAITING_BYTES = 64 * 1024
+"""Most bytes of a connection that wait, beyond what one read brings."""
+
 
 class RequestReader:
     """Reads requests.
@@ -40,6 +46,11 @@ class RequestReader:
     @property
     def is_tired(self) -> bool:
         return self._chunks is not None and self._chunks.has_more
+
+    @property
+    def is_full(self) -> bool:
+        """True when so much waits that nothing more is to be read from the socket."""
+        return len(self.buffer) > WAITING_BYTES or self.buffer.count(b"\r\n\r\n") > WAITING_REQUESTS
 
     @property
     def is_waited_for(self) -> bool:

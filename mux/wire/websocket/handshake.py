@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from binascii import b2a_base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha1
 from http import HTTPStatus
 
@@ -48,28 +48,26 @@ _ACCEPTED = (
 )
 
 
-def accept_usual(headers: Iterable[tuple[str, str]]) -> bytes | None:
-    """Return the whole answer to a handshake as nearly all clients send it, None if it is another."""
-    own: dict[str, str] = {}
-    for name, value in headers:
-        lower = name.lower()
-        if lower.startswith(_HEADERS):
-            if lower in own:
-                return None
-            own[lower] = value
-    take = own.pop
+def accept_usual(headers: Collection[tuple[str, str]]) -> bytes | None:
+    """Return the whole answer to a handshake as nearly all clients send it, None if it is another.
+
+    The names of the headers are in lower case, and none comes twice in a usual handshake.
+    """
+    values = dict(headers)
+    value_of = values.get
     if (
-        take("connection", "") not in _CONNECTIONS
-        or take("upgrade", "") not in _UPGRADES
-        or take("sec-websocket-version", "") != "13"
-        or take("sec-websocket-extensions", _NO_OFFER) not in _OFFERS
-        or not _is_key(key := take("sec-websocket-key", ""))
+        len(values) != len(headers)
+        or value_of("connection") not in _CONNECTIONS
+        or value_of("upgrade") not in _UPGRADES
+        or value_of("sec-websocket-version") != "13"
+        or value_of("sec-websocket-extensions", _NO_OFFER) not in _OFFERS
+        or not _is_key(key := value_of("sec-websocket-key", ""))
     ):
         return None
     chosen = b""
-    if own:
-        offered = _usual_subprotocols(take("sec-websocket-protocol", ""))
-        if offered is None or own:
+    if "sec-websocket-protocol" in values:
+        offered = _usual_subprotocols(values["sec-websocket-protocol"])
+        if offered is None:
             return None
         chosen = b"Sec-WebSocket-Protocol: %b\r\n" % offered[1].encode()
     digest = sha1(key.encode() + _GUID, usedforsecurity=False).digest()

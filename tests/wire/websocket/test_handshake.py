@@ -1,4 +1,5 @@
 from base64 import b64encode
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,11 @@ REQUEST: Fields = {
     "Origin": "http://example.com",
     "Sec-WebSocket-Version": "13",
 }
+
+
+def _accepted(fields: Iterable[tuple[str, str]]) -> bytes | None:
+    """Return the quick answer to fields whose names have been read, as all are, in lower case."""
+    return accept_usual([(name.lower(), value) for name, value in fields])
 
 
 def test_the_handshake_of_the_rfc_is_accepted() -> None:
@@ -118,7 +124,7 @@ def test_of_the_subprotocols_that_are_offered_the_first_is_chosen(offers: list[s
     fields = [*REQUEST.items(), *(("Sec-WebSocket-Protocol", offer) for offer in offers)]
     answer = Handshake().answer("/chat", fields)
     assert (answer.status_code, answer.headers.get("Sec-WebSocket-Protocol")) == (101, chosen)
-    head = accept_usual(fields)
+    head = _accepted(fields)
     if head is not None:
         assert head.endswith(b"\r\nSec-WebSocket-Protocol: %b\r\n\r\n" % str(chosen).encode())
 
@@ -127,7 +133,7 @@ def test_of_the_subprotocols_that_are_offered_the_first_is_chosen(offers: list[s
 def test_a_subprotocol_that_cannot_be_is_refused(offer: str) -> None:
     """With a sentence: an answer must not repeat what is no token."""
     fields = [*REQUEST.items(), ("Sec-WebSocket-Protocol", offer)]
-    assert accept_usual(fields) is None
+    assert _accepted(fields) is None
     answer = Handshake().answer("/chat", fields)
     assert answer.status_code == 400
     assert b"Sec-WebSocket-Protocol" in answer.body
@@ -152,7 +158,7 @@ USUAL: tuple[Fields, ...] = (
 @pytest.mark.parametrize("fields", USUAL)
 def test_a_usual_handshake_is_answered_at_once(fields: Fields) -> None:
     """What browsers send need not be judged, and the answer is complete."""
-    assert accept_usual(fields.items()) == (
+    assert _accepted(fields.items()) == (
         b"HTTP/1.1 101 Switching Protocols\r\n"
         b"Upgrade: websocket\r\n"
         b"Connection: Upgrade\r\n"
@@ -170,12 +176,11 @@ def test_a_usual_handshake_is_answered_at_once(fields: Fields) -> None:
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Protocol", ""),
         ("Sec-WebSocket-Extensions", "x-webkit-deflate-frame"),
-        ("Upgrade-Insecure-Requests", "1"),
     ],
 )
 def test_an_unusual_handshake_is_left_to_be_judged(more: tuple[str, str]) -> None:
     """A header that comes twice may be right or wrong; that is not for the quick answer to say."""
-    assert accept_usual([*REQUEST.items(), more]) is None
+    assert _accepted([*REQUEST.items(), more]) is None
 
 
 _VALUES = {
@@ -216,7 +221,7 @@ def test_what_is_answered_at_once_websockets_would_answer_the_same(
     request = REQUEST | {"Sec-WebSocket-Key": key, "Sec-WebSocket-Version": version}
     replaced = dropped | {name for name, _ in more if len(more) % 2}
     fields = [*((name, value) for name, value in request.items() if name not in replaced), *more]
-    answer = accept_usual(fields)
+    answer = _accepted(fields)
     if answer is not None:
         judged = Handshake().answer("/", fields)
         assert judged.status_code == 101

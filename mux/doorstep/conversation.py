@@ -1,0 +1,340 @@
+"""The requests of one connection: each is read strictly and whole, and answered before the next is read.
+
+    bytes ──► one whole request ──► Sanic's protocol (handover.py), or a refusal
+                    ▲                                │
+                    └──── answered, and the client goes on
+
+1. A request reaches Sanic only when it is well-formed (wire/http), whole, in time, and its body wanted and bounded.
+2. The next request is read when the answer before is written, in a later turn of the loop. What waits is bounded:
+   beyond that the socket is not read.
+3. A refusal is one sentence and one count. The connection ends with it: after a wrong byte nobody knows where the
+   next request begins. The client is given a little time to close first, so that the answer arrives.
+4. A client that sends no more is answered what it has asked, and then the connection ends.
+"""
+
+from __future__ import annotations
+
+from asyncio import Transport
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Protocol
+
+from sanic import Sanic
+
+from mux import reasons
+from mux.doorstep.arrivals import Arrivals, Connection
+from mux.doorstep.handover import Front, Handover
+from mux.doorstep.seen_request import SeenRequest
+from mux.endpoints.takeover import release
+from mux.errors import Refused
+from mux.wire.http.answer import refusal
+from mux.wire.http.head import RequestHead
+from mux.wire.http.reader import RequestReader
+
+DROPPED_BYTES = 1024 * 1024
+"""Most bytes that are read and dropped of a client that was answered and sends on; then it is cut off."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Stage(Enum):
+    """The stages of a connection."""
+
+    ASKING = 1
+    """Waits for a request, or for the rest of one."""
+    ANSWERING = 2
+    """Waits for the app."""
+    ENDING = 3
+    """Waits for the client to close."""
+    GONE = 4
+    """Has become a client, has been left to Sanic, or is closed."""
+
+
+class Door(Connection, Protocol):
+    """The connection of a conversation, as its deadlines know it."""
+
+    address: str
+    app: Sanic[Any, Any]
+    arrivals: Arrivals
+    connections: set[Any]
+    kept: object
+
+    def new_handover(self, front: Front) -> Handover:
+        """Return a protocol of Sanic's for the requests of the connection."""
+
+    def leave_all(self) -> None:
+        """Leave all that knows the connection."""
+
+
+class Conversation:
+    """The requests of a connection that has sent something else than a usual handshake.
+
+    Args:
+        door: the connection.
+        transport: its transport.
+    """
+
+    __slots__ = (
+        "_arrivals",
+        "_door",
+        "_dropped",
+        "_handover",
+        "_has_continued",
+        "_is_to_go_on",
+        "_may_finish",
+        "_reader",
+        "_stage",
+        "_transport",
+        "has_ended",
+        "is_blocked",
+    )
+
+    def __init__(self, door: Door, transport: Transport) -> None:
+        self._door = door
+        self._transport = transport
+        self._arrivals = door.arrivals
+        self._stage = Stage.ASKING
+        self._reader = RequestReader()
+        self._handover: Handover | None = None
+        self._has_continued = False
+        self._is_to_go_on = False
+        self._may_finish = False
+        self._dropped = 0
+        self.has_ended = False
+        """True when the client has said that it sends no more."""
+        self.is_blocked = False
+        """True while the socket takes no more bytes."""
+
+    # The doorstep calls what follows.
+
+    def received(self, data: bytes) -> None:
+        """Take what the client has sent."""
+        if self._stage is Stage.ENDING:
+            self._dropped += len(data)
+            if self._dropped > DROPPED_BYTES:
+                self._door.cut()
+            return
+        self._reader.buffer += data
+        if self._stage is Stage.ANSWERING or self.is_blocked or self._is_to_go_on:
+            self._regulate()
+        elif self._stage is not Stage.GONE:
+            self._read()
+            if self._reader.buffer:
+                self._regulate()
+
+    def ended(self) -> bool:
+        """Take note that the client sends no more; tell whether the connection stays open for an answer."""
+        self.has_ended = True
+        # Requests that are whole are answered; half a request is not. TLS cannot be half closed.
+        return (self._stage is Stage.ANSWERING or self._is_to_go_on) and self._transport.can_write_eof()
+
+    def pause_writing(self) -> None:
+        """Have Sanic wait: the socket takes no more bytes."""
+        self.is_blocked = True
+        self._arrivals.unread.start(self._door)
+        if self._handover is not None:
+            self._handover.pause_writing()  # type: ignore[no-untyped-call]
+
+    def resume_writing(self) -> None:
+        """Go on: the socket takes bytes again."""
+        self.is_blocked = False
+        self._arrivals.unread.stop(self._door)
+        if self._handover is not None:
+            self._handover.resume_writing()  # type: ignore[no-untyped-call]
+        if self._stage is Stage.ASKING:
+            self._go_on_soon()
+
+    def lost(self, exc: Exception | None) -> None:
+        """Tell Sanic that the connection is gone."""
+        handover = self._part()
+        if handover is not None:
+            handover.connection_lost(exc)  # type: ignore[no-untyped-call]
+
+    def let_go(self) -> bytes:
+        """Give the connection away; return what the client has sent after its request."""
+        early, is_answering = bytes(self._reader.buffer), self._stage is Stage.ANSWERING
+        handover = self._part()
+        if handover is not None:
+            early = release(handover) + early
+            if not is_answering:
+                handover.connection_lost(None)  # type: ignore[no-untyped-call]  # its task waits for the next request
+        return early
+
+    def _part(self) -> Handover | None:
+        """Have no more to do with the connection; return Sanic's protocol, which does not know the way back."""
+        self._stage = Stage.GONE
+        handover, self._handover = self._handover, None
+        if handover is not None:
+            handover.front = None
+        return handover
+
+    def overdue(self, what: str) -> None:
+        """End, for a deadline has passed; say so where somebody may be listening."""
+        if what == "unread":
+            self._arrivals.refused[reasons.UNREAD.counted_as] += 1
+            self._door.cut()
+        elif what == "asking" and self._reader.has_begun:
+            sentence = f"the request was not complete after {self._arrivals.head_seconds:g} s"
+            self._refuse(Refused(reasons.TOO_SLOW, sentence))
+        elif what == "answering" and self._handover is not None:
+            self._handover.give_up()
+            self._arrivals.ending.start(self._door)  # the handler may take no notice
+        else:
+            self._arrivals.unread.start(self._door)  # what was written may still wait to be read
+            self._transport.close()
+
+    def leave(self) -> None:
+        """Answer the request that has begun, if any, and no other."""
+        self._may_finish = self._reader.has_begun
+
+    @property
+    def is_idle(self) -> bool:
+        """True unless a request has begun, or the end."""
+        return self._stage is Stage.ASKING and not self._reader.has_begun
+
+    # Sanic's protocol calls what follows (handover.Front).
+
+    def wrote(self) -> None:
+        """Give the handler its time anew."""
+        if self._stage is Stage.ANSWERING:
+            self._arrivals.answering.restart(self._door)
+
+    def answered(self) -> None:
+        """Go on to the next request, in another turn of the loop."""
+        if self._stage is not Stage.ANSWERING:
+            return
+        self._arrivals.answering.stop(self._door)
+        self._stage = Stage.ASKING
+        self._may_finish = False
+        self._door.kept = None
+        if self.has_ended and not self._reader.buffer:
+            self._end()
+            return
+        self._arrivals.kept.start(self._door)
+        if self._reader.buffer and not self.is_blocked:
+            self._go_on_soon()
+        else:
+            self._regulate()
+
+    def finished(self) -> None:
+        """End; Sanic's protocol is not used again."""
+        handover, self._handover = self._handover, None
+        if handover is not None:
+            handover.front = handover.transport = None
+        if self._stage is Stage.ANSWERING or self._stage is Stage.ASKING:
+            self._end()
+
+    def _go_on_soon(self) -> None:
+        """Have what waits looked at in another turn of the loop."""
+        if not self._is_to_go_on:
+            self._is_to_go_on = True
+            self._arrivals.later(self.go_on)
+
+    def go_on(self) -> None:
+        """Look at what waits; called by the arrivals when it is this connection's turn."""
+        self._is_to_go_on = False
+        if self._stage is not Stage.ASKING or self.is_blocked:
+            return
+        self._read()
+        self._regulate()
+        if self.has_ended and self._is_asking and not self._is_to_go_on:
+            self._transport.close()  # the rest of it is not going to come
+
+    @property
+    def _is_asking(self) -> bool:
+        return self._stage is Stage.ASKING
+
+    def _regulate(self) -> None:
+        """Read from the socket, unless enough of it waits."""
+        transport = self._transport
+        must_wait = self._stage is Stage.ANSWERING or self.is_blocked or self._is_to_go_on
+        if must_wait and self._reader.is_full:
+            if transport.is_reading():
+                transport.pause_reading()
+        elif self._stage is not Stage.GONE and not transport.is_reading() and not transport.is_closing():
+            transport.resume_reading()
+
+    def _read(self) -> None:
+        """Take the next request from what has come, if it is whole."""
+        reader, arrivals = self._reader, self._arrivals
+        try:
+            request = reader.next(self._limit)
+        except Refused as error:
+            self._refuse(error)
+            return
+        if reader.has_begun or request is not None:
+            arrivals.kept.stop(self._door)
+        if request is not None:
+            arrivals.asking.stop(self._door)
+            self._serve(*request)
+            return
+        if reader.has_begun:
+            arrivals.asking.start(self._door)
+        if reader.is_waited_for and not self._has_continued:
+            self._has_continued = True
+            self._transport.write(CONTINUE)
+        if reader.is_tired:
+            self._go_on_soon()
+
+    def _limit(self, head: RequestHead) -> int:
+        """Let a request pass or not; return how large a body it may have."""
+        self._arrivals.check(head, self._door.address, has_begun=self._may_finish)
+        self._arrivals.check_host(SeenRequest(head.fields, self._transport, self._door.app, head.version))
+        return self._arrivals.max_body_bytes if self._arrivals.wants_body(head.method, head.target) else 0
+
+    def _serve(self, head: RequestHead, body: bytes) -> None:
+        """Decide who gets a request that is whole."""
+        arrivals = self._arrivals
+        if head.is_websocket and arrivals.join is None:
+            self._step_aside(head)
+            return
+        if arrivals.is_leaving or not arrivals.keeps_connections:
+            head.is_kept = False
+        self._stage, self._has_continued = Stage.ANSWERING, False
+        arrivals.answering.start(self._door)
+        if self._handover is None:
+            self._handover = self._door.new_handover(self)
+        self._handover.take(self._transport, head, body)
+
+    def _step_aside(self, head: RequestHead) -> None:
+        """Leave the connection to Sanic's protocol for good: the app may have a WebSocket of its own there.
+
+        Sanic answers this one request and no other, for the head does not ask for the connection to be kept.
+        """
+        handover, connections = self._handover or self._door.new_handover(self), self._door.connections
+        handover.front, handover.connections = None, connections
+        early, transport = bytes(self._reader.buffer), self._transport
+        self._part()
+        self._door.leave_all()
+        connections.add(handover)
+        transport.set_protocol(handover)
+        handover.take(transport, head, b"", early)
+
+    def _refuse(self, error: Refused) -> None:
+        head, arrivals = self._reader.head, self._arrivals
+        arrivals.refused[error.reason.counted_as] += 1
+        fields: Mapping[str, str] = {}
+        is_bare = self._reader.buffer.startswith(b"HEAD ")  # of a head that could not be read
+        if head is not None:
+            is_bare = head.method == "HEAD"
+            fields = arrivals.sharing(SeenRequest(head.fields, self._transport, self._door.app, head.version))
+        self._transport.write(refusal(error, fields, is_bare=is_bare))
+        self._end()
+
+    def _end(self) -> None:
+        """Send no more, and wait a little for the client to close."""
+        arrivals, transport = self._arrivals, self._transport
+        for deadlines in (arrivals.asking, arrivals.answering, arrivals.kept):
+            deadlines.stop(self._door)
+        self._stage = Stage.ENDING
+        self._reader = RequestReader()
+        arrivals.ending.start(self._door)
+        if self.has_ended or not transport.can_write_eof():
+            transport.close()
+            return
+        if not transport.is_reading():
+            transport.resume_reading()
+        try:
+            transport.write_eof()
+        except OSError:
+            transport.abort()  # the client has reset the connection, and asyncio has not looked yet
