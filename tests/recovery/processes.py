@@ -90,3 +90,20 @@ async def publish(control: redis.Redis, first: int, last: int, channel: bytes = 
 def numbers(first: int, last: int) -> list[str]:
     """Return what a client gets when publish() was called."""
     return [str(number) for number in range(first, last + 1)]
+
+
+async def cut(control: redis.Redis, *victims: Process, missed: tuple[int, int] | None = None) -> None:
+    """Have Redis close the connections of processes, and take messages before any of them can be back."""
+    with control.pipeline(transaction=True) as pipeline:
+        for victim in victims:
+            pipeline.client_kill_filter(_id=str(victim.client_id()))
+        for number in range(missed[0], missed[1] + 1) if missed else ():
+            pipeline.publish(ROOM, b"%d" % number)
+        pipeline.execute()
+    await until(lambda: all(victim.broker.reconnects for victim in victims))
+
+
+async def agreed(last: int, *processes: Process) -> None:
+    """Wait until the clients of all have got the last message, and all say that it has the same position."""
+    await until(lambda: all(one.received[-1:] == [str(last)] for one in processes))
+    await until(lambda: len({one.position for one in processes}) == 1 and processes[0].recovery.order.is_placed)

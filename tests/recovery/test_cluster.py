@@ -11,8 +11,7 @@ import pytest
 import redis
 
 from tests.broker.redis_processes import client, free_ports, redis_process, wait
-from tests.recovery.processes import numbers, process, publish
-from tests.recovery.test_recovery import agreed, cut
+from tests.recovery.processes import agreed, cut, numbers, process, publish
 from tests.support.servers import until
 
 SLOTS = 16384

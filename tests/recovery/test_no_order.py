@@ -12,13 +12,14 @@ import pytest
 import redis
 
 from mux.journal.quiet import Quiet
-from mux.recovery import recovery
+from mux.recovery import agreement
+from mux.recovery.checksums import Checksum
 from mux.recovery.history import NO_ORDER, OTHER_EPOCH, History, Query
 from mux.recovery.order import Order
 from mux.recovery.talk import Talk
 from tests.chaos.processes import RedisServer
 from tests.chaos.proxy import proxy
-from tests.recovery.processes import ROOM, Process, numbers, process, publish
+from tests.recovery.processes import ROOM, Process, agreed, cut, numbers, process, publish
 from tests.support.servers import until
 
 BEAT_SECONDS = 0.2
@@ -27,7 +28,7 @@ BEAT_SECONDS = 0.2
 @pytest.fixture
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisServer]:
     """A Redis with a port, and processes that say five times a second where they are."""
-    monkeypatch.setattr(recovery, "BEAT_SECONDS", BEAT_SECONDS)
+    monkeypatch.setattr(agreement, "BEAT_SECONDS", BEAT_SECONDS)
     one = RedisServer(tmp_path)
     await one.start()
     yield one
@@ -83,6 +84,31 @@ async def test_messages_that_change_places_end_the_numbering(
         said = [record for record in caplog.records if "does not give all processes the same order" in record.message]
         assert len(said) == len(fleet)
         assert [each.gaps for each in fleet] == [[], []]
+
+
+async def test_what_was_healed_is_compared_and_agrees(
+    server: RedisServer, control: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that got what it missed from another has the same checksums over it, and no epoch is void."""
+    compared: Counter[Order] = Counter()
+    differs = Order._differs
+
+    def counted(order: Order, theirs: Checksum | None, count: int) -> bool:
+        own = None if theirs is None else order._checksum(count, order._void_count, theirs.stretches)
+        compared[order] += theirs is not None and own is not None and own.stretches == theirs.stretches
+        return differs(order, theirs, count)
+
+    monkeypatch.setattr(Order, "_differs", counted)
+    async with AsyncExitStack() as stack:
+        fleet = [await stack.enter_async_context(process(f"redis://127.0.0.1:{server.port}")) for _ in range(2)]
+        for number in range(1, 1000, 100):
+            await cut(control, fleet[1], missed=(number, number + 49))
+            await publish(control, number + 50, number + 99)
+            await agreed(number + 99, *fleet)
+        compared.clear()
+        await until(lambda: all(compared[one.recovery.order] > 10 for one in fleet))
+        assert fleet[0].received == fleet[1].received == numbers(1, 1000)
+        assert [one.recovery.order.voids for one in fleet] == [0, 0]
 
 
 @pytest.mark.parametrize("every", [3, 100])

@@ -10,28 +10,11 @@ import pytest
 import redis
 
 from mux.journal.quiet import Quiet
-from mux.recovery import copies, recovery
+from mux.recovery import copies, withheld
 from mux.recovery.history import History, Query
 from mux.wire.resp import Push
-from tests.recovery.processes import ROOM, Process, numbers, process, publish
+from tests.recovery.processes import ROOM, Process, agreed, cut, numbers, process, publish
 from tests.support.servers import until
-
-
-async def cut(control: redis.Redis, *victims: Process, missed: tuple[int, int] | None = None) -> None:
-    """Have Redis close the connections of processes, and take messages before any of them can be back."""
-    with control.pipeline(transaction=True) as pipeline:
-        for victim in victims:
-            pipeline.client_kill_filter(_id=str(victim.client_id()))
-        for number in range(missed[0], missed[1] + 1) if missed else ():
-            pipeline.publish(ROOM, b"%d" % number)
-        pipeline.execute()
-    await until(lambda: all(victim.broker.reconnects for victim in victims))
-
-
-async def agreed(last: int, *processes: Process) -> None:
-    """Wait until the clients of all have got the last message, and all say that it has the same position."""
-    await until(lambda: all(one.received[-1:] == [str(last)] for one in processes))
-    await until(lambda: len({one.position for one in processes}) == 1 and processes[0].recovery.order.is_placed)
 
 
 async def test_all_processes_have_one_numbering(redis_url: str) -> None:
@@ -62,7 +45,7 @@ async def test_what_was_missed_is_fetched_and_delivered_in_order(redis_url: str)
         assert one.recovery.order.epoch == epoch
         assert one.journal.complete_after == 0
         await publish(control, 511, 511, b"feed:$order")
-        assert one.recovery._shift == 0, "later talk is counted as it comes"
+        assert one.recovery._withheld.shift == 0, "later talk is counted as it comes"
 
 
 async def test_a_connection_that_missed_nothing_tells_no_gap(redis_url: str) -> None:
@@ -191,7 +174,7 @@ async def test_a_user_without_the_rights_goes_without_copies(redis_url: str, cap
 
 async def test_too_much_to_withhold_is_a_gap(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came since is delivered, all of it and in order."""
-    monkeypatch.setattr(recovery, "MAX_WITHHELD_BYTES", 10_000)
+    monkeypatch.setattr(withheld, "MAX_WITHHELD_BYTES", 10_000)
     monkeypatch.setattr(copies.Copies, "_offer", lambda self, talk: None)
     async with AsyncExitStack() as stack:
         control = stack.enter_context(redis.Redis.from_url(redis_url))
@@ -259,7 +242,7 @@ async def test_withheld_batches_are_checked_before_they_wait(redis_url: str) -> 
     async with process(redis_url) as one:
         garbled: list[Push] = [[b"pmessage", b"feed:*", ROOM]]
         with pytest.raises(BrokerGarbled):
-            one.recovery._withhold(b"", garbled, True)
+            one.recovery._withheld.take(b"", garbled, True)
 
 
 async def test_a_redis_that_does_not_say_which_it_is(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
