@@ -21,11 +21,13 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from mux import reasons
 from mux.broker.broker import Broker
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.broker.parcels import Parcels
+from mux.endpoints.calls import Calls
 from mux.endpoints.feed import Feed
 from mux.endpoints.gap_news import GapNews
 from mux.endpoints.hooks import Hooks
@@ -101,7 +103,8 @@ class Core:
         if settings.redis_url is None:
             raise InvalidSetting("redis_url is missing; name a Redis, as redis_url='redis://localhost:6379'")
         self.settings = settings
-        self.hooks = Hooks(Namespace(settings.prefix), lambda reason: self.hub.refuse(reason), settings)
+        self._calls = Calls(lambda: self.hub.refuse(reasons.HOOK))
+        self.hooks = Hooks(Namespace(settings.prefix), self._calls, settings)
         self._redis_url = settings.redis_url
         self._beside = _beside(app)
         self.route = self._own_route(path)
@@ -280,7 +283,7 @@ class Core:
         """Stop the timers and leave Redis, after what was published has been answered."""
         await self._goodbyes.aclose()
         await self._gap_news.aclose()
-        await self.hooks.aclose()
+        await self._calls.aclose()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -303,7 +306,7 @@ class Core:
             self._goodbyes.resync()
         else:
             self._gap_news.tell(gap)
-        self.hooks.tell("on_gap", self.hooks.gap, gap)
+        self._calls.tell("on_gap", self.hooks.gap, gap)
 
     def _tick(self) -> None:
         loop, hub = asyncio.get_running_loop(), self.hub

@@ -67,6 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "machine",
         "metrics",
         "presence",
+        "reasons",
         "recovery",
         "settings",
         "wire",

@@ -8,50 +8,34 @@
 
 Rules:
 
-1. Whatever is wrong with a hook, the feed goes on: an exception is logged with its traceback, once a minute for each
-   hook and type, and it is never a yes.
-2. A hook may be an `async def`, except on_message, which is called for every message. What runs as a task is bounded in
-   number, and ended with the app.
+1. Whatever is wrong with a hook, the feed goes on, and an exception is never a yes (endpoints.calls).
+2. A hook may be an `async def`, except on_message, which is called for every message.
 3. Without a hook nothing is called, and nothing is done for a message.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from math import inf, isnan
-from time import monotonic, time
-from typing import TypeAlias, TypeVar, cast
+from time import time
+from typing import TypeAlias, cast
 
 from sanic.request import Request
 
 from mux import reasons
 from mux.broker.gap import Gap
+from mux.endpoints.calls import Calls
 from mux.endpoints.request_checks import Permit
 from mux.endpoints.takeover import Asking
 from mux.errors import InvalidSetting, Refused
 from mux.grants.grants import Action, Grants
 from mux.grants.patterns import NONE, Patterns
 from mux.hub.subscriber import AnySubscriber
-from mux.logs.repeats import Repeats
-from mux.reasons import Reason
 from mux.settings import Settings
 from mux.wire.channel import Namespace
-
-MAX_TASKS = 10_000
-"""Most calls of hooks that run as tasks at the same time; one more is not begun, and counts as failed."""
-
-LAST_SECONDS = 1.0
-"""Tasks have so long to end by themselves when the app ends."""
-
-LOG_SECONDS = 60.0
-"""An exception of a hook is logged once in this time for each type."""
-
-logger = logging.getLogger("mux")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +102,19 @@ GapCallback: TypeAlias = Callable[[Gap], object]
 Outgoing: TypeAlias = tuple[bytes, bool]
 """A payload, and whether it is binary."""
 
-T = TypeVar("T")
-
-
-class TooManyCalls(Exception):
-    """Hooks are called more quickly than they end."""
-
 
 class Hooks:
     """The hooks of one feed; they stay when the app runs again.
 
     Args:
         namespace: what channels are called in Redis.
-        count: counts a call that has failed and that no request is refused for.
+        calls: calls the hooks for which nobody waits.
         settings: handshake_seconds, which authorize may take, and max_message_bytes.
     """
 
-    def __init__(self, namespace: Namespace, count: Callable[[Reason], None], settings: Settings) -> None:
+    def __init__(self, namespace: Namespace, calls: Calls, settings: Settings) -> None:
         self._namespace = namespace
-        self._count = count
+        self._calls = calls
         self._seconds = settings.handshake_seconds
         self._max_message_bytes = settings.max_message_bytes
         self.authorize: Authorize | None = None
@@ -144,8 +122,6 @@ class Hooks:
         self.join: list[OnMember] = []
         self.leave: list[OnMember] = []
         self.gap: list[GapCallback] = []
-        self._tasks: set[asyncio.Future[object]] = set()
-        self._repeats = Repeats(most=1, seconds=LOG_SECONDS)
 
     def set_authorize(self, hook: Authorize) -> None:
         """Have a hook decide who may do what.
@@ -168,14 +144,6 @@ class Hooks:
         if iscoroutinefunction(hook):
             raise InvalidSetting("on_message cannot be an async def: messages would change places while it waits")
         self.message = hook
-
-    async def aclose(self) -> None:
-        """End what runs as tasks, which have a second to end by themselves."""
-        if self._tasks:
-            _, left = await asyncio.wait(self._tasks, timeout=LAST_SECONDS)
-            for task in left:
-                task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
 
     async def authorized(self, request: Asking, permit: Permit, name: str, action: Action) -> Permit:
         """Return what is left of a permit when the app has been asked.
@@ -209,12 +177,12 @@ class Hooks:
                 if isawaitable(said):
                     said = await said
         except Exception as error:  # noqa: BLE001 - it is logged; whatever is wrong with it, it is no yes
-            self._log("authorize", self.authorize, error)
+            self._calls.log("authorize", self.authorize, error)
             raise Refused(reasons.HOOK) from None
         if said is True:
             return Grant()
         if said is not False and not isinstance(said, Grant):
-            self._log("authorize", self.authorize, TypeError(f"it returned {said!r:.40}, which is no yes"))
+            self._calls.log("authorize", self.authorize, TypeError(f"it returned {said!r:.40}, which is no yes"))
         return said if isinstance(said, Grant) and said.until > time() else None
 
     def filtered(self, redis_channel: bytes, payload: bytes, binary: bool, grants: Grants | None) -> Outgoing | None:
@@ -235,60 +203,24 @@ class Hooks:
             if len(changed) > self._max_message_bytes:
                 raise ValueError(f"it returned {len(changed)} bytes; a message has {self._max_message_bytes} at most")
         except Exception as error:  # noqa: BLE001 - it is logged; whatever is wrong with it, the feed goes on
-            self._log("on_message", self.message, error)
+            self._calls.log("on_message", self.message, error)
             raise Refused(reasons.HOOK) from None
         return changed, isinstance(said, bytes)
 
     def tell_joined(self, client: AnySubscriber, redis_channel: bytes) -> None:
         """Tell the app that a client has joined a channel."""
         if self.join:
-            self.tell("on_join", self.join, self._member(client, redis_channel))
+            self._calls.tell("on_join", self.join, self._member(client, redis_channel))
 
     def tell_left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
         """Tell the app that a client has left channels."""
         if self.leave:
             for redis_channel in redis_channels:
-                self.tell("on_leave", self.leave, self._member(client, redis_channel))
+                self._calls.tell("on_leave", self.leave, self._member(client, redis_channel))
 
     def _member(self, client: AnySubscriber, redis_channel: bytes) -> Member:
         subject = None if client.grants is None else client.grants.subject
         return Member(self._namespace.channel(redis_channel), str(client.name_in(redis_channel)), subject)
-
-    def tell(self, name: str, hooks: Iterable[Callable[[T], object]], thing: T) -> None:
-        """Call all hooks of a name; what they return runs as a task if it can be awaited."""
-        for hook in hooks:
-            try:
-                result = hook(thing)
-                if isawaitable(result):
-                    self._begin(name, hook, result)
-            except Exception as error:  # noqa: BLE001 - it is logged; whatever is wrong with it, the feed goes on
-                self._failed(name, hook, error)
-
-    def _begin(self, name: str, hook: object, call: Awaitable[object]) -> None:
-        if len(self._tasks) >= MAX_TASKS:
-            if isinstance(call, Coroutine):
-                call.close()
-            raise TooManyCalls(f"{MAX_TASKS} calls are under way")
-        task = asyncio.ensure_future(call)
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._ended, name, hook))
-
-    def _ended(self, name: str, hook: object, task: asyncio.Future[object]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(name, hook, error)
-
-    def _failed(self, name: str, hook: object, error: BaseException) -> None:
-        self._count(reasons.HOOK)
-        self._log(name, hook, error)
-
-    def _log(self, name: str, hook: object, error: BaseException) -> None:
-        now = monotonic()
-        for count, text in self._repeats.take(now):
-            logger.error("%s, %d times more in a minute", text, count)
-        text = f"a callback of {name} failed"
-        if self._repeats.admits((name, id(hook), type(error)), f"{text} with {type(error).__name__}", now):
-            logger.error("%s", text, exc_info=error)
 
 
 def _data(payload: bytes, binary: bool) -> str | bytes:

@@ -14,7 +14,7 @@ from sanic import Request, Sanic
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mux import ClientMessage, Grant, InvalidSetting, Member, Mux
-from mux.endpoints import hooks as hooks_module
+from mux.endpoints import calls as calls_module
 from mux.serve.listening import listening_socket
 from tests.support.event_streams import open_stream
 from tests.support.servers import PATIENCE_SECONDS, Serving, receive, running, serving, until
@@ -137,7 +137,7 @@ async def test_what_goes_wrong_twice_is_told_once_a_minute(
 ) -> None:
     """Another type of exception is told as well, and the number of the others afterwards."""
     now = 0.0
-    monkeypatch.setattr(hooks_module, "monotonic", lambda: now)
+    monkeypatch.setattr(calls_module, "monotonic", lambda: now)
     errors: list[type[Exception]] = [KeyError, KeyError, ValueError, KeyError]
 
     @feed.mux.authorize
@@ -147,7 +147,7 @@ async def test_what_goes_wrong_twice_is_told_once_a_minute(
     for _ in range(3):
         await status(feed)
     assert len(failures(caplog)) == 2
-    now = hooks_module.LOG_SECONDS + 1
+    now = calls_module.LOG_SECONDS + 1
     await status(feed)
     assert len(failures(caplog)) == 3
     assert any("1 times more in a minute" in record.message for record in caplog.records)
@@ -304,8 +304,8 @@ async def test_calls_that_do_not_end_are_bounded_and_end_with_the_app(
     redis_url: str, prefix: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One more is not begun."""
-    monkeypatch.setattr(hooks_module, "MAX_TASKS", 2)
-    monkeypatch.setattr(hooks_module, "LAST_SECONDS", 0.1)
+    monkeypatch.setattr(calls_module, "MAX_TASKS", 2)
+    monkeypatch.setattr(calls_module, "LAST_SECONDS", 0.1)
     ended: list[str] = []
     async with serving(redis_url=redis_url, prefix=prefix, drain_seconds=0) as feed:
 
