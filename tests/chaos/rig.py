@@ -39,6 +39,12 @@ FOLLOWERS = 2
 HEALED, INTACT = "another process had them", "nothing was missed while"
 """What a server says when a lost connection has cost nothing."""
 
+PROCESSES = 3
+"""Of both servers together."""
+
+SERVING = "serving on http"
+"""What each process says when it is there."""
+
 LOG_SECONDS = 0.2
 """The gaps are read from the logs, which servers write in a thread: its lines may come after the messages."""
 
@@ -254,5 +260,6 @@ async def rig(seed: int) -> AsyncIterator[Rig]:
         for server in servers:
             await server.start()
         door, gate = [await stack.enter_async_context(proxy(("127.0.0.1", server.port), seed)) for server in servers]
-        await until(lambda: len(servers[1].workers()) == 2)
-        yield Rig(redis, spare, link, door, gate, servers)
+        one = Rig(redis, spare, link, door, gate, servers)
+        await until(lambda: one.said(SERVING) == PROCESSES)
+        yield one
