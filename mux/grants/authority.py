@@ -1,7 +1,7 @@
 """Find out what a token grants, with the key of the server.
 
-1. A signature costs a hundredth of a millisecond to check, or ten times that. So a token that was found good is known
-   from then on, and only so many unknown ones are checked for one address in a second.
+1. To check a token costs 0.05 ms with a secret and 0.1 ms with a key of P-256. So a token that was found good is known
+   from then on, which costs a lookup, and only so many unknown ones are checked for one address in a second.
 2. The algorithm is fixed by the kind of the key.
 3. What is wrong with a token is told in a sentence; nothing of the token is in it, nor in the traceback of an error.
 """

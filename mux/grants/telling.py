@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ import jwt
 
 from mux.errors import InvalidToken, Refused
 from mux.grants.authority import Authority
+from mux.grants.grants import Grants
 from mux.settings import Settings
 
 
@@ -29,14 +31,28 @@ def told(settings: Settings, token: str) -> Iterator[str]:
     yield f"subscribe  {_listed([*settings.anyone_subscribe, *settings.user_subscribe], own.get('subscribe'))}"
     yield f"publish    {_listed([*settings.anyone_publish, *settings.user_publish], own.get('publish'))}"
     yield f"until      {_moment(claims.get('exp'))}"
-    if settings.token_key is None:
+    if settings.token_key is None and settings.token_jwks_url is None:
         yield "signature  not checked: there is no --token-key"
         return
     try:
-        Authority(settings).grants(token, "")
+        asyncio.run(_check(Authority(settings), token))
     except Refused as error:
         raise InvalidToken(str(error)) from None
     yield "signature  right"
+
+
+async def _check(authority: Authority, token: str) -> None:
+    """Check a token, with the keys at a URL if they are there.
+
+    Raises:
+        Refused: it is not valid, or the keys cannot be had.
+    """
+    try:
+        found = authority.grants(token, "")
+        if not isinstance(found, Grants):
+            await found()
+    finally:
+        await authority.aclose()
 
 
 def _listed(everybody: list[str], own: object) -> str:

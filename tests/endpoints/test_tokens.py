@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
 from tests.doorstep.conftest import Serve, Served, serve
+from tests.support.key_server import key_server
 from tests.support.requests import Answer, exchange, opened, request
 from tests.support.servers import AUTHORIZATION, PATIENCE_SECONDS, handshake, raw_client, receive, serving, until
 from tests.support.tokens import AUDIENCE, SECRET, key_file, secret_token, token, wrong_tokens
@@ -93,20 +95,27 @@ class Table:
         return Answer(int(status.split()[1]), fields, body, head)
 
 
+@pytest.mark.parametrize("key", ["of a file", "at a URL"])
 async def test_every_way_in_takes_tokens(
-    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], key: str
 ) -> None:
     """The same answer by every way to each kind of token, one count, and no token in anything that is written."""
     caplog.set_level(logging.DEBUG)
     for name in ("mux", "sanic", "sanic.root", "sanic.error", "sanic.access", "sanic.server", "websockets"):
         caplog.set_level(logging.DEBUG, logger=name)
     options: dict[str, Any] = {
-        "token_key": key_file(tmp_path),
         "token_audience": AUDIENCE,
         "token_cookie": "session",
         "allowed_origin": ("https://app.example.com",),
     }
-    async with serve(**options) as served:
+    wrong_ones = wrong_tokens("mine")
+    async with AsyncExitStack() as stack:
+        if key == "at a URL":
+            options["token_jwks_url"] = (await stack.enter_async_context(key_server())).url
+            wrong_ones["of an unknown key"] = token(kid="unknown", subscribe=("mine",), publish=("mine",))
+        else:
+            options["token_key"] = key_file(tmp_path)
+        served = await stack.enter_async_context(serve(**options))
         served.app.config.REAL_IP_HEADER = "x-real-ip"
         table = Table(served)
         good = token(subscribe=("mine", "more.*"), publish=("mine", "more.*"))
@@ -119,7 +128,7 @@ async def test_every_way_in_takes_tokens(
             assert (answer.status, table.refused) == (403, {"forbidden": 1}), name
             assert b"other" in answer.body, name
             assert b"mine" not in answer.body, name
-            for kind, wrong in [("none", None), *wrong_tokens("mine").items()]:
+            for kind, wrong in [("none", None), *wrong_ones.items()]:
                 for channel in ("mine", "other"):
                     answer = await table.ask(way, channel, wrong)
                     if kind == "garbage" and "query" in name:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import jwt
-import orjson
 import pytest
 
 from mux import reasons
@@ -19,16 +18,9 @@ from mux.grants.authority import Authority
 from mux.grants.grants import Grants
 from mux.grants.jwks import AHEAD_SECONDS, KEPT_SECONDS, MAX_BYTES, MAX_KEYS, PAUSE_SECONDS, KeySet
 from mux.settings import Settings
+from tests.support.key_server import KeyServer, jwk, key_server
 from tests.support.refusals import refused
 from tests.support.tokens import AUDIENCE, claims, private_key
-
-Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
-
-
-def jwk(number: int, **others: object) -> dict[str, Any]:
-    """Return the public half of private_key(number), named after it."""
-    public: dict[str, Any] = jwt.algorithms.ECAlgorithm.to_jwk(private_key(number).public_key(), as_dict=True)
-    return public | {"kid": f"key{number}", "use": "sig", "alg": "ES256", **others}
 
 
 def signed(number: int, kid: str | None = "", **others: Any) -> str:
@@ -37,49 +29,10 @@ def signed(number: int, kid: str | None = "", **others: Any) -> str:
     return jwt.encode(claims(**others), private_key(number), "ES256", headers=headers)
 
 
-class Server:
-    """A server of a JWK set; what it does is changed while it runs."""
-
-    def __init__(self) -> None:
-        self.keys: list[Any] = [jwk(0)]
-        self.asked = 0
-        self.answer: Answer = self.usual
-        self.url = ""
-
-    async def usual(self, writer: asyncio.StreamWriter) -> None:
-        """Answer with the keys."""
-        body = orjson.dumps({"keys": self.keys})
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    def says(self, answer: bytes) -> None:
-        """Answer with these bytes from now on, and close the connection."""
-
-        async def said(writer: asyncio.StreamWriter) -> None:
-            writer.write(answer)
-
-        self.answer = said
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Handle a connection, which asks once."""
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            self.asked += 1
-            await self.answer(writer)
-            writer.close()
-            await writer.wait_closed()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
+async def server() -> AsyncIterator[KeyServer]:
     """A server, for as long as the test runs."""
-    one = Server()
-    listener = await asyncio.start_server(one.serve, "127.0.0.1", 0)
-    one.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/keys.json?of=us"
-    async with listener:
+    async with key_server() as one:
         yield one
 
 
@@ -93,7 +46,7 @@ class Clock:
 
 
 @asynccontextmanager
-async def key_set(server: Server, clock: Clock, removed: list[int] | None = None) -> AsyncIterator[KeySet]:
+async def key_set(server: KeyServer, clock: Clock, removed: list[int] | None = None) -> AsyncIterator[KeySet]:
     """Give the keys of a server, fetched once."""
     keys = KeySet(server.url, on_removed=lambda: None if removed is None else removed.append(1), clock=clock)
     keys.start()
@@ -105,7 +58,7 @@ async def key_set(server: Server, clock: Clock, removed: list[int] | None = None
 
 
 @asynccontextmanager
-async def authority(server: Server) -> AsyncIterator[Authority]:
+async def authority(server: KeyServer) -> AsyncIterator[Authority]:
     """Give what knows what the tokens of a server's keys grant."""
     knows = Authority(Settings(token_jwks_url=server.url, token_audience=AUDIENCE, max_token_checks_per_second=1000))
     knows.start()
@@ -121,7 +74,7 @@ async def granted(knows: Authority, token: str) -> Grants:
     return found if isinstance(found, Grants) else await found()
 
 
-async def test_keys_are_fetched_ahead(server: Server) -> None:
+async def test_keys_are_fetched_ahead(server: KeyServer) -> None:
     """A token that comes later waits for nothing; one that comes first waits for the fetch that is under way."""
     async with authority(server) as knows:
         assert not knows.is_open
@@ -131,7 +84,7 @@ async def test_keys_are_fetched_ahead(server: Server) -> None:
         assert server.asked == 1
 
 
-async def test_all_that_wait_do_so_for_one_fetch(server: Server) -> None:
+async def test_all_that_wait_do_so_for_one_fetch(server: KeyServer) -> None:
     """However many tokens name a key that is not known."""
     async with authority(server) as knows:
         many = [signed(0, jti=str(number)) for number in range(50)]
@@ -139,7 +92,7 @@ async def test_all_that_wait_do_so_for_one_fetch(server: Server) -> None:
         assert server.asked == 1
 
 
-async def test_whoever_stops_waiting_ends_the_fetch_for_nobody_else(server: Server) -> None:
+async def test_whoever_stops_waiting_ends_the_fetch_for_nobody_else(server: KeyServer) -> None:
     """A client that is gone does not wait any more, and the others do."""
     async with authority(server) as knows:
         waiting = [asyncio.ensure_future(granted(knows, signed(0, jti=str(number)))) for number in range(2)]
@@ -148,7 +101,7 @@ async def test_whoever_stops_waiting_ends_the_fetch_for_nobody_else(server: Serv
         assert (await waiting[1]).subject == "ada"
 
 
-async def test_a_new_key_is_fetched_when_a_token_names_it(server: Server) -> None:
+async def test_a_new_key_is_fetched_when_a_token_names_it(server: KeyServer) -> None:
     """Not sooner after the fetch before than it may be, and then the old key is none any more."""
     clock, removed = Clock(), list[int]()
     async with key_set(server, clock, removed) as keys:
@@ -163,7 +116,7 @@ async def test_a_new_key_is_fetched_when_a_token_names_it(server: Server) -> Non
         assert (removed, server.asked) == ([1], 2)
 
 
-async def test_tokens_of_unknown_keys_fetch_no_more_often_than_may_be(server: Server) -> None:
+async def test_tokens_of_unknown_keys_fetch_no_more_often_than_may_be(server: KeyServer) -> None:
     """Whoever sends them, and however many."""
     async with authority(server) as knows:
         await granted(knows, signed(0))
@@ -173,7 +126,7 @@ async def test_tokens_of_unknown_keys_fetch_no_more_often_than_may_be(server: Se
         assert server.asked == 1
 
 
-async def test_a_token_is_refused_when_its_key_has_left_the_set(server: Server) -> None:
+async def test_a_token_is_refused_when_its_key_has_left_the_set(server: KeyServer) -> None:
     """Known tokens are checked again then."""
     async with authority(server) as knows:
         token = signed(0)
@@ -186,7 +139,7 @@ async def test_a_token_is_refused_when_its_key_has_left_the_set(server: Server) 
             await granted(knows, token)
 
 
-async def test_keys_stay_while_they_cannot_be_fetched(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+async def test_keys_stay_while_they_cannot_be_fetched(server: KeyServer, caplog: pytest.LogCaptureFixture) -> None:
     """For an hour, and it is logged once that they cannot; then only tokens that are known are taken."""
     clock = Clock()
     async with key_set(server, clock) as keys:
@@ -208,7 +161,7 @@ async def test_keys_stay_while_they_cannot_be_fetched(server: Server, caplog: py
         assert server.asked == 5
 
 
-async def test_a_server_that_goes_away_refuses_new_tokens_and_never_known_ones(server: Server) -> None:
+async def test_a_server_that_goes_away_refuses_new_tokens_and_never_known_ones(server: KeyServer) -> None:
     """Nobody is there, and what has been found good stays so."""
     async with authority(server) as knows:
         token = signed(0)
@@ -244,7 +197,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
     ],
 )
 async def test_what_is_no_set_of_keys_is_not_taken_for_one(
-    server: Server, caplog: pytest.LogCaptureFixture, answer: bytes, why: str
+    server: KeyServer, caplog: pytest.LogCaptureFixture, answer: bytes, why: str
 ) -> None:
     """The log says what it is, and no fetch follows where it leads."""
     server.says(answer)
@@ -260,7 +213,7 @@ async def test_what_is_no_set_of_keys_is_not_taken_for_one(
 
 @pytest.mark.parametrize("says", [b"", HEAD, HEAD + b"Content-Length: 9999\r\n\r\n{"])
 async def test_a_server_that_hangs_is_waited_for_so_long(
-    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, says: bytes
+    server: KeyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, says: bytes
 ) -> None:
     """Wherever it stops, and if it says a little again and again."""
     monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.1)
@@ -278,7 +231,7 @@ async def test_a_server_that_hangs_is_waited_for_so_long(
         assert "it did not answer within 0.1 s" in caplog.text
 
 
-async def test_a_fetch_that_is_under_way_ends_with_the_app(server: Server) -> None:
+async def test_a_fetch_that_is_under_way_ends_with_the_app(server: KeyServer) -> None:
     """Nothing waits for a server that hangs."""
 
     async def hangs(writer: asyncio.StreamWriter) -> None:
@@ -295,7 +248,7 @@ async def test_a_fetch_that_is_under_way_ends_with_the_app(server: Server) -> No
 
 @pytest.mark.parametrize("is_lost", [False, True])
 async def test_keys_are_fetched_again_and_again(
-    server: Server, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
+    server: KeyServer, monkeypatch: pytest.MonkeyPatch, *, is_lost: bool
 ) -> None:
     """Ahead of the tokens, and sooner when a fetch has failed."""
     monkeypatch.setattr(jwks, "AHEAD_SECONDS" if not is_lost else "PAUSE_SECONDS", 0.01)
@@ -322,7 +275,7 @@ async def test_keys_are_fetched_again_and_again(
         {"kid": "key0"},
     ],
 )
-async def test_a_key_that_checks_nothing_safely_is_left_out(server: Server, wrong: dict[str, Any]) -> None:
+async def test_a_key_that_checks_nothing_safely_is_left_out(server: KeyServer, wrong: dict[str, Any]) -> None:
     """A secret is none here, and neither is a key for another use or of another size; those beside it are taken."""
     server.keys = [wrong, jwk(1)]
     async with key_set(server, Clock()) as keys:
@@ -330,14 +283,14 @@ async def test_a_key_that_checks_nothing_safely_is_left_out(server: Server, wron
         assert keys.find("key1") is not None
 
 
-async def test_a_set_has_so_many_keys(server: Server) -> None:
+async def test_a_set_has_so_many_keys(server: KeyServer) -> None:
     """More are no set."""
     server.keys = [jwk(0, kid=str(number)) for number in range(MAX_KEYS + 1)]
     async with key_set(server, Clock()) as keys:
         assert keys.find("1") is None
 
 
-async def test_a_set_of_one_key_needs_no_name(server: Server) -> None:
+async def test_a_set_of_one_key_needs_no_name(server: KeyServer) -> None:
     """And of two, nobody guesses."""
     async with authority(server) as knows:
         assert (await granted(knows, signed(0, kid=None))).subject == "ada"
@@ -357,7 +310,7 @@ async def test_a_set_of_one_key_needs_no_name(server: Server) -> None:
         lambda: jwt.encode(claims(), private_key(0), "ES256", headers={"kid": "key0", "jku": "http://127.0.0.1:9/"}),
     ],
 )
-async def test_the_token_says_nothing_of_how_it_is_checked(server: Server, token: Callable[[], str]) -> None:
+async def test_the_token_says_nothing_of_how_it_is_checked(server: KeyServer, token: Callable[[], str]) -> None:
     """But which key of the set it is for."""
     async with authority(server) as knows:
         await granted(knows, signed(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from mux.grants.grants import Action, Grants
 from mux.grants.mint import mint, seconds_of
 from mux.grants.telling import told
 from mux.settings import Settings
+from tests.support.key_server import key_server
 from tests.support.servers import run_mux
-from tests.support.tokens import SECRET, key_file, private_key
+from tests.support.tokens import AUDIENCE, SECRET, key_file, private_key, token
 
 
 def private_file(folder: Path) -> str:
@@ -29,8 +31,8 @@ def private_file(folder: Path) -> str:
 def test_a_token_that_is_made_is_taken(tmp_path: Path, kind: str) -> None:
     """By a server with the same secret, or with the other half of the key."""
     signs, checks = (SECRET, SECRET) if kind == "secret" else (private_file(tmp_path), key_file(tmp_path))
-    token = mint(signs, subject="42", subscribe=["orders.*"], publish=["chat"], seconds=60, audience="a", issuer="i")
-    grants = Authority(Settings(token_key=checks, token_audience="a", token_issuer="i")).grants(token, "")
+    text = mint(signs, subject="42", subscribe=["orders.*"], publish=["chat"], seconds=60, audience="a", issuer="i")
+    grants = Authority(Settings(token_key=checks, token_audience="a", token_issuer="i")).grants(text, "")
     assert isinstance(grants, Grants)
     assert grants.subject == "42"
     assert grants.allows(Action.SUBSCRIBE, "orders.1")
@@ -54,8 +56,8 @@ def test_anything_else_is_no_duration(text: str) -> None:
 def test_it_is_told_what_a_token_grants() -> None:
     """With what everybody is granted, and whether the server takes it."""
     settings = Settings(token_key=SECRET, anyone_subscribe=("news",))
-    token = mint(SECRET, subject="42", subscribe=["orders.*"], publish=[], seconds=60)
-    lines = list(told(settings, token))
+    text = mint(SECRET, subject="42", subscribe=["orders.*"], publish=[], seconds=60)
+    lines = list(told(settings, text))
     assert lines[:3] == ["subject    42", "subscribe  news orders.*", "publish    -"]
     assert lines[4] == "signature  right"
     over = mint(SECRET, subject="42", subscribe=["orders.*"], publish=[], seconds=-60)
@@ -63,6 +65,17 @@ def test_it_is_told_what_a_token_grants() -> None:
         list(told(settings, over))
     with pytest.raises(InvalidToken, match="this is no token"):
         list(told(settings, "garbage"))
+
+
+async def test_a_token_is_checked_with_the_keys_at_a_url() -> None:
+    """As a server with these settings does it."""
+    async with key_server() as server:
+        settings = Settings(token_jwks_url=server.url, token_audience=AUDIENCE)
+        assert (await asyncio.to_thread(list, told(settings, token())))[-1] == "signature  right"
+        with pytest.raises(InvalidToken, match="a key that is not known"):
+            await asyncio.to_thread(list, told(settings, token(kid="unknown")))
+    with pytest.raises(InvalidToken, match="cannot be had"):
+        await asyncio.to_thread(list, told(settings, token()))
 
 
 def test_the_command_makes_a_token_and_checks_it() -> None:

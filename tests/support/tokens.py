@@ -21,9 +21,13 @@ GARBAGE_BYTES = 8192
 
 
 @cache
+def _private_key(number: int) -> EllipticCurvePrivateKey:
+    return generate_private_key(SECP256R1())
+
+
 def private_key(number: int = 0) -> EllipticCurvePrivateKey:
     """Return a key of a curve that ES256 is for; another one for another number."""
-    return generate_private_key(SECP256R1())
+    return _private_key(number)
 
 
 def public_pem() -> bytes:
@@ -47,10 +51,16 @@ def claims(
 
 
 def token(
-    subject: str = "ada", *, subscribe: tuple[str, ...] = (), publish: tuple[str, ...] = (), **others: Any
+    subject: str = "ada",
+    *,
+    subscribe: tuple[str, ...] = (),
+    publish: tuple[str, ...] = (),
+    kid: str | None = None,
+    **others: Any,
 ) -> str:
-    """Return a token that is signed with private_key()."""
-    return jwt.encode(claims(subject, subscribe=subscribe, publish=publish, **others), private_key(), "ES256")
+    """Return a token that is signed with private_key(), and says so, or names another key."""
+    headers = None if kid is None else {"kid": kid}
+    return jwt.encode(claims(subject, subscribe=subscribe, publish=publish, **others), private_key(), "ES256", headers)
 
 
 def secret_token(
