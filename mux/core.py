@@ -198,6 +198,7 @@ class Core:
             on_gap=self._after_gap,
             recovery=self._recovery,
         )
+        self._intake.pause_reading = self.broker.pause_reading
         fleet_channel = self.namespace.redis_channel(CHANNEL)
         self._fleet = Fleet(self.broker, fleet_channel)
         self.hub.router.listen(fleet_channel, self._fleet.take)
@@ -296,6 +297,7 @@ class Core:
         if self._recovery is not None:
             await self._recovery.aclose()
         await self.broker.aclose()
+        self._intake.deliver_gathered()
         self._observer.close()
 
     def _rank(self, mark: str) -> int:

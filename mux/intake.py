@@ -3,13 +3,19 @@
 A batch is the messages that one read from Redis completed. All that happens to it before and beside its delivery
 happens here, once per read and never per message.
 
-1. Clients come first: a batch is delivered before anything else is done with it.
+Of a torrent over thousands of channels one read has at most one message for each, and each would be a write of its own.
+So reads are gathered: after a large one the loop polls again, for as long as each poll brings another large one, and
+then every client gets all of it in one write. Where reads are small they are delivered at once.
+
+1. Clients come first: a batch that is not gathered is delivered before anything else is done with it.
 2. A message that is delivered has its number in the journal: the first has 1.
 3. While reads are withheld nothing is delivered, and order is kept: what is withheld is delivered before what comes.
+4. Nothing holds the loop: gathered messages are delivered in slices, and Redis is not read from meanwhile.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from time import perf_counter
 
@@ -17,6 +23,21 @@ from mux.hub.hub import Hub
 from mux.journal.journal import Journal
 from mux.metrics.histogram import Histogram
 from mux.wire.resp import Push
+
+LARGE_BYTES = 8192
+"""Fewest bytes of a read that is taken for a part of a torrent, so that more is read before it is delivered."""
+
+GATHER_SECONDS = 0.03
+"""Longest time for which reads are gathered."""
+
+GATHERED_BYTES = 8 * 1024 * 1024
+"""Most bytes that are gathered; the last read may exceed it. As much waits in the socket when Redis is far ahead."""
+
+SLICE_SECONDS = 0.008
+"""Longest time in one turn of the loop in which reads are gathered, and in which gathered messages are delivered."""
+
+CHANNELS_AT_ONCE = 128
+"""Channels that are delivered between two looks at the clock: half a millisecond with a client each."""
 
 
 class BatchIntake:
@@ -44,6 +65,12 @@ class BatchIntake:
         self._is_followed = False
         self.brings_copy = False
         """True while reads bring a copy of another journal, which is not to be kept in this one."""
+        self.pause_reading: Callable[[bool], None] = lambda is_paused: None
+        """Is called with True when Redis is not to be read from, and with False when it is again."""
+        self._gathering: asyncio.Handle | None = None
+        self._gathered_bytes = self._gathered_messages = 0
+        self._has_come = False  # a large read, since the loop was let poll
+        self._gather_until = self._pause_at = self._seconds = 0.0
 
     def take(self, read: bytes, messages: list[Push], is_whole: bool) -> bool:
         """Have the hub deliver the batch of a read, unless reads are withheld.
@@ -62,6 +89,8 @@ class BatchIntake:
         if self.withhold is not None:
             self.withhold(read, messages, is_whole)
             return False
+        if self._gathering is not None or len(read) >= LARGE_BYTES:
+            return self._gather(read, messages, is_whole)
         return self.deliver(read, messages, is_whole)
 
     def deliver(self, read: bytes, messages: list[Push], is_whole: bool, *, is_own_taken: bool = False) -> bool:
@@ -72,10 +101,70 @@ class BatchIntake:
         if messages:
             first = journal.last + 1
             has_talk = self._hub.dispatch(messages, first, is_own_taken=is_own_taken)
-            if (has_talk or self._is_followed) and self.follow is not None:
-                self._is_followed = self.follow(messages, first)
-            if self.after_batch is not None:
-                self.after_batch(messages)
+            self._show(messages, first, has_talk=has_talk)
             self.fan_out_times.observe(int((perf_counter() - began) * 1e6))
             self.batch_sizes.observe(len(messages))
         return journal.keep(read, len(messages), began, is_whole=is_whole, has_talk=has_talk or self.brings_copy)
+
+    def _show(self, messages: list[Push], first: int, *, has_talk: bool) -> None:
+        if (has_talk or self._is_followed) and self.follow is not None:
+            self._is_followed = self.follow(messages, first)
+        if self.after_batch is not None:
+            self.after_batch(messages)
+
+    def deliver_gathered(self) -> None:
+        """Deliver at once what has been gathered."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._hub.deliver()
+            self._end_gathering()
+
+    def _gather(self, read: bytes, messages: list[Push], is_whole: bool) -> bool:
+        journal, began = self._journal, perf_counter()
+        has_talk = False
+        if messages:
+            has_talk = self._hub.router.collect(messages, journal.last + 1)
+            self._show(messages, journal.last + 1, has_talk=has_talk)
+        self._gathered_messages += len(messages)
+        self._gathered_bytes += len(read)
+        self._has_come |= len(read) >= LARGE_BYTES
+        if self._gathering is None:
+            self._gather_until, self._pause_at = began + GATHER_SECONDS, began + SLICE_SECONDS
+            self._gathering = asyncio.get_running_loop().call_soon(self._poll_again)
+        now = perf_counter()
+        self._seconds += now - began
+        if self._gathered_bytes >= GATHERED_BYTES or now > self._pause_at:
+            self.pause_reading(True)  # one poll may bring dozens of reads
+        return journal.keep(read, len(messages), began, is_whole=is_whole, has_talk=has_talk or self.brings_copy)
+
+    def _poll_again(self) -> None:
+        """Let the loop poll once more if its last poll has brought a large read; else deliver."""
+        now = perf_counter()
+        if self._has_come and self._gathered_bytes < GATHERED_BYTES and now < self._gather_until:
+            self._has_come = False
+            self._pause_at = now + SLICE_SECONDS
+            self.pause_reading(False)
+            self._gathering = asyncio.get_running_loop().call_soon(self._poll_again)
+        else:
+            self._deliver_slice()
+
+    def _deliver_slice(self) -> None:
+        began = now = perf_counter()
+        has_more = True
+        while has_more and now - began < SLICE_SECONDS:
+            has_more = self._hub.deliver(CHANNELS_AT_ONCE)
+            now = perf_counter()
+        self._seconds += now - began
+        if has_more:
+            self.pause_reading(True)
+            self._gathering = asyncio.get_running_loop().call_soon(self._deliver_slice)
+        else:
+            self._end_gathering()
+
+    def _end_gathering(self) -> None:
+        self._gathering = None
+        self.pause_reading(False)
+        self.batch_sizes.observe(self._gathered_messages)
+        self.fan_out_times.observe(int(self._seconds * 1e6))
+        self._gathered_bytes = self._gathered_messages = 0
+        self._seconds = 0.0

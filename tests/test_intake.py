@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from mux import intake as intake_module
 from mux.errors import BrokerGarbled
 from mux.hub.hub import Hub
-from mux.intake import BatchIntake
+from mux.intake import LARGE_BYTES, BatchIntake
 from mux.journal.journal import Journal
 from mux.wire.resp import Push
 from tests.hub.fakes import FakeClient
@@ -43,3 +46,118 @@ def test_every_batch_is_timed_and_measured(hub: Hub) -> None:
     with pytest.raises(BrokerGarbled):
         intake.take(b"", [[b"pmessage"]], True)
     assert sum(intake.batch_sizes.counts) == sum(intake.fan_out_times.counts) == 1
+
+
+LARGE = b"." * LARGE_BYTES
+
+
+def messages(*payloads: bytes, channel: bytes = b"feed:a") -> list[Push]:
+    """Return a batch of one channel."""
+    return [[b"pmessage", b"feed:*", channel, payload] for payload in payloads]
+
+
+class Rig:
+    """An intake, a client of each of four channels, and whether Redis was paused, each time it was said."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.journal = Journal(max_bytes=1 << 20, max_seconds=10, talk=b"feed:$")
+        self.intake = BatchIntake(hub, self.journal)
+        self.paused: list[bool] = []
+        self.intake.pause_reading = self.paused.append
+        self.clients = [FakeClient() for _ in range(4)]
+        for client, name in zip(self.clients, b"abcd", strict=True):
+            hub.router.join(client.subscriber, b"feed:%c" % name)
+
+    @property
+    def written(self) -> list[list[bytes]]:
+        """What each client was sent, a write each."""
+        return [client.written for client in self.clients]
+
+
+async def test_large_reads_wait_until_a_poll_brings_no_other(hub: Hub) -> None:
+    """Then each client has one write for all of them, and for the small read between them."""
+    rig = Rig(hub)
+    rig.intake.take(LARGE, messages(b"1"), True)
+    rig.intake.take(b".", messages(b"2"), True)
+    await asyncio.sleep(0)
+    rig.intake.take(LARGE, messages(b"3"), True)
+    await asyncio.sleep(0)
+    assert rig.written[0] == []
+    await asyncio.sleep(0)
+    assert rig.written[0] == [b"1\n2\n3\n"]
+    assert sum(rig.intake.batch_sizes.counts) == sum(rig.intake.fan_out_times.counts) == 1
+    rig.intake.take(b".", messages(b"4"), True)
+    assert rig.written[0][1:] == [b"4\n"]
+
+
+async def test_a_poll_that_brings_little_ends_the_wait(hub: Hub) -> None:
+    """Reads are small when the process keeps up, and to wait would make messages late and spare no write."""
+    rig = Rig(hub)
+    rig.intake.take(LARGE, messages(b"1"), True)
+    await asyncio.sleep(0)
+    rig.intake.take(b".", messages(b"2"), True)
+    await asyncio.sleep(0)
+    assert rig.written[0] == [b"1\n2\n"]
+
+
+@pytest.mark.parametrize("bound", ["GATHER_SECONDS", "GATHERED_BYTES"])
+async def test_the_wait_is_bounded(hub: Hub, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In time and in bytes, however much more comes."""
+    monkeypatch.setattr(intake_module, bound, 0)
+    rig = Rig(hub)
+    rig.intake.take(LARGE, messages(b"1"), True)
+    assert True in rig.paused or bound == "GATHER_SECONDS"
+    await asyncio.sleep(0)
+    assert rig.written[0] == [b"1\n"]
+    assert rig.paused[-1] is False
+
+
+async def test_one_poll_that_brings_many_reads_does_not_hold_the_loop(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is not read from until the next turn."""
+    monkeypatch.setattr(intake_module, "SLICE_SECONDS", 0)
+    rig = Rig(hub)
+    rig.intake.take(LARGE, messages(b"1"), True)
+    assert rig.paused == [True]
+    await asyncio.sleep(0)
+    assert rig.paused == [True, False]
+    rig.intake.deliver_gathered()
+
+
+async def test_what_was_gathered_is_delivered_in_slices(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While Redis is not read from, so that no more is gathered than the bound."""
+    monkeypatch.setattr(intake_module, "CHANNELS_AT_ONCE", 1)
+    rig = Rig(hub)
+    for name in b"abcd":
+        rig.intake.take(LARGE, messages(b"1", b"2", channel=b"feed:%c" % name), True)
+    await asyncio.sleep(0)
+    monkeypatch.setattr(intake_module, "SLICE_SECONDS", 1e-9)
+    told = []
+    for _ in range(5):
+        await asyncio.sleep(0)
+        told.append((sum(map(bool, rig.written)), rig.paused[-1:]))
+    assert told == [(1, [True]), (2, [True]), (3, [True]), (4, [False]), (4, [False])]
+    assert rig.written == [[b"1\n2\n"]] * 4
+
+
+async def test_gathered_messages_have_their_numbers_at_once(hub: Hub) -> None:
+    """A client that joins while they wait gets what the journal has, and none of it twice."""
+    rig = Rig(hub)
+    rig.intake.take(LARGE, messages(b"1", b"2"), True)
+    assert (rig.journal.last, rig.written[0]) == (2, [])
+    late = FakeClient()
+    hub.router.join(late.subscriber, b"feed:a")
+    assert (late.written, rig.written[0]) == ([], [b"1\n2\n"])
+    rig.intake.deliver_gathered()
+    assert (late.written, rig.written[0]) == ([], [b"1\n2\n"])
+
+
+async def test_what_was_gathered_can_be_delivered_at_once(hub: Hub) -> None:
+    """Before reads are withheld, for what is withheld comes after it; then nothing is left to do."""
+    rig = Rig(hub)
+    rig.intake.take(LARGE, messages(b"1"), True)
+    rig.intake.deliver_gathered()
+    rig.intake.deliver_gathered()
+    await asyncio.sleep(0)
+    assert (rig.written[0], rig.paused) == ([b"1\n"], [False])

@@ -258,6 +258,11 @@ class Broker:
             self._recovery.disconnected()
         logger.error("lost Redis at %s: %s; connecting again", self._location, self._loss.reason)
 
+    def pause_reading(self, is_paused: bool) -> None:
+        """Read no more from Redis, or go on; a new connection is read from."""
+        if self._connection is not None:
+            self._connection.pause_reading(is_paused)
+
     def ask(self, *words: bytes, done: Done) -> None:
         """Send a command that is not a publish; done gets the reply, or a BrokerError."""
         if self._connection is None:

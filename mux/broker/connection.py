@@ -170,6 +170,12 @@ class Connection(asyncio.Protocol):
             self._loss = Loss(cause, reason)
             transport.abort()
 
+    def pause_reading(self, is_paused: bool) -> None:
+        """Read no more, or go on; may be repeated."""
+        transport = self._transport
+        if not transport.is_closing() and transport.is_reading() == is_paused:
+            (transport.pause_reading if is_paused else transport.resume_reading)()
+
     def ask(self, *words: bytes, done: Done) -> None:
         """Send a command at once; done gets the reply, or a BrokerError."""
         if self.lost.done():

@@ -110,6 +110,7 @@ class CatchUp:
                 self._hub.evict(client, reasons.OVERFLOW)
                 return
             if _is_little(following, self._at_once_bytes):
+                self._hub.router.deliver_channel(channel)  # it is in what follows, and would be written twice
                 client.encode = encode
                 if following:
                     client.write(encode(channel, following))

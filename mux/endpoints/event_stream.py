@@ -81,6 +81,7 @@ class EventStreamEndpoint:
         """Return a heartbeat; it tells a client that has been given everything where it is."""
         if client.encode == self._events.withhold:
             return self._quiet_ping
+        self._hub.router.deliver_to(client)  # the position is that of the last message, which may wait
         return self._coding.wrap(self._events.heartbeat(self._last()))
 
     def inflation(self, data: bytes) -> int:

@@ -236,6 +236,8 @@ class WebSocketEndpoint:
 
     def _flush(self, client: WebSocketClient, parser: WebSocketParser) -> None:
         data, is_last = parser.outgoing()
+        if not parser.is_open:  # nothing may follow the close frame
+            self._hub.router.deliver_to(client)
         if data:
             client.write(data)
         if not parser.is_open:

@@ -202,6 +202,12 @@ class Hub:
         self.evict_overflowing()
         return has_own
 
+    def deliver(self, most_channels: int | None = None) -> bool:
+        """Deliver what waits, then end the connections it was too much for; as Router.deliver()."""
+        has_more = self.router.deliver(most_channels)
+        self.evict_overflowing()
+        return has_more
+
     def tick(self, now: float) -> None:
         """Ping clients that are due and end those that are overdue; to be called every tick_seconds with the time."""
         if not self._time.advance(now):

@@ -2,10 +2,12 @@
 
 A Router owns one dict from channel to its subscribers, and with it each subscriber's own list of its channels.
 Dispatch is a lookup, one encoding and one write for each subscriber, in the caller's stack frame: no task, no queue,
-no await. That keeps the cost of a delivery flat, and is safe because of two rules:
+no await. That keeps the cost of a delivery flat, and is safe because of three rules:
 
 1. write() never raises and never changes who is subscribed. It may set flags.
 2. Removal happens between dispatches, never inside one.
+3. A batch may be collected and delivered later, with those that come until then. Before anybody joins or leaves a
+   channel, what waits for the channel is delivered, so that everybody gets what it got without the wait.
 
 Channels are Redis channels here, so a message without a subscriber costs one miss in the dict and is never cut, copied
 or decoded.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 
 from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
@@ -36,12 +39,22 @@ class Router:
         max_message_bytes: a larger message, which any other program may publish in Redis, is dropped and counted.
     """
 
-    __slots__ = ("_max_message_bytes", "_own", "_subscribers", "delivered", "oversized", "received", "unheard")
+    __slots__ = (
+        "_max_message_bytes",
+        "_own",
+        "_subscribers",
+        "_waiting",
+        "delivered",
+        "oversized",
+        "received",
+        "unheard",
+    )
 
     def __init__(self, max_message_bytes: int = sys.maxsize) -> None:
         self._max_message_bytes = max_message_bytes
         self._subscribers: dict[bytes, Slot[AnySubscriber]] = {}
         self._own: dict[bytes, Callable[[bytes, int], None]] = {}
+        self._waiting: dict[bytes, list[Publication]] = {}
         self.received = 0
         """Messages that came from Redis, without those that processes send to one another."""
         self.unheard = 0
@@ -61,11 +74,13 @@ class Router:
 
     def join(self, subscriber: AnySubscriber, channel: bytes) -> None:
         """Add a subscriber to a channel; it may be there already."""
+        self.deliver_channel(channel)
         self._subscribers[channel] = added(self._subscribers.get(channel), subscriber)
         subscriber.joined = added(subscriber.joined, channel)
 
     def leave(self, subscriber: AnySubscriber, channel: bytes) -> None:
         """Take a subscriber from a channel; it may have left already."""
+        self.deliver_channel(channel)
         subscriber.joined = removed(subscriber.joined, channel)
         slot = removed(self._subscribers.get(channel), subscriber)
         if slot is None:
@@ -118,7 +133,16 @@ class Router:
         return len(slot) if isinstance(slot, set) else int(slot is not None)
 
     def dispatch(self, messages: Sequence[Push], first: int = 1, *, is_own_taken: bool = False) -> bool:
-        """Deliver one batch from Redis: per channel in order, one write to each subscriber.
+        """Deliver one batch from Redis, after those that wait: per channel in order, one write to each subscriber.
+
+        Arguments, result and errors are those of collect().
+        """
+        has_own = self.collect(messages, first, is_own_taken=is_own_taken)
+        self.deliver()
+        return has_own
+
+    def collect(self, messages: Sequence[Push], first: int = 1, *, is_own_taken: bool = False) -> bool:
+        """Take one batch from Redis, and let it wait to be delivered.
 
         Args:
             messages: the batch.
@@ -126,10 +150,10 @@ class Router:
             is_own_taken: whether take_own() was called with the batch before.
 
         Returns:
-            Whether a message was for one that listens by listen().
+            Whether a message was for one that listens by listen(); then everything has been delivered.
 
         Raises:
-            BrokerGarbled: a message has not four items; nothing of the batch is delivered.
+            BrokerGarbled: a message has not four items; nothing of the batch is taken.
         """
         table, own, max_bytes = self._subscribers, self._own, self._max_message_bytes
         batches: dict[bytes, list[Publication]] = {}
@@ -159,6 +183,26 @@ class Router:
             raise BrokerGarbled(f"a message that cannot be: {error}") from error
         self.received += len(messages) - len(between_processes)
         self.unheard += unheard
+        if self._waiting:
+            for channel, batch in batches.items():
+                self._waiting.setdefault(channel, []).extend(batch)
+        else:
+            self._waiting = batches
+        if between_processes and not is_own_taken:
+            self.deliver()
+            for channel, payload, number in between_processes:
+                own[channel](payload, number)
+        return bool(between_processes)
+
+    def deliver(self, most_channels: int | None = None) -> bool:
+        """Deliver what waits, of so many channels; return whether more waits."""
+        batches, table = self._waiting, self._subscribers
+        if most_channels is None or len(batches) <= most_channels:
+            self._waiting = {}
+        else:
+            batches = {channel: batches[channel] for channel in islice(batches, most_channels)}
+            for channel in batches:
+                del self._waiting[channel]
         for channel, batch in batches.items():
             slot = table[channel]
             if isinstance(slot, set):
@@ -167,12 +211,20 @@ class Router:
                 assert slot is not None, "a channel without a subscriber is not in the table"
                 slot.write(slot.encode(channel, batch))
                 self.delivered += len(batch)
-        if between_processes and not is_own_taken:
-            for channel, payload, number in between_processes:
-                own[channel](payload, number)
-        return bool(between_processes)
+        return bool(self._waiting)
 
-    def _fan_out(self, subscribers: set[AnySubscriber], channel: bytes, batch: list[Publication]) -> None:
+    def deliver_channel(self, channel: bytes) -> None:
+        """Deliver what waits for a channel; it must be done before a subscriber is given another encoder."""
+        if batch := self._waiting.pop(channel, None):
+            self._fan_out(members(self._subscribers[channel]), channel, batch)
+
+    def deliver_to(self, subscriber: AnySubscriber) -> None:
+        """Deliver what waits for the channels of a subscriber."""
+        if self._waiting:
+            for channel in members(subscriber.joined):
+                self.deliver_channel(channel)
+
+    def _fan_out(self, subscribers: Collection[AnySubscriber], channel: bytes, batch: list[Publication]) -> None:
         encode: Encoder | None = None
         buffers: dict[Encoder, bytes] = {}
         for subscriber in subscribers:

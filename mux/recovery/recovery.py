@@ -134,6 +134,7 @@ class Recovery:
 
     def disconnected(self) -> None:
         """Withhold what comes from now on, for something may be missing before it."""
+        self._intake.deliver_gathered()
         self._connection = None
         self._agreement.disconnected()
         self._stop_waiting()

@@ -7,7 +7,8 @@ import socket
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -15,6 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from mux.endpoints import catch_up, past
+from mux.intake import LARGE_BYTES
+from mux.wire.resp import encode_push
 from tests.support.servers import PATIENCE_SECONDS, Serving, serving, until
 
 
@@ -168,6 +171,23 @@ async def test_a_heartbeat_moves_the_position_of_a_quiet_channel(redis_url: str,
         reading = asyncio.create_task(events.next())
         await until(lambda: events.last_event_id.endswith(f"-{feed.mux._core._journal.last}"))
         reading.cancel()
+
+
+async def test_a_heartbeat_comes_after_what_it_is_the_position_of(redis_url: str, prefix: str) -> None:
+    """A message of a torrent waits a little to be delivered; a client that is told of its position has it."""
+    async with quiet_feed(redis_url, prefix) as feed, stream(feed, "a"):
+        core = feed.mux._core
+        written: list[bytes] = []
+        await until(lambda: len(core.hub) == 1)
+        (client,) = core.hub.open_connections()
+        transport, client.transport = client.transport, cast("Any", SimpleNamespace(write=written.append))
+        channel = f"{prefix}a".encode()
+        payload = b"x" * LARGE_BYTES
+        core._intake.take(encode_push(channel, payload), [[b"pmessage", b"", channel, payload]], True)
+        assert written == []
+        client.ping()
+        client.transport = transport
+        assert [b"event: position" in data for data in written] == [False, True]
 
 
 async def test_a_long_replay_is_written_as_the_client_takes_it(

@@ -383,6 +383,20 @@ def test_slices_and_pauses_change_nothing(stream: bytes, places: list[int], room
     assert asyncio.run(in_slices()) == ([payload for payload, _ in at_once.messages], answer, ends)
 
 
+@pytest.mark.parametrize("by", ["server", "client"])
+def test_what_waits_to_be_delivered_comes_before_the_close_frame(by: str) -> None:
+    """Nothing may follow it, and what was read from Redis before is not lost."""
+    rig = Rig()
+    client = rig.connect()
+    rig.hub.router.collect([[b"pmessage", b"feed:*", b"feed:lobby", b"hi"]])
+    if by == "server":
+        rig.endpoint.close(client.subscriber, reasons.LEAVING)
+    else:
+        client.subscriber.data_received(CLOSE)
+    assert client.written[0] == b"\x81\x02hi"
+    assert client.written[1].startswith(b"\x88")
+
+
 def test_a_slice_costs_something() -> None:
     """Or a turn could be for any number of clients that have one frame each."""
     assert LEAST_COST > 1

@@ -1,7 +1,9 @@
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -293,3 +295,60 @@ def test_a_channel_of_the_process_itself_counts_nowhere() -> None:
     assert client.written == [b"hi\n"]
     assert (router.received, router.unheard, router.oversized, router.delivered) == (2, 0, 1, 1)
     assert len(router) == 1
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["join", "leave"]), CLIENTS, CHANNELS),
+        st.tuples(st.just("batch"), st.lists(CHANNELS, min_size=1, max_size=6)),
+        st.tuples(st.just("deliver"), st.sampled_from([None, 1, 2])),
+    )
+)
+
+
+@given(STEPS)
+def test_what_is_delivered_later_is_what_would_have_been_delivered_at_once(steps: list[Any]) -> None:
+    """Each client gets the same of each channel, in the same order, whoever joins and leaves while batches wait."""
+    prompt, late = Router(), Router()
+    clients = [[FakeClient() for _ in range(6)] for _ in range(2)]
+    serial = 0
+    for what, *args in steps:
+        if what == "batch":
+            batch = [message(channel, b"%b %d" % (channel, serial + at)) for at, channel in enumerate(args[0], 1)]
+            prompt.dispatch(batch, serial + 1)
+            late.collect(batch, serial + 1)
+            serial += len(batch)
+        elif what == "deliver":
+            late.deliver(*args)
+        else:
+            for router, own in zip((prompt, late), clients, strict=True):
+                getattr(router, what)(own[args[0]].subscriber, args[1])
+    while late.deliver(1):
+        pass
+    for one, other in zip(*clients, strict=True):
+        sent = [b"".join(client.written).splitlines() for client in (one, other)]
+        assert sorted(sent[0]) == sorted(sent[1])
+        for channel in (b"feed:a", b"feed:b", b"feed:aa", b"feed:"):
+            parts = [[line for line in lines if line.split(b" ")[0] == channel] for lines in sent]
+            assert parts[0] == parts[1]
+    assert (late.received, late.unheard, late.delivered) == (prompt.received, prompt.unheard, prompt.delivered)
+
+
+def test_of_a_batch_that_is_garbled_nothing_waits(router: Router) -> None:
+    """What waited before it is delivered."""
+    client = listener(router, b"a")
+    router.collect([message(b"a", b"1")])
+    with pytest.raises(BrokerGarbled):
+        router.collect([message(b"a", b"2"), [b"pmessage"]])
+    router.deliver()
+    assert client.written == [b"1\n"]
+
+
+def test_what_waits_is_delivered_before_the_process_itself_hears(router: Router) -> None:
+    """What processes tell each other is of what came before it."""
+    client = listener(router, b"a")
+    seen: list[list[bytes]] = []
+    router.listen(b"$own", lambda payload, number: seen.append(list(client.written)))
+    router.collect([message(b"a", b"1")])
+    assert router.collect([message(b"a", b"2"), message(b"$own", b"")])
+    assert seen == [[b"1\n2\n"]]

@@ -48,6 +48,22 @@ async def test_what_was_missed_is_fetched_and_delivered_in_order(redis_url: str)
         assert one.recovery._withheld.shift == 0, "later talk is counted as it comes"
 
 
+async def test_a_connection_that_is_lost_in_a_torrent(redis_url: str) -> None:
+    """Reads that wait to be delivered together come before what was missed, and that before what came since."""
+    async with AsyncExitStack() as stack:
+        control = stack.enter_context(redis.Redis.from_url(redis_url))
+        one, two = [await stack.enter_async_context(process(redis_url)) for _ in range(2)]
+        with control.pipeline(transaction=False) as pipeline:
+            for number in range(1, 10_001):
+                pipeline.publish(ROOM, b"%d" % number)
+                if number == 5000:
+                    pipeline.client_kill_filter(_id=str(one.client_id()))
+            await asyncio.to_thread(pipeline.execute)
+        await agreed(10_000, one, two)
+        assert one.received == two.received == numbers(1, 10_000)
+        assert one.gaps == []
+
+
 async def test_a_connection_that_missed_nothing_tells_no_gap(redis_url: str) -> None:
     """Nothing was published meanwhile, and that is proven."""
     async with AsyncExitStack() as stack:
