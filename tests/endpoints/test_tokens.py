@@ -201,6 +201,31 @@ async def test_several_tokens_are_refused(serve: Serve) -> None:
         assert served.hub.refused == {"unauthorized": 5}
 
 
+@pytest.mark.parametrize("way", ["WebSocket, field", "stream, query"])
+async def test_garbage_of_an_address_is_not_checked_without_end(serve: Serve, way: str) -> None:
+    """So many in a second, each once whichever way it takes; others are let in meanwhile, and so is a known token."""
+    async with serve(
+        token_key=SECRET, token_audience=AUDIENCE, user_subscribe=("*",), max_token_checks_per_second=20
+    ) as served:
+        (core,) = served.app.ctx.mux_feeds
+        core.feed.checks._authority._clock = lambda: 1000.0
+        served.app.config.REAL_IP_HEADER = "x-real-ip"
+        status, make = WAYS[way]
+
+        async def ask(token: str, address: str) -> int:
+            asked = make("a", token).replace(b"Host:", f"X-Real-IP: {address}\r\nHost:".encode(), 1)
+            async with opened(served.port, asked) as (_, head):
+                return int(head.split()[1])
+
+        good = secret_token()
+        assert await ask(good, "10.0.0.1") == status
+        statuses = [await ask(f"garbage.{number}", "10.0.0.1") for number in range(25)]
+        assert statuses == [401] * (19) + [429] * 6
+        assert served.hub.refused == {"unauthorized": 19, "checks": 6}
+        assert await ask(good, "10.0.0.1") == status
+        assert await ask(secret_token("eve"), "10.0.0.2") == status
+
+
 async def test_a_client_that_may_only_listen_is_closed_when_it_publishes(serve: Serve) -> None:
     """With 1008 and a sentence, and counted."""
     async with serve(token_key=SECRET, token_audience=AUDIENCE, user_subscribe=("*",)) as served:

@@ -21,9 +21,9 @@ from tests.support.tokens import AUDIENCE, SECRET, key_file, private_key, token
 
 
 def private_file(folder: Path) -> str:
-    """Write private_key() into a folder; return its path."""
+    """Write private_key(0) into a folder; return its path."""
     path = folder / "private.pem"
-    path.write_bytes(private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.write_bytes(private_key(0).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return str(path)
 
 
