@@ -1,4 +1,4 @@
-"""What the app that a feed is part of has to say about it: functions of its own, called at certain moments.
+"""Let the app that a feed is part of have its say: functions of its own are called at certain moments.
 
     authorize       a request wants to subscribe or publish; the app allows it, or does not
     on_message      a client publishes; the app changes the message, or drops it

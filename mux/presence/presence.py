@@ -78,7 +78,7 @@ QUESTIONS_AT_ONCE = 16
 """Most questions that this process asks at the same time; others wait."""
 
 NOTHING = b"{}"
-"""What this process answers itself: its rows are taken as they are."""
+"""The answer of this process to its own question, whose rows are taken as they are."""
 
 _PARCEL = re.compile("x?[0-9a-f]{16}")
 

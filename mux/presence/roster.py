@@ -1,4 +1,4 @@
-"""What a process says of the clients in a channel, and what the answers of all of them say together.
+"""Write and read what a process says of the clients in a channel, and put the answers of all processes together.
 
 There are two kinds of rows. A client is `[name, subject]`, with null for a client without a subject. A user is a number
 made of the subject: the numbers of a channel tell how many users there are, and not which.
