@@ -8,13 +8,11 @@ is measured, so that what it drops is in the figure. The read, which is a system
 the difference is set against what such a message costs a whole server. Both figures are those of the quietest round.
 
 Looking up is measured as a storm: every channel is looked up once, as when all clients come back at the same moment.
-The parsing of the journal is in the figure, shared by all. redis-py beside it asks a stream of the same messages by
-XRANGE for every channel; its figure is the CPU time of this process and leaves out what Redis spends.
+The parsing of the journal is in the figure, shared by all. XRANGE stands beside whole servers (test_resume.py).
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import tracemalloc
 from collections.abc import Callable
@@ -22,8 +20,6 @@ from time import perf_counter, process_time, thread_time
 
 import pytest
 import redis
-import uvloop
-from redis.asyncio import Redis as AsyncRedis
 
 from bench.conftest import Benchmark, Score
 from bench.parts import PAYLOAD, PREFIX, new_hub, push
@@ -131,31 +127,6 @@ def test_memory_of_a_kept_message(batch: int, smoke: bool, benchmark: Benchmark,
     tracemalloc.stop()
     score(case, "B/message", value=(after - before) / journal.last)
     score(case, "B/message", value=journal.size / journal.last, contender="on the wire")
-
-
-def test_lookup_by_xrange(redis_url: str, smoke: bool, benchmark: Benchmark, score: Score) -> None:
-    """redis-py asks Redis for the stream of every channel."""
-    channels, messages = (10, 100) if smoke else (CHANNELS, MESSAGES)
-    case = benchmark.group = f"lookup_{channels}ch_{messages}msgs"
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        streams: AsyncRedis = AsyncRedis.from_url(redis_url)
-
-        async def fill() -> None:
-            async with streams.pipeline(transaction=False) as pipeline:
-                for number in range(messages):
-                    pipeline.xadd(b"log:%d" % (number % channels), {b"d": PAYLOAD})
-                await pipeline.execute()
-
-        async def ask() -> None:
-            for channel in range(channels):
-                found = await streams.xrange(b"log:%d" % channel)
-                assert found is not None
-                assert len(found) == messages // channels
-
-        runner.run(fill())
-        benchmark.pedantic(lambda: runner.run(ask()), rounds=1 if smoke else 5)
-        runner.run(streams.aclose())
-    score(case, "us/channel", per=channels, contender="redis-py XRANGE")
 
 
 @pytest.mark.parametrize("batch", BATCHES)
