@@ -197,7 +197,7 @@ class Authority:
         Raises:
             ValueError: they are not of their types.
         """
-        subject, own = claims.get("sub"), claims.get("mux", {})
+        subject, own = claims.get("sub") or None, claims.get("mux", {})
         if not isinstance(own, dict) or not isinstance(subject, str | None):
             raise ValueError
         subscribe, publish = own.get("subscribe", []), own.get("publish", [])

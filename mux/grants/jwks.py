@@ -60,6 +60,8 @@ class KeySet:
 
     def __init__(self, url: str, *, on_removed: Callable[[], None], clock: Callable[[], float]) -> None:
         self._url = urlsplit(url)
+        # Once, for it reads every certificate of the machine, and holds the loop meanwhile.
+        self._trusted = ssl.create_default_context() if self._url.scheme == "https" else None
         self._on_removed = on_removed
         self._clock = clock
         self._raw: dict[str | None, Any] = {}
@@ -118,7 +120,7 @@ class KeySet:
     async def _renewed(self) -> None:
         """Fetch the keys, and see to it that they are fetched again."""
         try:
-            self._take(await _fetched(self._url))
+            self._take(await _fetched(self._url, self._trusted))
         except NoKeys as error:
             if not self._has_failed:
                 logger.warning("the keys of tokens cannot be had from %s: %s", self._url.hostname, error)
@@ -148,15 +150,15 @@ class KeySet:
             self._on_removed()
 
 
-async def _fetched(url: SplitResult) -> bytes:
-    """Return the body of the answer to a GET.
+async def _fetched(url: SplitResult, trusted: ssl.SSLContext | None) -> bytes:
+    """Return the body of the answer to a GET, over TLS where somebody is trusted.
 
     Raises:
         NoKeys: there is none, it is no success, or it is too large or too slow.
     """
     try:
         async with asyncio.timeout(FETCH_SECONDS):
-            return await _answer(url)
+            return await _answer(url, trusted)
     except TimeoutError:
         raise NoKeys(f"it did not answer within {FETCH_SECONDS:g} s") from None
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError: a name that cannot be one
@@ -165,8 +167,7 @@ async def _fetched(url: SplitResult) -> bytes:
         raise NoKeys("its answer is no HTTP") from None
 
 
-async def _answer(url: SplitResult) -> bytes:
-    trusted = ssl.create_default_context() if url.scheme == "https" else None
+async def _answer(url: SplitResult, trusted: ssl.SSLContext | None) -> bytes:
     port = url.port or (443 if trusted else 80)
     reader, writer = await asyncio.open_connection(url.hostname, port, ssl=trusted)
     try:

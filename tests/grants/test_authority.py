@@ -60,6 +60,13 @@ def test_grants_add_up() -> None:
     assert (anyone.subject, ada.subject) == (None, "ada")
 
 
+def test_an_empty_subject_is_none() -> None:
+    """It would stand for the beginning of every name."""
+    nobody = granted(authority(user_subscribe=("user.{sub}*",)), secret_token(""))
+    assert nobody.subject is None
+    assert not nobody.allows(Action.SUBSCRIBE, "user.1")
+
+
 @pytest.mark.parametrize("kind", wrong_tokens("x"))
 def test_a_wrong_token_grants_nothing(tmp_path: Path, kind: str) -> None:
     """Each would be right but for one thing."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+import trustme
 
 from mux import reasons
 from mux.grants import jwks
@@ -326,3 +329,25 @@ async def test_the_token_says_nothing_of_how_it_is_checked(server: KeyServer, to
 async def test_the_times_of_the_fetches_fit_together() -> None:
     """A set is fetched many times before its keys are given up."""
     assert PAUSE_SECONDS < AHEAD_SECONDS < KEPT_SECONDS / 10
+
+
+@pytest.mark.parametrize(("name", "is_right"), [("127.0.0.1", True), ("keys.example.com", False)])
+async def test_keys_are_taken_from_whoever_has_a_certificate_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    is_right: bool,
+) -> None:
+    """Of an authority that is trusted, and for the host of the URL."""
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(tls)
+    async with key_server(tls) as server:
+        async with key_set(server, Clock()) as keys:
+            assert keys.find("key0") is None
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        async with key_set(server, Clock()) as keys:
+            assert (keys.find("key0") is not None) == is_right
+        assert "certificate verify failed" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -58,9 +59,9 @@ class KeyServer:
 
 
 @asynccontextmanager
-async def key_server() -> AsyncIterator[KeyServer]:
+async def key_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[KeyServer]:
     """Give a server that has the public half of private_key(), for as long as the block runs."""
     one = KeyServer()
-    async with await asyncio.start_server(one.serve, "127.0.0.1", 0) as listener:
-        one.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/keys.json?of=us"
+    async with await asyncio.start_server(one.serve, "127.0.0.1", 0, ssl=tls) as listener:
+        one.url = f"http{'' if tls is None else 's'}://127.0.0.1:{listener.sockets[0].getsockname()[1]}/keys.json?of=us"
         yield one
