@@ -11,11 +11,14 @@ import pytest
 from mux.endpoints.takeover import Asking
 from tests.doorstep.conftest import Serve
 from tests.support.servers import BOTH_LOOPS, handshake
+from tests.support.tokens import AUDIENCE, SECRET, secret_token
 
 pytestmark = BOTH_LOOPS
 
 HELLO = b"\x81\x82\x00\x00\x00\x00hi\x88\x80\x00\x00\x00\x00"
 """A message, and a close."""
+
+TOKEN = secret_token(subscribe=("mine",), publish=("mine",))
 
 HANDSHAKES = {
     "usual": ("lobby", ()),
@@ -26,6 +29,12 @@ HANDSHAKES = {
     "subprotocols": ("lobby", ("Sec-WebSocket-Protocol: one, two",)),
     "an extension": ("lobby", ("Sec-WebSocket-Extensions: permessage-deflate",)),
     "a second key": ("lobby", ("Sec-WebSocket-Key: AAAA",)),
+    "a token": ("mine", (f"Authorization: Bearer {TOKEN}",)),
+    "a token as a subprotocol": ("mine", (f"Sec-WebSocket-Protocol: bearer, {TOKEN}",)),
+    "a token that does not grant it": ("other", (f"Authorization: Bearer {TOKEN}",)),
+    "no token": ("mine", ()),
+    "a wrong token": ("mine", (f"Authorization: Bearer {TOKEN[:-4]}",)),
+    "two tokens": ("mine", (f"Authorization: Bearer {TOKEN}", f"Sec-WebSocket-Protocol: bearer, {TOKEN}")),
 }
 
 
@@ -36,12 +45,22 @@ def _join(
     return joined[-1]
 
 
-async def test_both_ways_give_the_same(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"token_key": SECRET, "token_audience": AUDIENCE, "anyone_subscribe": ("lobby",), "anyone_publish": ("lobby",)},
+    ],
+    ids=["open", "with a key"],
+)
+async def test_both_ways_give_the_same(
+    serve: Serve, caplog: pytest.LogCaptureFixture, settings: dict[str, object]
+) -> None:
     """The bytes of the answer, what is counted and what is logged are the same for every kind of handshake."""
     found = []
     for is_by_sight in (True, False):
         caplog.clear()
-        async with serve(handshake_seconds=5) as served:
+        async with serve(handshake_seconds=5, **settings) as served:
             by_sight, joined = served.arrivals.join, list[bool]()
             served.arrivals.join = partial(_join, by_sight if is_by_sight else None, joined)
             answers = {
