@@ -27,8 +27,7 @@ from bench.peers.registry import MUX_WITHOUT_JOURNAL
 from bench.servers import serving
 from mux.intake import BatchIntake
 from mux.journal.journal import Journal
-from mux.journal.lookup import Lookup
-from mux.wire.publication import Publication
+from mux.journal.lookup import Lookup, Publications
 from mux.wire.resp import RespReader
 
 JOURNAL_BYTES = 32 * 1024 * 1024
@@ -138,7 +137,7 @@ def test_lookup(batch: int, smoke: bool, benchmark: Benchmark, score: Score) -> 
     taking(journal)(traffic(messages, batch, channels))
     longest = 0.0
 
-    def look_up(name: bytes) -> list[Publication]:
+    def look_up(name: bytes) -> Publications:
         nonlocal longest
         lookup, is_done = Lookup(journal, name), False  # asked at 0.0, which is long ago: forget() works
         while not is_done:

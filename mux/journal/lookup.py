@@ -10,9 +10,11 @@ Pure: no I/O, no clock.
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from math import inf
 from operator import itemgetter
+from typing import overload
 
 from mux.journal.journal import Journal
 from mux.journal.segment import Segment
@@ -24,6 +26,42 @@ brings, so that a lookup ends under a torrent, too."""
 
 STEP_SEARCHES = 32
 """Most segments that one step searches: about a millisecond of work."""
+
+
+class Publications(Sequence[Publication]):
+    """Messages of one channel, in order, where the segments have them: nothing is copied before it is asked for.
+
+    Args:
+        pieces: lists of messages, each with the places of the first that counts and of the first that does not.
+    """
+
+    __slots__ = ("_length", "_pieces")
+
+    def __init__(self, pieces: Sequence[tuple[list[Publication], int, int]]) -> None:
+        self._pieces = pieces
+        self._length = sum(stop - start for _, start, stop in pieces)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, place: int) -> Publication: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Publication]: ...
+    def __getitem__(self, place: int | slice) -> Publication | list[Publication]:
+        if isinstance(place, int):
+            place = place if place >= 0 else self._length + place
+            return self[place : place + 1][0]
+        first, last, step = place.indices(self._length)
+        found: list[Publication] = []
+        for piece, start, stop in self._pieces:
+            if last > 0:
+                found += piece[start + max(first, 0) : min(start + last, stop)]
+            first, last = first - (stop - start), last - (stop - start)
+        return found[::step]
+
+    def __iter__(self) -> Iterator[Publication]:
+        return chain.from_iterable(islice(piece, start, stop) for piece, start, stop in self._pieces)
 
 
 class Lookup:
@@ -76,10 +114,14 @@ class Lookup:
         self._pieces = pieces
         return True
 
-    def result(self) -> list[Publication]:
+    def result(self) -> Publications:
         """Return the messages, in order, in the turn in which step() has returned True."""
-        pieces = self._pieces
-        if pieces:  # only the oldest may begin too early
-            pieces[-1] = pieces[-1][bisect_right(pieces[-1], self._after, key=itemgetter(2)) :]
-        messages = list(chain.from_iterable(reversed(pieces)))
-        return messages if len(messages) <= self._most else messages[-int(self._most) :] if self._most else []
+        found: list[tuple[list[Publication], int, int]] = []
+        left = self._most
+        for piece in self._pieces:
+            # Only the oldest may begin too early.
+            start = bisect_right(piece, self._after, key=itemgetter(2)) if piece is self._pieces[-1] else 0
+            start = max(start, len(piece) - int(min(left, len(piece))))
+            found.append((piece, start, len(piece)))
+            left -= len(piece) - start
+        return Publications(found[::-1])

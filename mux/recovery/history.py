@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from time import perf_counter, time
@@ -17,7 +18,7 @@ from time import perf_counter, time
 from mux import reasons
 from mux.errors import Refused
 from mux.journal.journal import Journal
-from mux.journal.lookup import Lookup
+from mux.journal.lookup import Lookup, Publications
 from mux.journal.quiet import Quiet
 from mux.recovery.order import Order
 from mux.wire.position import Position, parse_position
@@ -95,7 +96,7 @@ class Found:
         missed: why not all of what was asked for is here, in a word; nothing when all of it is.
     """
 
-    publications: list[Publication]
+    publications: Sequence[Publication]
     missed: str = ""
 
 
@@ -157,7 +158,7 @@ class History:
         self._journal.refused[why] += 1
         return Found([], why)
 
-    async def after(self, channel: bytes, number: int) -> list[Publication] | None:
+    async def after(self, channel: bytes, number: int) -> Sequence[Publication] | None:
         """Return what a channel had after a message of this process; None when not all of it is kept any more."""
         publications = await self._look_up(channel, after=number)
         return None if self._refusal(channel, number) else publications
@@ -189,7 +190,7 @@ class History:
                 return AHEAD if order.is_placed else NO_ORDER
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _look_up(self, channel: bytes, *, after: float, most: float = inf) -> list[Publication]:
+    async def _look_up(self, channel: bytes, *, after: float, most: float = inf) -> Publications:
         lookup = Lookup(self._journal, channel, after=after, most=most)
         async with self._turn:
             while not lookup.step(perf_counter()):  # noqa: ASYNC110 - each turn of the loop is a slice of the work

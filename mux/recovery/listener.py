@@ -154,7 +154,7 @@ class Listeners:
             self._open.discard(listener)
             self._router.leave_all(subscriber)
 
-    async def _find(self, redis_channel: bytes, query: Query) -> list[Publication]:
+    async def _find(self, redis_channel: bytes, query: Query) -> Sequence[Publication]:
         if self._history is None:
             if query.since:
                 raise Missed("no_journal")
