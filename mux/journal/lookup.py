@@ -32,12 +32,12 @@ class Publications(Sequence[Publication]):
     """Messages of one channel, in order, where the segments have them: nothing is copied before it is asked for.
 
     Args:
-        pieces: lists of messages, each with the places of the first that counts and of the first that does not.
+        pieces: sequences of messages, each with the places of the first that counts and of the first that does not.
     """
 
     __slots__ = ("_length", "_pieces")
 
-    def __init__(self, pieces: Sequence[tuple[list[Publication], int, int]]) -> None:
+    def __init__(self, pieces: Sequence[tuple[Sequence[Publication], int, int]]) -> None:
         self._pieces = pieces
         self._length = sum(stop - start for _, start, stop in pieces)
 
@@ -82,7 +82,7 @@ class Lookup:
         self._after = after
         self._most = most
         self._searched: set[Segment] = set()
-        self._pieces: list[list[Publication]] = []
+        self._pieces: list[Sequence[Publication]] = []
 
     def step(self, now: float) -> bool:
         """Do a slice of the work; return True when result() has everything up to the last message that came.
@@ -92,7 +92,7 @@ class Lookup:
         """
         self._journal.asked(now)
         slices, searches, found = STEP_SLICES, STEP_SEARCHES, 0
-        pieces: list[list[Publication]] = []
+        pieces: list[Sequence[Publication]] = []
         is_growing = True
         for segment in self._journal.segments():
             if found >= self._most or (segment.size and segment.last <= self._after):
@@ -116,7 +116,7 @@ class Lookup:
 
     def result(self) -> Publications:
         """Return the messages, in order, in the turn in which step() has returned True."""
-        found: list[tuple[list[Publication], int, int]] = []
+        found: list[tuple[Sequence[Publication], int, int]] = []
         left = self._most
         for piece in self._pieces:
             # Only the oldest may begin too early.

@@ -10,6 +10,8 @@ Rules:
    name stands is parsed, and so is one that was searched SEARCHES times; from then on a lookup is a dict lookup.
 2. Nothing here works on more than SLICE_BYTES at once: parse() says whether more is to be done.
 3. A parsed segment takes about three times the memory of its bytes. forget() drops what was parsed.
+4. What was parsed of a segment that grows no more is kept in tuples: the garbage collector visits them once, and lists
+   again and again, which takes 9 ms for 500,000 messages.
 
 Pure: bytes in, values out.
 """
@@ -17,7 +19,7 @@ Pure: bytes in, values out.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from mux.wire.channel import LAST_MARK
@@ -56,6 +58,7 @@ class Segment:
         "_reader",
         "_reads",
         "_searches",
+        "_settled",
         "_times",
         "count",
         "first",
@@ -148,6 +151,7 @@ class Segment:
     def forget(self) -> None:
         """Drop everything that was parsed."""
         self._index: dict[bytes, list[Publication]] = {}
+        self._settled: dict[bytes, tuple[Publication, ...]] | None = None
         self._reader: RespReader | None = None
         # Whole reads, bytes of the next read, and messages.
         self._parsed = 0, 0, 0
@@ -179,11 +183,15 @@ class Segment:
             if start >= len(read):
                 reads, start = reads + 1, 0
         self._parsed = reads, start, count
-        return reads == len(self._reads)
+        is_done = reads == len(self._reads)
+        if is_done and not is_growing and self._settled is None:
+            self._settled = {name: tuple(found) for name, found in self._index.items()}
+            self._index = {}
+        return is_done
 
-    def messages(self, channel: bytes) -> list[Publication]:
+    def messages(self, channel: bytes) -> Sequence[Publication]:
         """Return the messages of a channel, in order, when parse() has said that there is no more to do; not a copy."""
-        found = self._index.get(channel, [])
+        found = self._index.get(channel, ()) if self._settled is None else self._settled.get(channel, ())
         return found if self._limit is None else found[: bisect_left(found, self._limit, key=_NUMBER)]
 
     def last_before(self, at: float) -> int:

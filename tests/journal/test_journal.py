@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from math import inf
 from typing import NamedTuple
 
@@ -296,8 +297,20 @@ def test_what_was_parsed_is_dropped_when_nobody_asks(source: Source) -> None:
     source.journal.tick(1.0 + IDLE_SECONDS)
     assert len(lookup.result()) == 1
     source.journal.tick(1.1 + IDLE_SECONDS)
-    assert source.journal.segments()[0].messages(b"feed:a") == []
+    assert source.journal.segments()[0].messages(b"feed:a") == ()
     assert len(source.look_up(b"feed:a")) == 1
+
+
+def test_the_collector_does_not_visit_what_was_parsed(source: Source) -> None:
+    """Once a list of each channel in each segment was walked in every full pass, 9 ms for 500,000 messages."""
+    for _ in range(5):
+        source.read(*[(b"feed:a", b".")] * 10, (b"feed:b", b"." * 2**17))
+    assert len(source.look_up(b"feed:a")) == 50
+    gc.collect()
+    gc.collect()
+    closed = source.journal.segments()[1:]
+    assert closed
+    assert not any(gc.is_tracked(segment.messages(b"feed:a")) for segment in closed)
 
 
 def test_what_was_parsed_is_dropped_in_slices(source: Source) -> None:
