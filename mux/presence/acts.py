@@ -134,10 +134,7 @@ class Acts:
         while self._waiting:
             waiting, self._waiting = self._waiting, []
             walk = _Walk(self._hub, self._namespace, self._renew)
-            try:
-                await walk.run([act for act, _ in waiting])
-            except Exception:  # whatever is wrong with one client, others are acted on the next time
-                logger.exception("not every client could be acted on")
+            await walk.run([act for act, _ in waiting])
             for number, (_, done) in enumerate(waiting):
                 if not done.done():
                     done.set_result(walk.hits[number])
@@ -193,7 +190,10 @@ class _Walk:
                     steps += len(names)
                 if act.client not in names:
                     continue
-            self.hits[number] += self._do(act, client)
+            try:
+                self.hits[number] += self._do(act, client)
+            except Exception:  # whatever is wrong with one client, others are acted on
+                logger.exception("a client could not be acted on")
             steps += STEPS_PER_HIT
         return steps
 

@@ -18,6 +18,7 @@ from mux.hub.subscriber import AnySubscriber
 from mux.presence import acts as acts_module
 from mux.presence.act import MAX_RENEWAL_SECONDS, Act, read_act
 from mux.presence.acts import Acts
+from mux.reasons import Reason
 from tests.fleet.forged import question
 from tests.hub.fakes import FakeClient
 from tests.support.event_streams import open_stream
@@ -160,6 +161,28 @@ async def test_thousands_are_ended_a_few_in_each_turn(two: list[Serving]) -> Non
     assert turns > 2000 * acts_module.STEPS_PER_HIT / acts_module.SLICE_STEPS
     for client in clients:
         hub.router.leave_all(client)
+
+
+async def test_a_client_with_which_something_is_wrong_stops_no_act(
+    two: list[Serving], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others are ended, by this act and by those after it."""
+    async with two[0].connect() as first, two[0].connect() as second:
+        poisoned = clients_in(two[0])[0]
+        close = poisoned.endpoint.close
+
+        def fail(client: AnySubscriber, reason: Reason) -> None:
+            if client is poisoned:
+                raise ZeroDivisionError
+            close(client, reason)
+
+        monkeypatch.setattr(poisoned.endpoint, "close", fail)
+        assert (await two[1].mux.disconnect(channel="lobby")).clients == 1
+        await until(lambda: len(clients_in(two[0])) == 1)
+        monkeypatch.undo()
+        assert (await two[1].mux.disconnect(channel="lobby")).clients == 1
+        assert [await closed(one) for one in (first, second)] == [(4403, "disconnected")] * 2
+    assert [record.message for record in caplog.records if record.exc_info] == ["a client could not be acted on"]
 
 
 @pytest.mark.parametrize(
