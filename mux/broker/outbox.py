@@ -84,9 +84,11 @@ class Outbox:
         if connection.lost.done():
             self._lost()
             return
-        if not self._is_flushing:
-            connection.send(holding.take(*connection.capacity))
-        self._max_commands, self._max_bytes = connection.capacity
+        room = connection.capacity
+        if holding and not self._is_flushing:
+            connection.send(holding.take(*room))
+            room = connection.capacity
+        self._max_commands, self._max_bytes = room
         commands, size = self._max_commands - len(holding), self._max_bytes - holding.bytes
         if self.is_writable and (commands <= 0 or size <= 0):
             self._stop_publishers()

@@ -215,7 +215,8 @@ class WebSocketEndpoint:
 
     def _settle(self, client: WebSocketClient, parser: WebSocketParser, *, has_spoken: bool) -> None:
         """Read on from a client when all it sent has been handled; else do not, and let it wait."""
-        if has_spoken:  # the next message has all of its time
+        is_at_rest = parser.is_at_rest
+        if has_spoken or is_at_rest:  # the next message has all of its time
             self._hub.keep(client, 0)
         if parser.messages or parser.has_more:
             if client not in self._turns:
@@ -224,18 +225,18 @@ class WebSocketEndpoint:
             self._hub.keep(client, parser.kept_bytes)
             self._hub.evict_overflowing()
             return
-        if not parser.is_at_rest:
+        if not is_at_rest:
             self._hub.keep(client, parser.kept_bytes, is_late_soon=parser.is_open)
-        else:
-            self._hub.keep(client, 0)
-            if not has_spoken and client.session is not None:  # it only answers pings, and needs no parser
-                client.session.parser = None
+        elif not has_spoken and client.session is not None:  # it only answers pings, and needs no parser
+            client.session.parser = None
         if self._turns.done(client):
             client.transport.resume_reading()
             self._afterwards.pop(client, _nothing)()
 
     def _flush(self, client: WebSocketClient, parser: WebSocketParser) -> None:
         data, is_last = parser.outgoing()
+        if not data and parser.is_open:
+            return
         if not parser.is_open:  # nothing may follow the close frame
             self._hub.router.deliver_to(client)
         if data:

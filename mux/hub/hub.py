@@ -181,11 +181,11 @@ class Hub:
         """
         if count:
             self._incoming.note(subscriber, count)
-        else:
+        elif subscriber in self._incoming.amounts:
             self._incoming.forget(subscriber)
         if is_late_soon:
             self._unfinished.start(subscriber)
-        else:
+        elif self._unfinished:
             self._unfinished.stop(subscriber)
 
     def when_writable(self, subscriber: AnySubscriber, call: Callable[[], object]) -> None:
