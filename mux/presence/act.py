@@ -5,7 +5,7 @@ Pure, but for the clock. All that is read may be forged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Literal, TypeAlias
@@ -18,6 +18,9 @@ from mux.wire.channel import check_channel
 
 MAX_SENTENCE_BYTES = 123
 """Most bytes of what a client is told: a close frame has room for no more (RFC 6455, section 5.5)."""
+
+MAX_SPARED = 16
+"""Most clients that one act spares; a question to the fleet is short."""
 
 MAX_RENEWAL_SECONDS = 31 * 86_400
 """The grants of a connection are renewed for a month at most."""
@@ -35,6 +38,8 @@ class Act:
     channel: str | None = None
     client: str | None = None
     """The name of one client in a channel, as presence tells it."""
+    spared: Sequence[str] = ()
+    """The names of clients that are not meant, whatever else fits."""
     code: int = reasons.DISCONNECTED.code
     """The close code of a WebSocket."""
     sentence: str = reasons.DISCONNECTED.sentence
@@ -55,6 +60,8 @@ class Act:
             raise ValueError("a subject has at most 255 printable characters")
         if self.client is not None and not is_name(self.client):
             raise ValueError("a client is named as presence tells it")
+        if len(self.spared) > MAX_SPARED or not all(map(is_name, self.spared)):
+            raise ValueError(f"at most {MAX_SPARED} clients are spared, each named as presence tells it")
         if self.channel is not None:
             check_channel(self.channel)
         elif self.act == "unsubscribe":
@@ -76,12 +83,20 @@ def read_act(question: Mapping[str, object]) -> Act | None:
             "subject": None | str() as subject,
             "channel": None | str() as channel,
             "client": None | str() as client,
+            "spared": list() | tuple() as spared,  # a tuple comes from this process itself
             "code": int(code),
             "sentence": str(sentence),
             "until": int() | float() as until,
         }:
             found = Act(
-                act=act, subject=subject, channel=channel, client=client, code=code, sentence=sentence, until=until
+                act=act,
+                subject=subject,
+                channel=channel,
+                client=client,
+                spared=spared,
+                code=code,
+                sentence=sentence,
+                until=until,
             )
             try:
                 return found.check()

@@ -184,11 +184,11 @@ class _Walk:
         names: set[str] | None = None
         steps = 1
         for number, act in (*acts.get(subject, ()), *acts.get(None, ())):
-            if act.client is not None:
+            if act.client is not None or act.spared:
                 if names is None:
                     names = self._names(client, channel)
                     steps += len(names)
-                if act.client not in names:
+                if (act.client is not None and act.client not in names) or not names.isdisjoint(act.spared):
                     continue
             try:
                 self.hits[number] += self._do(act, client)

@@ -180,9 +180,9 @@ def read_rows(kind: Kind, rows: object) -> list[Row] | None:
     return None if None in read else [row for row in read if row is not None]
 
 
-def is_name(text: str) -> bool:
-    """Tell whether a text can be what a client is called in a channel."""
-    return _NAME.fullmatch(text) is not None
+def is_name(text: object) -> bool:
+    """Tell whether something can be what a client is called in a channel."""
+    return isinstance(text, str) and _NAME.fullmatch(text) is not None
 
 
 def _client(row: object) -> Row | None:

@@ -95,6 +95,20 @@ async def test_one_client_is_disconnected_by_its_name(two: list[Serving]) -> Non
     assert (await acts_of(two[0]).everywhere(nobody)).clients == 0
 
 
+async def test_some_clients_are_spared(two: list[Serving]) -> None:
+    """As the one in which a user has just logged in, when all others of the user are ended."""
+    async with two[0].connect() as first, two[1].connect() as second:
+        belongs(two[0], "ann")
+        [kept] = (await two[0].mux.presence("lobby")).clients.keys() - {
+            str(client.name_in(two[1].mux._core.namespace.redis_channel(b"lobby"))) for client in clients_in(two[1])
+        }
+        belongs(two[1], "ann")
+        act = Act(act="disconnect", subject="ann", spared=[kept])
+        assert (await acts_of(two[0]).everywhere(act)).clients == 1
+        assert (await closed(second))[0] == 4403
+        await first.send("still here")
+
+
 async def test_a_client_of_one_channel_that_is_unsubscribed_ends(two: list[Serving]) -> None:
     """It would hear nothing any more."""
     async with two[0].connect("a") as first, two[1].connect("b"):
@@ -219,11 +233,12 @@ async def test_the_app_is_told_what_it_got_wrong(two: list[Serving]) -> None:
         await two[0].mux.disconnect(subject="ann")
 
 
-WHOLE = {
+WHOLE: dict[str, object] = {
     "act": "disconnect",
     "subject": "ann",
     "channel": None,
     "client": None,
+    "spared": [],
     "code": 4403,
     "sentence": "x",
     "until": 0,
@@ -238,6 +253,8 @@ WHOLE = {
         {"subject": 7},
         {"channel": "$fleet"},
         {"client": ["x"]},
+        {"spared": ["x"]},
+        {"spared": [7]},
         {"code": "4403"},
         {"code": 1},
         {"sentence": "a\nevent: forged"},
