@@ -217,7 +217,9 @@ class Core:
             self.broker.is_cluster,
         )
         self.presence = Presence(self._fleet, self.hub, self.namespace, parcels)
-        self.acts = Acts(self._fleet, self.hub, self.namespace, lambda client, until: self.feed.renew(client, until))
+        self.acts = Acts(
+            self._fleet, self.hub, self.namespace, lambda client, until: self.feed.members.renew(client, until)
+        )
         self._authority = Authority(settings)
         self.feed = Feed(self.hub, self.broker.outbox, settings, self._authority, self.hooks, self.past)
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
@@ -319,7 +321,7 @@ class Core:
             if self._freed.is_much(hub.pending_bytes, hub.evicted_bytes):
                 give_back_memory()
         hub.tick(now)
-        self.feed.tick(time())
+        self.feed.members.tick(time())
 
     def _check_host(self, request: Request) -> HTTPResponse | None:
         """Hold the routes beside the feeds to the hosts that are served, as a feed does by itself."""

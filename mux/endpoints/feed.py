@@ -24,7 +24,6 @@ from mux import reasons
 from mux.broker.outbox import Outbox
 from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
-from mux.endpoints.expiry import Expiry
 from mux.endpoints.hooks import Hooks
 from mux.endpoints.membership import Membership
 from mux.endpoints.past import DEFAULT_MESSAGES, Answers, Past, messages_json, query_of, wants_messages
@@ -38,7 +37,6 @@ from mux.grants.authority import Authority
 from mux.grants.grants import Action
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
-from mux.hub.subscriber import AnySubscriber
 from mux.recovery.history import OFF, Found, Query
 from mux.settings import Settings
 from mux.wire.http.answer import preflight
@@ -70,7 +68,6 @@ class Feed:
         past: Past | None = None,
     ) -> None:
         self._hub = hub
-        self._outbox = outbox
         self._hooks = hooks
         self._past = past
         self._history = None if past is None else past.history
@@ -79,20 +76,15 @@ class Feed:
         if past is not None:
             self._catch_up = CatchUp(hub, past.history, max_pending_bytes=settings.max_pending_bytes)
         self._events = Events() if past is None else Events(past.numbering, past.quiet.note)
-        self._body_seconds = settings.handshake_seconds
-        self._max_message_bytes = settings.max_message_bytes
         self._clients_publish = settings.client_publish
         self.checks = RequestChecks(hub, settings, authority)
         self.publishing = Publishing(hub, outbox, self.checks, hooks, settings)
-        self._members = Membership(
-            hub.router, outbox, is_announced=settings.announce, tells_subjects=settings.announce_as == "subject"
-        )
-        self._expiry = Expiry()
+        self.members = Membership(hub.router, outbox, hooks, settings)
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,
             on_message=self.publishing.from_client,
-            on_leave=self._leave,
+            on_leave=self.members.left,
             pace=_pace(settings),
             is_writable=lambda: outbox.is_writable,
         )
@@ -129,17 +121,6 @@ class Feed:
         """End what is still being given to clients."""
         if self._catch_up is not None:
             await self._catch_up.aclose()
-
-    def renew(self, client: AnySubscriber, until: float) -> None:
-        """Let the grants of a client end at another time, a Unix time in seconds."""
-        if client.grants is not None and self._hub.router.is_listening(client):
-            self._expiry.forget(client)
-            client.grants = replace(client.grants, until=until)
-            self._expiry.watch(client)
-
-    def tick(self, now: float) -> None:
-        """End the clients whose tokens have ended; to be called about once a second with the Unix time."""
-        self._expiry.tick(now)
 
     def resume(self) -> None:
         """Go on with the messages of clients that had to wait: Redis keeps up again."""
@@ -259,7 +240,7 @@ class Feed:
     def _join(self, permit: Permit, owed: Owed | None, client: WebSocketClient) -> None:
         """Let a WebSocket client listen to one channel, and publish to it if it may, and give it what it is owed."""
         client.session = WebSocketSession(permit.redis_channel if permit.may_publish else None)
-        self._enter(permit, client)
+        self.members.join(client, permit.redis_channel, permit.grants)
         if owed is not None and owed.found.missed:
             self._websockets.close(client, reasons.MISSED)
         elif owed is not None and self._catch_up is not None:
@@ -267,30 +248,17 @@ class Feed:
 
     def _listen(self, permit: Permit, owed: Owed | None, client: EventStreamClient) -> None:
         """Let the client of an event stream listen to one channel, and give it what it is owed."""
-        self._enter(permit, client)
+        self.members.join(client, permit.redis_channel, permit.grants)
         if self._past is not None:
             self._past.quiet.entered(permit.redis_channel, self._last())
         if owed is not None and self._catch_up is not None:
             self._catch_up.begin(client, owed, self._events.withhold)
 
-    def _enter(self, permit: Permit, client: AnySubscriber) -> None:
-        """Let a client into the channel of its permit, for as long as its token lasts."""
-        client.grants = permit.grants
-        if permit.grants is not None:
-            self._expiry.watch(client)
-        self._members.join(client, permit.redis_channel)
-        self._hooks.tell_joined(client, permit.redis_channel)
-
-    def _leave(self, client: AnySubscriber, redis_channels: list[bytes]) -> None:
-        self._expiry.forget(client)
-        self._members.left(client, redis_channels)
-        self._hooks.tell_left(client, redis_channels)
-
     def _stop_listening(self, client: EventStreamClient, redis_channels: list[bytes]) -> None:
         if self._past is not None:
             for redis_channel in redis_channels:
                 self._past.quiet.left(redis_channel, self._last())
-        self._leave(client, redis_channels)
+        self.members.left(client, redis_channels)
 
     def _last(self) -> int:
         """Return the number of the last message that was delivered; 0 while they have none."""

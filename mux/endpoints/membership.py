@@ -1,18 +1,25 @@
-"""A client joins a channel and leaves it, and the others in the channel are told if they are to be.
+"""A client joins a channel and leaves it: the others in the channel and the app are told if they are to be.
 
 A connection may be in many channels. Its address is counted once (Hub.connected), and what is here is done for each
 channel, whatever kind of client it is. An announcement is a message like any other: it goes to Redis and comes back
 in its place among the rest, to the client it is about as well. What tells it from the same words of a client is the
 Redis channel it travels in, which no client can name.
+
+A client stays for as long as its grants hold (endpoints.expiry).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mux.broker.outbox import Outbox
+from mux.endpoints.expiry import Expiry
+from mux.endpoints.hooks import Hooks
+from mux.grants.grants import Grants
 from mux.hub.router import Router
 from mux.hub.subscriber import AnySubscriber
+from mux.settings import Settings
 from mux.wire.channel import marked
 from mux.wire.publication import JOINED, LEFT, Kind
 
@@ -29,27 +36,46 @@ class Membership:
     Args:
         router: delivers to the clients of a channel.
         outbox: publishes announcements.
-        is_announced: whether the others are told.
-        tells_subjects: whether they are told the subject of a client's token, if it has one.
+        hooks: tell the app.
+        settings: announce and announce_as.
     """
 
-    def __init__(self, router: Router, outbox: Outbox, *, is_announced: bool, tells_subjects: bool = False) -> None:
+    def __init__(self, router: Router, outbox: Outbox, hooks: Hooks, settings: Settings) -> None:
         self._router = router
         self._outbox = outbox
-        self._is_announced = is_announced
-        self._tells_subjects = tells_subjects
+        self._hooks = hooks
+        self._is_announced = settings.announce
+        self._tells_subjects = settings.announce_as == "subject"
+        self._expiry = Expiry()
 
-    def join(self, client: AnySubscriber, redis_channel: bytes) -> None:
-        """Add a connected client to a channel."""
+    def join(self, client: AnySubscriber, redis_channel: bytes, grants: Grants | None) -> None:
+        """Add a connected client to a channel, with what it may do from now on."""
+        client.grants = grants
+        if grants is not None:
+            self._expiry.watch(client)
         self._router.join(client, redis_channel)
         if self._is_announced:
             self._announce(client, redis_channel, JOINED)
+        self._hooks.tell_joined(client, redis_channel)
 
     def left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
-        """Announce that a client has left channels."""
+        """Tell of a client that it has left all its channels."""
+        self._expiry.forget(client)
         if self._is_announced:
             for redis_channel in redis_channels:
                 self._announce(client, redis_channel, LEFT)
+        self._hooks.tell_left(client, redis_channels)
+
+    def renew(self, client: AnySubscriber, until: float) -> None:
+        """Let the grants of a client end at another time, a Unix time in seconds."""
+        if client.grants is not None and self._router.is_listening(client):
+            self._expiry.forget(client)
+            client.grants = replace(client.grants, until=until)
+            self._expiry.watch(client)
+
+    def tick(self, now: float) -> None:
+        """End the clients whose grants have ended; to be called about once a second with the Unix time in seconds."""
+        self._expiry.tick(now)
 
     def _announce(self, client: AnySubscriber, redis_channel: bytes, kind: Kind) -> None:
         did = "joined" if kind == JOINED else "left"

@@ -51,7 +51,7 @@ async def test_the_page_asks_for_a_token_and_for_the_next(
         assert token not in page.url
         assert token not in await page.evaluate("JSON.stringify([{...localStorage}, document.cookie])")
         assert token not in await page.content()
-        site.mux._core.feed.tick(time.time() + 3700)
+        site.mux._core.feed.members.tick(time.time() + 3700)
         await expect(page.locator("#key-form")).to_be_visible()
         await give(page, secret_token("ada again"))
         await expect(state).to_have_text(way)

@@ -249,9 +249,9 @@ async def test_connections_end_with_their_tokens(serve: Serve) -> None:
         ):
             await until(lambda: len(served.hub) == 3)
             (core,) = served.app.ctx.mux_feeds
-            core.feed.tick(now + 3500)
+            core.feed.members.tick(now + 3500)
             assert len(served.hub.open_connections()) == 3
-            core.feed.tick(now + 3700)
+            core.feed.members.tick(now + 3700)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 assert await websocket.readexactly(17) == b"\x88\x0f\x11\x31token expired"
                 ended = (await stream.read()).decode()

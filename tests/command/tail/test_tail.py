@@ -132,7 +132,7 @@ async def test_a_token_lets_it_in_until_it_ends(redis_url: str, prefix: str, opt
         token = secret_token()
         with terminal(*mux("tail", "lobby", "--url", url, *options), env={"MUX_TOKEN": token}) as shown:
             await until(lambda: len(feed.mux._core.hub) == 1)
-            feed.mux._core.feed.tick(time.time() + 3700)
+            feed.mux._core.feed.members.tick(time.time() + 3700)
             assert await asyncio.to_thread(shown.ended) == 1
             assert "token expired" in shown.text
             assert shown.text.startswith("mux: the ")  # nothing before it is a message
