@@ -57,7 +57,7 @@ class Agreement:
         """The Redis channel on which processes talk."""
         self.checksums = Checksums(self.redis_channel, namespace.redis_channel(RESERVED))
         self._dice = Random()  # noqa: S311 - nothing is kept secret by it
-        self.order = Order(self._dice, new_epoch, rank, self.checksums.upto)
+        self.order = Order(self._dice, new_epoch, rank, self.checksums)
         self._on_placed = on_placed
         self._on_copy = on_copy
         self._broker: Broker

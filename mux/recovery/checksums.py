@@ -103,7 +103,12 @@ class Checksums:
         self._sums.clear()
         self._sum, self._room = None, 0
 
-    def upto(self, number: int, after: int, most: int) -> Checksum | None:
+    def agree(self, number: int, after: int, theirs: Checksum | None) -> bool:
+        """Tell whether another process heard the same up to a message, as far as both remember; as upto()."""
+        own = None if theirs is None else self.upto(number, after, theirs.stretches)
+        return own is None or theirs is None or own == theirs or own.stretches != theirs.stretches
+
+    def upto(self, number: int, after: int, most: int = MOST_STRETCHES) -> Checksum | None:
         """Return the checksum of the stretches up to a message; None when it is no end of any that is remembered.
 
         Args:

@@ -32,7 +32,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from mux.recovery.checksums import MOST_STRETCHES, Checksum
+from mux.recovery.checksums import Checksums
 from mux.recovery.talk import Claim, Talk
 
 TELL_SECONDS = 0.05
@@ -73,20 +73,16 @@ class Order:
         dice: for names of marks, and for pauses.
         new_epoch: returns the name of an epoch that begins now; a later one is greater as a string.
         rank: returns which place this process has among all it knows, for the name of a mark; 0 is the first.
-        checksum: returns what was heard up to a mark, as checksums.Checksums.upto() with counts for numbers.
+        checksums: tell what was heard up to a mark; their numbers are counts here.
     """
 
     def __init__(
-        self,
-        dice: Random,
-        new_epoch: Callable[[], str],
-        rank: Callable[[str], int],
-        checksum: Callable[[int, int, int], Checksum | None],
+        self, dice: Random, new_epoch: Callable[[], str], rank: Callable[[str], int], checksums: Checksums
     ) -> None:
         self._dice = dice
         self._new_epoch = new_epoch
         self._rank = rank
-        self._checksum = checksum
+        self._checksums = checksums
         self.epoch = ""
         """The epoch of the positions; empty while this process has none."""
         self.base = 0
@@ -212,7 +208,7 @@ class Order:
             return None
         number = self.base + count
         if claim.epoch == self.epoch:
-            if claim.number != number or self._differs(claim.checksum, count):
+            if claim.number != number or not self._checksums.agree(count, self._void_count, claim.checksum):
                 self._say(claim.epoch, Talk(self.server, void=claim.epoch), now)
             else:
                 self._claims.pop(claim.mark, None)
@@ -221,11 +217,6 @@ class Order:
             self._tell(claim.mark, now)
             return None
         return self._take(claim, count, now)
-
-    def _differs(self, theirs: Checksum | None, count: int) -> bool:
-        """Tell whether another process has heard something else before a mark, as far as both remember."""
-        own = None if theirs is None else self._checksum(count, self._void_count, theirs.stretches)
-        return theirs is not None and own is not None and own != theirs and own.stretches == theirs.stretches
 
     def _take(self, claim: Claim, count: int, now: float) -> Placed | None:
         """Use the epoch of a claim from now on."""
@@ -300,8 +291,7 @@ class Order:
         claim = None
         if self.is_placed and self._marks:
             mark, count = next(reversed(self._marks.items()))
-            checksum = self._checksum(count, self._void_count, MOST_STRETCHES)
-            claim = Claim(mark, self.epoch, self.base + count, checksum)
+            claim = Claim(mark, self.epoch, self.base + count, self._checksums.upto(count, self._void_count))
         return Talk(self.server, mark=self._new_mark(), claim=claim)
 
     def _new_mark(self) -> str:

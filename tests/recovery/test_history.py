@@ -10,6 +10,7 @@ import pytest
 from mux.journal.journal import Journal
 from mux.journal.lookup import Lookup
 from mux.journal.quiet import Quiet
+from mux.recovery.checksums import Checksums
 from mux.recovery.history import History, Query
 from mux.recovery.order import Order
 from mux.wire.resp import encode_push
@@ -22,7 +23,7 @@ def history(messages: int) -> History:
     journal = Journal(max_bytes=1 << 25, max_seconds=3600, talk=b"feed:$")
     for number in range(messages):
         journal.keep(encode_push(CHANNEL, b"%01000d" % number), 1, 1.0, is_whole=True, has_talk=False)
-    return History(journal, Order(Random(1), lambda: "e", lambda mark: 0, lambda number, after, most: None), Quiet())
+    return History(journal, Order(Random(1), lambda: "e", lambda mark: 0, Checksums(b"", b"")), Quiet())
 
 
 async def test_thousands_that_ask_at_once_are_looked_up_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:

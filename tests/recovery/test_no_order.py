@@ -13,7 +13,7 @@ import redis
 
 from mux.journal.quiet import Quiet
 from mux.recovery import agreement
-from mux.recovery.checksums import Checksum
+from mux.recovery.checksums import Checksum, Checksums
 from mux.recovery.history import NO_ORDER, OTHER_EPOCH, History, Query
 from mux.recovery.order import Order
 from mux.recovery.talk import Talk
@@ -90,15 +90,14 @@ async def test_what_was_healed_is_compared_and_agrees(
     server: RedisServer, control: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that got what it missed from another has the same checksums over it, and no epoch is void."""
-    compared: Counter[Order] = Counter()
-    differs = Order._differs
+    compared: Counter[Checksums] = Counter()
+    agree = Checksums.agree
 
-    def counted(order: Order, theirs: Checksum | None, count: int) -> bool:
-        own = None if theirs is None else order._checksum(count, order._void_count, theirs.stretches)
-        compared[order] += theirs is not None and own is not None and own.stretches == theirs.stretches
-        return differs(order, theirs, count)
+    def counted(one: Checksums, number: int, after: int, theirs: Checksum | None) -> bool:
+        compared[one] += theirs is not None and theirs == one.upto(number, after, theirs.stretches)
+        return agree(one, number, after, theirs)
 
-    monkeypatch.setattr(Order, "_differs", counted)
+    monkeypatch.setattr(Checksums, "agree", counted)
     async with AsyncExitStack() as stack:
         fleet = [await stack.enter_async_context(process(f"redis://127.0.0.1:{server.port}")) for _ in range(2)]
         for number in range(1, 1000, 100):
@@ -106,7 +105,7 @@ async def test_what_was_healed_is_compared_and_agrees(
             await publish(control, number + 50, number + 99)
             await agreed(number + 99, *fleet)
         compared.clear()
-        await until(lambda: all(compared[one.recovery.order] > 10 for one in fleet))
+        await until(lambda: all(compared[one.recovery._agreement.checksums] > 10 for one in fleet))
         assert fleet[0].received == fleet[1].received == numbers(1, 1000)
         assert [one.recovery.order.voids for one in fleet] == [0, 0]
 
