@@ -54,7 +54,7 @@ def traffic(messages: int, batch: int, channels: int = CHANNELS) -> list[bytearr
 
 
 def taking(journal: Journal) -> Callable[[list[bytearray]], None]:
-    """Return what a server does with reads; each is an object of its own, as those of a socket are."""
+    """Return what a server does with reads it does not gather; each is its own object, as those of a socket are."""
     intake, reader = BatchIntake(new_hub(), journal), RespReader()
     tells_end = False
 
@@ -62,7 +62,7 @@ def taking(journal: Journal) -> Callable[[list[bytearray]], None]:
         nonlocal tells_end
         for read in map(bytes, reads):
             messages, _ = reader.feed(read, tells_end=tells_end)
-            tells_end = intake.take(read, messages, reader.is_whole)
+            tells_end = intake.deliver(read, messages, reader.is_whole)
 
     return take
 
