@@ -26,6 +26,9 @@ MAX_MESSAGES = 10_000
 MAX_BYTES = 16 * 1024 * 1024
 """Most bytes of them; one message is taken whatever its size."""
 
+MESSAGES_PER_TURN = 1000
+"""Messages of the history that are made in one turn of the loop: two milliseconds."""
+
 _EVENTS = {JOINED: "joined", LEFT: "left"}
 
 
@@ -125,10 +128,13 @@ class Listeners:
         Raises:
             Missed: not all that came since a position is known any more.
         """
-        return [
-            self._message(publication, None if self._history is None else self._history.time_of(publication[2]))
-            for publication in await self._find(redis_channel, query)
-        ]
+        messages: list[Message] = []
+        for publication in await self._find(redis_channel, query):
+            at = None if self._history is None else self._history.time_of(publication[2])
+            messages.append(self._message(publication, at))
+            if len(messages) % MESSAGES_PER_TURN == 0:
+                await asyncio.sleep(0)
+        return messages
 
     async def listen(self, redis_channel: bytes, query: Query | None) -> AsyncIterator[Message]:
         """Return what passes on a channel, after what is asked for of that which passed.

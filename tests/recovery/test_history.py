@@ -7,9 +7,11 @@ from random import Random
 
 import pytest
 
+from mux.hub.router import Router
 from mux.journal.journal import Journal
 from mux.journal.lookup import Lookup
 from mux.journal.quiet import Quiet
+from mux.recovery import listener
 from mux.recovery.checksums import Checksums
 from mux.recovery.history import History, Query
 from mux.recovery.order import Order
@@ -48,3 +50,24 @@ async def test_thousands_that_ask_at_once_are_looked_up_one_after_another(monkey
     assert max(steps) <= 2
     assert sum(steps) >= 300
     assert all(len(one.publications) == 5000 for one in found)
+
+
+async def test_a_long_history_is_made_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For an app that asks for all there is: 100,000 messages once held the loop for a fifth of a second."""
+    made: list[int] = [0]
+
+    class Counted(listener.Message):
+        def __post_init__(self) -> None:
+            made[-1] += 1
+
+    async def count_turns() -> None:
+        while True:
+            made.append(0)
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(listener, "Message", Counted)
+    turns = asyncio.create_task(count_turns())
+    messages = await listener.Listeners(Router(), history(5000)).history(CHANNEL, Query())
+    turns.cancel()
+    assert [int(message.data) for message in messages] == list(range(5000))
+    assert max(made) == listener.MESSAGES_PER_TURN
