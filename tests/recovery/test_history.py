@@ -15,6 +15,7 @@ from mux.recovery import listener
 from mux.recovery.checksums import Checksums
 from mux.recovery.history import History, Query
 from mux.recovery.order import Order
+from mux.wire.publication import Publication
 from mux.wire.resp import encode_push
 
 CHANNEL = b"feed:a"
@@ -56,18 +57,20 @@ async def test_a_long_history_is_made_in_slices(monkeypatch: pytest.MonkeyPatch)
     """For an app that asks for all there is: 100,000 messages once held the loop for a fifth of a second."""
     made: list[int] = [0]
 
-    class Counted(listener.Message):
-        def __post_init__(self) -> None:
-            made[-1] += 1
+    def noted(publication: Publication, at: float | None) -> listener.Message:
+        made[-1] += 1
+        return make(publication, at)
 
     async def count_turns() -> None:
         while True:
             made.append(0)
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(listener, "Message", Counted)
+    one = listener.Listeners(Router(), history(5000))
+    make = one._message
+    monkeypatch.setattr(one, "_message", noted)
     turns = asyncio.create_task(count_turns())
-    messages = await listener.Listeners(Router(), history(5000)).history(CHANNEL, Query())
+    messages = await one.history(CHANNEL, Query())
     turns.cancel()
     assert [int(message.data) for message in messages] == list(range(5000))
     assert max(made) == listener.MESSAGES_PER_TURN
