@@ -191,7 +191,10 @@ class RequestChecks:
         """Decide as permit(), and wait for the decision if it has to wait."""
         decision = cast("Decision | Refused | None", kept(request)) or self.permit(request, name, action)
         if isinstance(decision, Refused):
-            raise decision
+            try:
+                raise decision
+            finally:
+                del decision  # its traceback has this frame, which would hold it in turn
         return decision if isinstance(decision, Permit) else await decision()
 
     def check_not_leaving(self) -> None:
