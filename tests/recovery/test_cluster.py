@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 import redis
@@ -17,19 +15,19 @@ from tests.support.servers import until
 SLOTS = 16384
 
 
-@pytest.fixture
-async def nodes(tmp_path: Path) -> AsyncIterator[list[redis.Redis]]:
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[redis.Redis]]:
     """Clients of three nodes: the first has a tenth of the slots, the second all others, the third none."""
     ports = free_ports(3)
-    async with AsyncExitStack() as stack:
+    with ExitStack() as stack:
         for port in ports:
-            stack.enter_context(redis_process(tmp_path, port, "cluster-enabled yes"))
+            stack.enter_context(redis_process(tmp_path_factory.mktemp("cluster"), port, "cluster-enabled yes"))
         controls = [stack.enter_context(client(port)) for port in ports]
         for port in ports[1:]:
             controls[0].execute_command("CLUSTER", "MEET", "127.0.0.1", port)
         controls[0].execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS // 10)
         controls[1].execute_command("CLUSTER", "ADDSLOTSRANGE", SLOTS // 10 + 1, SLOTS - 1)
-        await asyncio.to_thread(wait, lambda: all(_is_up(control) for control in controls))
+        wait(lambda: all(_is_up(control) for control in controls))
         yield controls
 
 
