@@ -22,6 +22,9 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from mux import reasons
+from mux.backend.backend import Backend, Parts
+from mux.backend.once import Once
+from mux.backend.routes import Api
 from mux.broker.broker import Broker
 from mux.broker.gap import Gap
 from mux.broker.holding import Holding
@@ -60,6 +63,7 @@ from mux.recovery.listener import Listeners
 from mux.recovery.recovery import Recovery
 from mux.settings import Settings
 from mux.wire.channel import RESERVED, Namespace
+from mux.wire.http.head import RequestHead
 from mux.wire.sse.encoder import GROWTH
 
 PENDING_SHARE = 4
@@ -114,6 +118,8 @@ class Core:
         self._beside.append(self)
         # What is mounted once asks for what each run has of its own.
         mount_feed(app, self.route, lambda: self.feed)
+        self._api = Api(settings, lambda: self.backend, lambda: self.hub) if settings.api_key else None
+        self.mount_api(app)
         if ops:
             self.mount_ops(app, TokenCheck(settings.inspect_token))
         if page:
@@ -145,6 +151,33 @@ class Core:
             operators=operators,
             hub=lambda: self.hub,
         ).mount(app)
+
+    def mount_api(self, app: Sanic[Any, Any]) -> None:
+        """Mount the API for backends, if there are keys for it.
+
+        Raises:
+            InvalidSetting: the app has one already.
+        """
+        if self._api is not None:
+            self._api.mount(app)
+
+    def api_limit(self, head: RequestHead) -> int:
+        """Return how large the body of a request to the API may be; 0 for other requests.
+
+        Raises:
+            Refused: it has no key of the API.
+        """
+        return 0 if self._api is None else self._api.limit(head)
+
+    def body_limit(self, head: RequestHead) -> int:
+        """Return how large the body of a request may be; 0 when none is read.
+
+        Raises:
+            Refused: as api_limit().
+        """
+        if head.method == "POST" and head.target.startswith(f"{self.route.path}/"):
+            return self.settings.max_message_bytes
+        return self.api_limit(head)
 
     def _begin(self) -> None:
         """Make everything that one run of the app has; an app may run again, as under a client for tests."""
@@ -222,6 +255,10 @@ class Core:
         )
         self._authority = Authority(settings)
         self.feed = Feed(self.hub, self.broker.outbox, settings, self._authority, self.hooks, self.past)
+        once = Once(self.broker.ask, self.namespace.redis_channel(b"$copy:once:"))
+        self.backend = Backend(
+            Parts(self.hub, self.broker.outbox, self.past, self._inspector, self.presence, self.acts, once), settings
+        )
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
         self._timer: asyncio.TimerHandle | None = None
         self._freed = Freed()

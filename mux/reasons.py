@@ -118,6 +118,13 @@ UNAUTHORIZED = Reason(
     "no token where one is needed, or one that is not valid or has ended; see [who may do what](#who-may-do-what)",
     "with a new token",
 )
+API_KEY = Reason(
+    "api_key",
+    401,
+    0,
+    "the [HTTP API](../backend/README.md) without one of its keys",
+    "with it",
+)
 FORBIDDEN = Reason(
     "forbidden",
     403,
@@ -167,6 +174,13 @@ VERSION = Reason(
 )
 CODING = Reason(
     "malformed", 501, 0, "another transfer coding than `chunked`", _MENDED, "the only transfer coding here is chunked"
+)
+API_COMMAND = Reason(
+    "api_command",
+    400,
+    0,
+    "a command to the [HTTP API](../backend/README.md) that is no JSON; or, with the status 200, that cannot be done",
+    _MENDED,
 )
 NO_UPGRADE = Reason(
     "no_upgrade",

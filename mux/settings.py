@@ -44,6 +44,9 @@ _NEED_A_KEY = (
     "user_publish",
 )
 
+MIN_API_KEY_LENGTH = 12
+"""Shortest key of the API, in characters: whoever has it may publish anything."""
+
 _HOST_TO_LISTEN_ON = re.compile(r"[\w.-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
 """A name, an IPv4 address, or an IPv6 address with or without a zone."""
 
@@ -236,6 +239,10 @@ class Settings:
         if self.token_jwks_url is not None:
             _check_jwks_url(self.token_jwks_url)
 
+    api_key: tuple[str, ...] = _setting(
+        (), "Key of the HTTP API for backends, in X-API-Key; repeatable; without one there is no API.", secret=True
+    )
+
     def __post_init__(self) -> None:
         types = get_type_hints(type(self))
         for spec in fields(self):
@@ -243,6 +250,11 @@ class Settings:
             _check_type(spec, value, types[spec.name])
             _check_range(spec, value)
         _check_token(self.inspect_token)
+        for key in self.api_key:
+            if not (len(key) >= MIN_API_KEY_LENGTH and all("!" <= char <= "~" for char in key)):
+                raise InvalidSetting(
+                    f"an api_key must be at least {MIN_API_KEY_LENGTH} printable ASCII characters without space"
+                )
         self._check_tokens()
         _check_host("host", self.host)
         if self.ops_host is not None and not self.ops_host.startswith(UNIX):

@@ -36,6 +36,7 @@ DEFAULTS = {
     "user_publish": (),
     "max_token_checks_per_second": 50,
     "announce_as": "uuid",
+    "api_key": (),
     "max_pending_bytes": 1024 * 1024,
     "max_pending_total_bytes": 0,
     "max_unwritable_seconds": 10,

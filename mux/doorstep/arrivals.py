@@ -74,8 +74,7 @@ class Arrivals:
         head_seconds: how long a request may take to be whole, and an answer to be read.
         kept_seconds: how long a connection may wait for its next request.
         answer_seconds: how long a handler may take.
-        max_body_bytes: largest body.
-        wants_body: takes a method and a target; tells whether a body is read.
+        max_body_bytes: takes a head and returns how large a body may be, 0 when none is read; may raise Refused.
         refused: where refusals are counted, by reason.
         admission: whether there is room for one more, None for always.
         clients: returns how many clients there are.
@@ -91,8 +90,7 @@ class Arrivals:
         head_seconds: float,
         kept_seconds: float,
         answer_seconds: float,
-        max_body_bytes: int,
-        wants_body: Callable[[str, str], bool] = lambda method, target: True,
+        max_body_bytes: Callable[[RequestHead], int],
         refused: Counter[str] | None = None,
         admission: Admission[Any] | None = None,
         clients: Callable[[], int] = lambda: 0,
@@ -103,7 +101,6 @@ class Arrivals:
         self.app = app
         self.head_seconds = head_seconds
         self.max_body_bytes = max_body_bytes
-        self.wants_body = wants_body
         self.refused = Counter() if refused is None else refused
         self.join = join
         self.sharing = sharing

@@ -280,7 +280,7 @@ class Conversation:
         """Let a request pass or not; return how large a body it may have."""
         self._arrivals.check(head, self._door.address, has_begun=self._may_finish)
         self._arrivals.check_host(SeenRequest(head.fields, self._transport, self._door.app, head.version))
-        return self._arrivals.max_body_bytes if self._arrivals.wants_body(head.method, head.target) else 0
+        return self._arrivals.max_body_bytes(head)
 
     def _serve(self, head: RequestHead, body: bytes) -> None:
         """Decide who gets a request that is whole."""

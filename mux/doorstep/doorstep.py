@@ -194,7 +194,7 @@ def arrivals_of(app: Sanic[Any, Any]) -> Arrivals:
             head_seconds=config.REQUEST_TIMEOUT,
             kept_seconds=config.KEEP_ALIVE_TIMEOUT,
             answer_seconds=config.RESPONSE_TIMEOUT,
-            max_body_bytes=config.REQUEST_MAX_SIZE,
+            max_body_bytes=lambda head: config.REQUEST_MAX_SIZE,
         )
     assert isinstance(arrivals, Arrivals)
     return arrivals

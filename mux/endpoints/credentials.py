@@ -56,13 +56,18 @@ def hide_query_tokens(request: Request) -> None:
 
     Sanic and apps log URLs, of requests that fail with what failed.
     """
-    if PARAMETER not in unquote_plus(request.query_string):
+    hide_parameter(request, PARAMETER, "authorization", "Bearer ")
+
+
+def hide_parameter(request: Request, parameter: str, field: str, before: str = "") -> None:
+    """Move the values of a parameter of the query into a header field, with something before each."""
+    if parameter not in unquote_plus(request.query_string):
         return
     kept = []
     for pair in request.query_string.split("&"):
         name, _, value = pair.partition("=")
-        if unquote_plus(name) == PARAMETER:
-            request.headers.add("authorization", f"Bearer {unquote_plus(value)}")
+        if unquote_plus(name) == parameter:
+            request.headers.add(field, f"{before}{unquote_plus(value)}")
         else:
             kept.append(pair)
     path, query = request.raw_url.partition(b"?")[0], "&".join(kept).encode()

@@ -60,7 +60,7 @@ class Publishing:
         permit = await self._checks.permitted(request, channel, Action.PUBLISH)
         redis_channel, headers = permit.redis_channel, request.headers
         binary = is_binary(headers.getall("content-type", []), headers.getall("content-encoding", []))
-        payload = await self._body(request)
+        payload = await read_body(request, self._max_message_bytes, self._body_seconds)
         self._checks.check_time(permit)
         if self._hooks.message is not None:
             found = self._hooks.filtered(redis_channel, payload, binary, permit.grants)
@@ -74,23 +74,6 @@ class Publishing:
             said = f"{reason.sentence}: {error}" if isinstance(error, BrokerRefused) else str(error)
             return text(f"{said}\n", reason.status, dict(reason.fields))
         return HTTPResponse(status=204)
-
-    async def _body(self, request: Request) -> bytes:
-        """Return the body of a request, if it is whole in time and no larger than a message may be."""
-        too_large = MessageTooLarge(f"a message may have at most {self._max_message_bytes} bytes")
-        stream = cast("Http", request.stream)
-        if int(request.headers.get("content-length", 0)) > self._max_message_bytes:
-            raise too_large
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                while (chunk := await stream.read()) is not None:
-                    body += chunk
-                    if len(body) > self._max_message_bytes:
-                        raise too_large
-        except TimeoutError:
-            raise Refused(reasons.TOO_SLOW, f"the body was not complete after {self._body_seconds:g} s") from None
-        return bytes(body)
 
     def filtered(self, client: WebSocketClient, payload: bytes, binary: bool) -> None:
         """Publish what the app makes of a message of a client; close the client if its hook fails."""
@@ -118,6 +101,29 @@ class Publishing:
         if binary:
             redis_channel = binary_variant(redis_channel)
         self._outbox.send(redis_channel, payload, partial(_published, client))
+
+
+async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
+    """Return the body of a request to a route that reads a stream, if it is whole in time and not too large.
+
+    Raises:
+        MessageTooLarge: it is too large.
+        Refused: it is not whole in time.
+    """
+    too_large = MessageTooLarge(f"a message may have at most {max_bytes} bytes")
+    stream = cast("Http", request.stream)
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while (chunk := await stream.read()) is not None:
+                body += chunk
+                if len(body) > max_bytes:
+                    raise too_large
+    except TimeoutError:
+        raise Refused(reasons.TOO_SLOW, f"the body was not complete after {seconds:g} s") from None
+    return bytes(body)
 
 
 def _published(client: WebSocketClient, reply: Reply) -> None:

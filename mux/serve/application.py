@@ -44,8 +44,7 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
         head_seconds=settings.handshake_seconds,
         kept_seconds=settings.keep_alive_seconds,
         answer_seconds=app.config.RESPONSE_TIMEOUT,
-        max_body_bytes=settings.max_message_bytes,
-        wants_body=lambda method, target: method == "POST" and target.startswith("/feed/"),
+        max_body_bytes=core.body_limit,
         refused=core.hub.refused,
         admission=core.hub.admission,
         clients=core.hub.__len__,
@@ -63,13 +62,13 @@ def _ops_app(core: Core, sock: socket.socket) -> Sanic[Any, Any]:
     app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False, error_handler=PlainErrors(lambda: core.hub))
     app.config.TOUCHUP = False  # Sanic rewrites its own classes once in a process, and does so for the other app
     core.mount_ops(app, _operator_check(settings, sock))
+    core.mount_api(app)
     app.ctx.mux_arrivals = Arrivals(
         app,
         head_seconds=settings.handshake_seconds,
         kept_seconds=settings.keep_alive_seconds,
         answer_seconds=app.config.RESPONSE_TIMEOUT,
-        max_body_bytes=0,
-        wants_body=lambda method, target: False,
+        max_body_bytes=core.api_limit,
         refused=core.hub.refused,
         join=lambda request, channel: False,  # nothing here is a WebSocket, so an upgrade is ignored
     )

@@ -65,7 +65,7 @@ def refusal(error: Refused, fields: Mapping[str, str], *, is_bare: bool) -> byte
         fields: sent beside those of every refusal.
         is_bare: leaves the body out, as for a HEAD.
     """
-    status, body = HTTPStatus(error.reason.status), f"{error}\n".encode()
+    status, body = HTTPStatus(error.reason.status), f"{error}\n".encode() if str(error) else b""
     lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
     lines += [f"{name}: {value}" for name, value in {**fields, **error.reason.fields}.items()]
     if status == HTTPStatus.METHOD_NOT_ALLOWED:

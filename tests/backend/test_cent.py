@@ -1,0 +1,243 @@
+"""Every call of a server library of others, unmodified, against two processes on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from time import time
+
+import pytest
+from cent import (
+    AsyncClient,
+    BatchRequest,
+    BroadcastRequest,
+    CentApiResponseError,
+    CentUnauthorizedError,
+    ChannelsRequest,
+    Client,
+    Disconnect,
+    DisconnectRequest,
+    HistoryRemoveRequest,
+    HistoryRequest,
+    InfoRequest,
+    PresenceRequest,
+    PresenceStatsRequest,
+    PublishRequest,
+    RefreshRequest,
+    StreamPosition,
+    SubscribeRequest,
+    UnsubscribeRequest,
+)
+from websockets.exceptions import ConnectionClosed
+
+from mux.grants.grants import Grants
+from mux.grants.patterns import ALL
+from tests.backend.conftest import KEY, client_of
+from tests.support.servers import PATIENCE_SECONDS, Serving, receive
+
+
+def belongs(feed: Serving, subject: str, channel: str = "lobby") -> None:
+    """Give the clients of a process a token's grants, as if they had come with one."""
+    core = feed.mux._core
+    for client in core.hub.router.subscribers(core.namespace.redis_channel(channel.encode())):
+        client.grants = Grants(subject, ALL, ALL, time() + 3600)
+
+
+def publish(channel: str, data: object, **more: object) -> PublishRequest:
+    """Return a command."""
+    return PublishRequest.model_validate({"channel": channel, "data": data, **more})
+
+
+async def test_everybody_hears_what_is_published(two: list[Serving], clients: list[AsyncClient]) -> None:
+    """JSON arrives as compact text, base64 as binary; an offset is the message's own, the same on every process."""
+    async with two[0].connect() as one, two[1].connect() as other:
+        results = [await clients[0].publish(publish("lobby", {"a": [1, " b "]}))]
+        raw = PublishRequest(channel="lobby", data=None, b64data=b64encode(b"\x00\xff").decode())
+        results.append(await clients[1].publish(raw))
+        for websocket in one, other:
+            assert await receive(websocket, 2) == ['{"a":[1," b "]}', b"\x00\xff"]
+    found = await clients[0].history(HistoryRequest(channel="lobby", limit=-1))
+    assert [(result.offset, result.epoch) for result in results] == [
+        (publication.offset, found.epoch) for publication in found.publications
+    ]
+    assert results[0].offset < results[1].offset == found.offset
+    assert found.publications[0].data == {"a": [1, " b "]}
+
+
+async def test_the_synchronous_client(two: list[Serving]) -> None:
+    """It speaks the same."""
+
+    def ask() -> int:
+        with Client(f"http://127.0.0.1:{two[0].port}/api", KEY) as client:
+            return client.publish(publish("lobby", "hi")).offset
+
+    assert await asyncio.to_thread(ask) > 0
+
+
+async def test_broadcast(two: list[Serving], clients: list[AsyncClient]) -> None:
+    """Each channel has an answer of its own, in order; a mistake in one is not one in the others."""
+    async with two[0].connect("a") as a, two[1].connect("b") as b:
+        found = await clients[0].broadcast(BroadcastRequest(channels=["a", "no name", "b"], data=1))
+        assert await receive(a, 1) == await receive(b, 1) == ["1"]
+    first, second, third = found.responses
+    assert first.result is not None
+    assert third.result is not None
+    assert first.result.offset != third.result.offset
+    assert second.error is not None
+    assert second.error.code == 107
+
+
+async def test_history_in_pages(clients: list[AsyncClient]) -> None:
+    """From the beginning, after a position, and backwards; both processes tell the same."""
+    for number in range(5):
+        await clients[number % 2].publish(publish("orders", number))
+        await clients[0].publish(publish("others", number))
+
+    async def ask(client: AsyncClient, **asked: object) -> tuple[list[object], int, str]:
+        found = await client.history(HistoryRequest.model_validate({"channel": "orders", **asked}))
+        offset = found.publications[-1].offset if found.publications else found.offset
+        return [publication.data for publication in found.publications], offset, found.epoch
+
+    data, second, epoch = await ask(clients[0], limit=2)
+    assert data == [0, 1]
+    since = StreamPosition(offset=second, epoch=epoch)
+    for client in clients:
+        assert (await ask(client, limit=-1, since=since))[0] == [2, 3, 4]
+        assert (await ask(client, limit=2, reverse=True))[0] == [4, 3]
+        assert (await ask(client, limit=2, since=since, reverse=True))[0] == [0]
+        assert (await ask(client))[0] == []
+    last = (await ask(clients[0], limit=-1))[1]
+    assert await ask(clients[1]) == ([], last, epoch)
+    for wrong in {"offset": last, "epoch": "other"}, {"offset": 2**53 - 1, "epoch": epoch}:
+        with pytest.raises(CentApiResponseError) as refused:
+            await ask(clients[0], limit=1, since=wrong)
+        assert refused.value.code == 112
+
+
+async def test_channels_and_info(two: list[Serving], clients: list[AsyncClient]) -> None:
+    """Both are of the whole fleet."""
+    async with two[0].connect("chat:1"), two[1].connect("chat:1"), two[1].connect("chat:2"), two[1].connect("news"):
+        found = await clients[0].channels(ChannelsRequest(pattern="chat:*"))
+        assert {name: channel.num_clients for name, channel in found.channels.items()} == {"chat:1": 2, "chat:2": 1}
+        assert (await clients[0].channels(ChannelsRequest(pattern="*s"))).channels.keys() == {"news"}
+        assert (await clients[1].channels(ChannelsRequest())).channels.keys() == {"chat:1", "chat:2", "news"}
+        nodes = (await clients[0].info(InfoRequest())).nodes
+        assert sorted(node.num_clients for node in nodes) == [1, 3]
+        assert len({node.uid for node in nodes}) == 2
+
+
+async def test_presence(two: list[Serving], clients: list[AsyncClient]) -> None:
+    """Clients of both processes are told, with their users; numbers have no names."""
+    async with two[0].connect(), two[1].connect():
+        belongs(two[0], "ann")
+        found = (await clients[1].presence(PresenceRequest(channel="lobby"))).presence
+        assert sorted(client.user for client in found.values()) == ["", "ann"]
+        assert all(name == client.client for name, client in found.items())
+        numbers = await clients[1].presence_stats(PresenceStatsRequest(channel="lobby"))
+        assert (numbers.num_clients, numbers.num_users) == (2, 2)
+
+
+async def test_a_user_is_disconnected_everywhere(two: list[Serving], clients: list[AsyncClient]) -> None:
+    """All clients of the user, with the code and reason that were given, and nobody else."""
+    async with two[0].connect() as ann, two[1].connect("news") as ann_too, two[1].connect() as bob:
+        belongs(two[0], "ann")
+        belongs(two[1], "ann", "news")
+        belongs(two[1], "bob")
+        request = DisconnectRequest(user="ann", disconnect=Disconnect(code=4501, reason="enough"))
+        await clients[0].disconnect(request)
+        for websocket in ann, ann_too:
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(websocket.recv(), PATIENCE_SECONDS)
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4501, "enough")
+        await clients[0].publish(publish("lobby", 1))
+        assert await receive(bob, 1) == ["1"]
+        await clients[0].disconnect(DisconnectRequest(user="nobody"))
+
+
+async def test_a_user_is_unsubscribed_and_refreshed(two: list[Serving], clients: list[AsyncClient]) -> None:
+    """A connection has one channel, so without it the connection ends; an expired one ends with 4401."""
+    async with two[0].connect() as lobby, two[1].connect("news") as news:
+        belongs(two[0], "ann")
+        belongs(two[1], "ann", "news")
+        await clients[1].refresh(RefreshRequest(user="ann", expire_at=int(time()) + 60))
+        await clients[1].unsubscribe(UnsubscribeRequest(user="ann", channel="lobby"))
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(lobby.recv(), PATIENCE_SECONDS)
+        await clients[0].refresh(RefreshRequest(user="ann", expired=True))
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(news.recv(), PATIENCE_SECONDS)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+
+
+async def test_what_is_not_there_is_said(clients: list[AsyncClient]) -> None:
+    """Subscribing a user and removing messages are not available."""
+    client = clients[0]
+    for refused in (
+        client.subscribe(SubscribeRequest(user="ann", channel="lobby")),
+        client.history_remove(HistoryRemoveRequest(channel="lobby")),
+        client.publish(publish("lobby", 1, tags={"a": "b"})),
+        client.disconnect(DisconnectRequest(user="ann", session="s")),
+        client.disconnect(DisconnectRequest(user="ann", whitelist=["a"])),
+    ):
+        with pytest.raises(CentApiResponseError) as error:
+            await refused
+        assert error.value.code == 108
+        assert error.value.message.startswith("not available: ")
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_batch(two: list[Serving], clients: list[AsyncClient], parallel: bool) -> None:
+    """The answers are in the order of the commands."""
+    commands = [publish("lobby", 1), PresenceStatsRequest(channel="lobby"), BroadcastRequest(channels=["b"], data=2)]
+    async with two[1].connect() as websocket:
+        found = await clients[0].batch(BatchRequest(requests=commands, parallel=parallel))
+        assert await receive(websocket, 1) == ["1"]
+    assert [type(reply).__name__ for reply in found.replies] == [
+        "PublishResult",
+        "PresenceStatsResult",
+        "BroadcastResult",
+    ]
+
+
+async def test_an_idempotency_key_publishes_once(two: list[Serving], clients: list[AsyncClient]) -> None:
+    """However often it is asked for at the same time, on whichever process; another channel is another message."""
+    async with two[0].connect() as websocket:
+        asked = publish("lobby", 1, idempotency_key="k")
+        results = await asyncio.gather(*[client.publish(asked) for client in clients * 5])
+        assert len({(result.offset, result.epoch) for result in results}) == 1
+        other = await clients[1].publish(publish("other", 1, idempotency_key="k"))
+        assert other.offset != results[0].offset
+        await clients[0].publish(publish("lobby", 2))
+        assert await receive(websocket, 2) == ["1", "2"]
+
+
+async def test_a_message_that_could_not_be_published_may_be_tried_again(clients: list[AsyncClient]) -> None:
+    """Its key is given back."""
+    with pytest.raises(CentApiResponseError):
+        await clients[0].publish(publish("a", "x" * 70_000, idempotency_key="k"))
+    assert (await clients[1].publish(publish("a", 1, idempotency_key="k"))).offset
+
+
+async def test_keys_are_changed_one_after_the_other(two: list[Serving]) -> None:
+    """Each of several keys will do, and no other."""
+    for key, is_right in (KEY, True), ("another-api-key", True), ("another-api-keys", False):
+        client = client_of(two[0], key)
+        if is_right:
+            await client.info(InfoRequest())
+        else:
+            with pytest.raises(CentUnauthorizedError):
+                await client.info(InfoRequest())
+        await client.close()
+
+
+async def test_redis_is_away(two: list[Serving], clients: list[AsyncClient], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says so, after the time for which messages are held."""
+    outbox = two[0].mux._core.broker.outbox
+    outbox.close()
+    with pytest.raises(CentApiResponseError) as refused:
+        await clients[0].publish(publish("lobby", 1))
+    assert refused.value.code == 100
+    assert "Redis" in refused.value.message
+    outbox.open()
