@@ -205,7 +205,8 @@ class Core:
             max_seconds=settings.journal_seconds,
             talk=self.namespace.redis_channel(RESERVED),
         )
-        self._intake = BatchIntake(self.hub, self._journal)
+        read_seconds = None if settings.gather_ms == "auto" else settings.gather_ms / 1000
+        self._intake = BatchIntake(self.hub, self._journal, read_seconds)
         self._observer = Observer(
             self.hub,
             self._row,
@@ -336,7 +337,7 @@ class Core:
         if self._recovery is not None:
             await self._recovery.aclose()
         await self.broker.aclose()
-        self._intake.deliver_gathered()
+        self._intake.close()
         self._observer.close()
 
     def _rank(self, mark: str) -> int:

@@ -7,6 +7,9 @@ Of a torrent over thousands of channels one read has at most one message for eac
 So reads are gathered: after a large one the loop polls again, for as long as each poll brings another large one, and
 then every client gets all of it in one write. Where reads are small they are delivered at once.
 
+A process may also be told to read from Redis only now and then: a message that comes alone costs a turn of the loop,
+and ten messages in one read hardly more than that.
+
 1. Clients come first: a batch that is not gathered is delivered before anything else is done with it.
 2. A message that is delivered has its number in the journal: the first has 1.
 3. While reads are withheld nothing is delivered, and order is kept: what is withheld is delivered before what comes.
@@ -36,6 +39,12 @@ GATHERED_BYTES = 8 * 1024 * 1024
 SLICE_SECONDS = 0.008
 """Longest time in one turn of the loop in which reads are gathered, and in which gathered messages are delivered."""
 
+AUTO_SECONDS = 0.002
+"""Time between two reads when the process decides by itself, as long as next to nothing is heard."""
+
+AUTO_MESSAGES = 100
+"""Fewest messages by which the process decides it: nine of ten had nobody here to listen."""
+
 CHANNELS_AT_ONCE = 128
 """Channels that are delivered between two looks at the clock: half a millisecond with a client each."""
 
@@ -46,10 +55,16 @@ class BatchIntake:
     Args:
         hub: delivers them.
         journal: counts and keeps them.
+        read_seconds: time between two reads, when they follow closely; None lets the process decide by what is heard.
     """
 
-    def __init__(self, hub: Hub, journal: Journal) -> None:
+    def __init__(self, hub: Hub, journal: Journal, read_seconds: float | None = 0.0) -> None:
         self._hub = hub
+        self._read_seconds = read_seconds or 0.0
+        self._is_auto = read_seconds is None
+        self._read_at = 0.0
+        self._received = self._unheard = 0  # as the router counts them, when it was last decided
+        self._timer: asyncio.TimerHandle | None = None
         self._journal = journal
         self.batch_sizes = Histogram(buckets=16)
         """Messages per batch: up to 2**14 = 16,384, and more."""
@@ -91,7 +106,9 @@ class BatchIntake:
             return False
         if self._gathering is not None or len(read) >= LARGE_BYTES:
             return self._gather(read, messages, is_whole)
-        return self.deliver(read, messages, is_whole)
+        tells_end = self.deliver(read, messages, is_whole)
+        self._pause_for_more()
+        return tells_end
 
     def deliver(self, read: bytes, messages: list[Push], is_whole: bool, *, is_own_taken: bool = False) -> bool:
         """Have the hub deliver the batch of a read, as take(); is_own_taken as for Router.dispatch()."""
@@ -111,6 +128,35 @@ class BatchIntake:
             self._is_followed = self.follow(messages, first)
         if self.after_batch is not None:
             self.after_batch(messages)
+
+    def _pause_for_more(self) -> None:
+        """Read nothing for a while, if so it is wanted and reads follow each other closely."""
+        if self._is_auto:
+            self._decide()
+        if self._read_seconds:
+            before, self._read_at = self._read_at, perf_counter()
+            if self._read_at - before < 2 * self._read_seconds:
+                self.pause_reading(True)
+                self._stop_timer()
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(self._read_seconds, self.pause_reading, False)
+
+    def _decide(self) -> None:
+        received, unheard = self._hub.router.received, self._hub.router.unheard
+        if received - self._received >= AUTO_MESSAGES:
+            is_unheard = (unheard - self._unheard) * 10 >= (received - self._received) * 9
+            self._read_seconds = AUTO_SECONDS if is_unheard else 0.0
+            self._received, self._unheard = received, unheard
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def close(self) -> None:
+        """Deliver what has been gathered, and stop the timer."""
+        self.deliver_gathered()
+        self._stop_timer()
 
     def deliver_gathered(self) -> None:
         """Deliver at once what has been gathered."""
@@ -168,3 +214,4 @@ class BatchIntake:
         self.fan_out_times.observe(int(self._seconds * 1e6))
         self._gathered_bytes = self._gathered_messages = 0
         self._seconds = 0.0
+        self._pause_for_more()

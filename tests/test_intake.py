@@ -7,10 +7,11 @@ import pytest
 from mux import intake as intake_module
 from mux.errors import BrokerGarbled
 from mux.hub.hub import Hub
-from mux.intake import LARGE_BYTES, BatchIntake
+from mux.intake import AUTO_MESSAGES, LARGE_BYTES, BatchIntake
 from mux.journal.journal import Journal
 from mux.wire.resp import Push
 from tests.hub.fakes import FakeClient
+from tests.support.servers import until
 
 BATCH: list[Push] = [[b"pmessage", b"feed:*", b"feed:a", b"hi"]]
 
@@ -59,9 +60,9 @@ def messages(*payloads: bytes, channel: bytes = b"feed:a") -> list[Push]:
 class Rig:
     """An intake, a client of each of four channels, and whether Redis was paused, each time it was said."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, read_seconds: float | None = 0.0) -> None:
         self.journal = Journal(max_bytes=1 << 20, max_seconds=10, talk=b"feed:$")
-        self.intake = BatchIntake(hub, self.journal)
+        self.intake = BatchIntake(hub, self.journal, read_seconds)
         self.paused: list[bool] = []
         self.intake.pause_reading = self.paused.append
         self.clients = [FakeClient() for _ in range(4)]
@@ -161,3 +162,48 @@ async def test_what_was_gathered_can_be_delivered_at_once(hub: Hub) -> None:
     rig.intake.deliver_gathered()
     await asyncio.sleep(0)
     assert (rig.written[0], rig.paused) == ([b"1\n"], [False])
+
+
+async def test_redis_is_read_from_now_and_then(hub: Hub) -> None:
+    """A read that comes alone is no reason to wait; after one that follows closely nothing is read for a while."""
+    rig = Rig(hub, 10)
+    rig.intake.take(b".", messages(b"1"), True)
+    assert rig.paused == []
+    rig.intake.take(b".", messages(b"2"), True)
+    assert (rig.paused, rig.written[0]) == ([True], [b"1\n", b"2\n"])
+    rig.intake.close()
+    rig = Rig(hub, 0.001)
+    while not rig.paused:
+        rig.intake.take(b".", messages(b"3"), True)
+    await until(lambda: rig.paused == [True, False])
+    rig.intake.close()
+
+
+async def test_the_process_decides_by_what_is_heard(hub: Hub) -> None:
+    """It waits while nine of ten messages have no listener here, and no longer."""
+    rig = Rig(hub, None)
+
+    def waits(heard: int) -> bool:
+        """Take messages of which so many of ten are heard, until it has decided; tell whether it waits from then on."""
+        for _ in range(2):
+            rig.paused.clear()
+            for number in range(AUTO_MESSAGES):
+                rig.intake.take(b".", messages(b"1", channel=b"feed:a" if number % 10 < heard else b"feed:z"), True)
+        return bool(rig.paused)
+
+    assert [waits(heard) for heard in (10, 1, 2, 0)] == [False, True, False, True]
+    rig.intake.close()
+
+
+async def test_what_is_waited_for_ends_with_the_process(hub: Hub) -> None:
+    """The timer is stopped, and what was gathered is delivered."""
+    rig = Rig(hub, 3600)
+    rig.intake.take(LARGE, messages(b"1"), True)
+    rig.intake.close()
+    rig.intake.take(b".", messages(b"2"), True)
+    rig.intake.take(b".", messages(b"3"), True)
+    assert rig.written[0] == [b"1\n", b"2\n", b"3\n"]
+    timer = rig.intake._timer
+    assert timer is not None
+    rig.intake.close()
+    assert timer.cancelled()

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from mux.errors import InvalidSetting, MuxError
-from mux.settings import Meaning, Settings, environment_variable, means_yes
+from mux.settings import GatherMs, Meaning, Settings, environment_variable, means_yes
 from mux.version import __version__
 
 Url = Annotated[
@@ -95,6 +95,8 @@ def _option(spec: Field[Any], kind: Any) -> inspect.Parameter:
     )
     if kind == tuple[str, ...]:
         kind = list[str]
+    elif kind == GatherMs:
+        kind = str  # a number or a word; Settings knows which
     return inspect.Parameter(
         spec.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )

@@ -33,7 +33,10 @@ CLOSING_SECONDS = 5.0
 """A client has so long to finish the closing handshake; RFC 6455, section 7.1.1, asks for a reasonable time."""
 
 TICK_SECONDS = 0.02
-"""Longest time between two ticks. What has to be done in a second is done a fiftieth at a time."""
+"""Shortest time between two ticks. With thousands of clients ticks are close, and each does a little."""
+
+PINGED_PER_TICK = 36
+"""Clients that are pinged in one tick, about, when they are so many: a fifth of a millisecond."""
 
 TICKS_PER_DEADLINE = 5
 """A deadline may be met early by one tick, so by a fifth at the most."""
@@ -54,10 +57,10 @@ MAX_INFLATION = 8
 bytes of an event stream, and its reader may be as many texts behind as any other client."""
 
 MEASURED_PER_TICK = 200
-"""Most clients that are measured in one tick: 10,000 in a second."""
+"""Most clients that are measured in one tick; the others follow in the next, TICK_SECONDS later."""
 
 ENDED_PER_TICK = 20
-"""Most clients that are ended in one tick because a deadline is over: 1,000 in a second for each kind of deadline."""
+"""Most clients that are ended in one tick for each kind of deadline; the others follow TICK_SECONDS later."""
 
 ENDED_AT_ONCE = 1000
 """Most clients that are ended in one turn because too much waits; the others follow in the next dispatch or tick."""
@@ -106,9 +109,10 @@ class Hub:
         self._heartbeat = Heartbeat(ping_seconds=ping_seconds, pong_seconds=pong_seconds)
         # Deadlines are exact to a tick, so a tick is a small part of the shortest.
         shortest = min(ping_seconds / TICKS_PER_DEADLINE, max_unwritable_seconds, message_seconds, CLOSING_SECONDS)
-        self.tick_seconds = min(TICK_SECONDS, shortest / TICKS_PER_DEADLINE)
-        """Seconds between two calls of tick()."""
-        self._time = RunningTime(shortest / TICKS_PER_DEADLINE)
+        self._longest_tick = shortest / TICKS_PER_DEADLINE
+        self._ping_seconds = ping_seconds
+        self._has_more = False  # to do in the next tick
+        self._time = RunningTime(self._longest_tick)
         self._unwritable: Deadlines[AnySubscriber] = Deadlines(max_unwritable_seconds)
         self._unfinished: Deadlines[AnySubscriber] = Deadlines(message_seconds)
         self._closing: Deadlines[AnySubscriber] = Deadlines(CLOSING_SECONDS)
@@ -120,6 +124,12 @@ class Hub:
         self._unmeasured: list[AnySubscriber] = []
         self._when_writable: dict[AnySubscriber, Callable[[], object]] = {}
         self._connections = 0
+
+    @property
+    def tick_seconds(self) -> float:
+        """Seconds until tick() is to be called again."""
+        pings = self._ping_seconds * PINGED_PER_TICK / max(1, self._connections)
+        return min(self._longest_tick, TICK_SECONDS if self._has_more else max(TICK_SECONDS, pings))
 
     @property
     def pending_bytes(self) -> int:
@@ -215,13 +225,17 @@ class Hub:
         seconds = self._time.seconds
         self._evict(self._heartbeat.tick(seconds), reasons.SILENT)
         self._measure()
-        overdue = self._unwritable.tick(seconds, ENDED_PER_TICK)
-        self._evict([client for client in overdue if not self._has_taken(client)], reasons.UNWRITABLE)
-        for subscriber in self._unfinished.tick(seconds, ENDED_PER_TICK):
+        unwritable, unfinished, closing = (
+            deadlines.tick(seconds, ENDED_PER_TICK) for deadlines in (self._unwritable, self._unfinished, self._closing)
+        )
+        self._evict([client for client in unwritable if not self._has_taken(client)], reasons.UNWRITABLE)
+        for subscriber in unfinished:
             self.refuse(reasons.TOO_SLOW)
             subscriber.endpoint.close(subscriber, reasons.TOO_SLOW)
-        for subscriber in self._closing.tick(seconds, ENDED_PER_TICK):
+        for subscriber in closing:
             subscriber.transport.abort()
+        most = max(len(unwritable), len(unfinished), len(closing))
+        self._has_more = most == ENDED_PER_TICK or bool(self._unmeasured)
         self.evict_overflowing()
 
     def evict_overflowing(self) -> None:

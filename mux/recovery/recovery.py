@@ -47,7 +47,7 @@ WARM_SECONDS = 2.0
 WARM_POLL_SECONDS = 0.01
 """Time between two looks of a new process at whether it is warm."""
 
-JOURNAL_TICK_SECONDS = 0.1
+JOURNAL_TICK_SECONDS = 0.25
 """Time between two looks of the journal for messages that are too old."""
 
 logger = logging.getLogger("mux.recovery")

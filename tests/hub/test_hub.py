@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from mux import reasons
-from mux.hub.hub import CLOSING_SECONDS, Hub
+from mux.hub.hub import CLOSING_SECONDS, TICK_SECONDS, Hub
 from mux.wire.resp import Push
 
 from .fakes import FakeClient
@@ -377,6 +377,23 @@ def test_a_crowd_is_ended_a_part_at_a_time(what: str, monkeypatch: pytest.Monkey
         run_clock(hub, now, now, *clients)
         steps.append(ended())
     assert sorted({*steps, 0}) == [0, 2, 4, 5]
+
+
+def test_ticks_are_close_when_there_is_much_to_do(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a second apart: fifty ticks a second take more of a quiet process than all else."""
+    monkeypatch.setattr("mux.hub.hub.ENDED_PER_TICK", 2)
+    clients = [connect(hub) for _ in range(5)]
+    assert hub.tick_seconds == 1
+    for client in clients:
+        hub.closing(client.subscriber)
+    apart = []
+    for now in range(1, 9):
+        hub.tick(now)
+        apart.append(hub.tick_seconds)
+    assert apart == [1, 1, 1, 1, TICK_SECONDS, TICK_SECONDS, 1, 1]
+    for _ in range(9000 - len(hub)):
+        connect(hub)
+    assert hub.tick_seconds == 0.1
 
 
 def test_a_silent_client_is_worth_a_line_at_debug(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
