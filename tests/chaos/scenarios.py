@@ -237,8 +237,11 @@ async def client_kill_while_away(rig: Rig, random: Random, hold: float) -> None:
 
 @scenario("link-swaps", must_gap=BOTH, refused_for="no_order", unordered=A)
 async def link_swaps(rig: Rig, random: Random, hold: float) -> None:
-    """Messages change places on the way to one of three processes: positions stop, until connections are made anew."""
-    rig.link.down.swaps_every = 2
+    """Messages of the feed change places on the way to one of three processes, until connections are made anew.
+
+    Messages about the order keep their places, so that all counts agree; positions stop all the same.
+    """
+    rig.link.down.swaps_every, rig.link.down.spared = 2, f"{PREFIX}$".encode()
     rig.link.reset()
     async with asyncio.timeout(SWAPS_SECONDS):
         while not all("no_order" in follower.missed for follower in rig.followers):
