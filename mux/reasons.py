@@ -138,7 +138,7 @@ CHECKS = Reason(
     "checks",
     429,
     0,
-    "an address has sent more tokens that are not known yet than `--max-token-checks-per-second`",
+    "an address has sent more tokens that are not valid than `--max-token-checks-per-second`",
     _LATER,
     "too many tokens that are not known yet: try again later",
 )

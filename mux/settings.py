@@ -133,7 +133,7 @@ class Settings:
     )
     user_publish: tuple[str, ...] = _setting((), "The same for publishing; repeatable.")
     max_token_checks_per_second: int = _setting(
-        50, "Tokens that are not known yet and are checked for one address in a second, in each process.", minimum=1
+        50, "Tokens that are not valid and are checked for one address in a second, in each process.", minimum=1
     )
     announce_as: AnnounceAs = _setting(  # noqa: RUF009 - immutable
         "uuid", "The name of a client that joins or leaves: uuid, or subject where its token has one."
