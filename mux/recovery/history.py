@@ -21,7 +21,7 @@ from mux.journal.journal import Journal
 from mux.journal.lookup import Lookup, Publications
 from mux.journal.quiet import Quiet
 from mux.recovery.order import Order
-from mux.wire.position import Position, parse_position
+from mux.wire.position import NOWHERE, Position, parse_position
 from mux.wire.publication import Publication
 
 PLACE_SECONDS = 1.0
@@ -82,7 +82,7 @@ class Query:
             return cls(last=most) if last else None
         if duration := _DURATION.fullmatch(since):
             return cls(seconds=min(float(duration[1]) * _UNITS[duration[2]], LONGEST_SECONDS), last=most)
-        if parse_position(since) is None:
+        if since != NOWHERE and parse_position(since) is None:
             raise Refused(reasons.QUERY, "`since` is a position that mux gave, or a time, as ?since=30s")
         return cls(since=since, last=most)
 
@@ -176,7 +176,7 @@ class History:
             return OFF
         position = parse_position(text)
         if position is None:
-            return UNKNOWN
+            return NO_ORDER if text == NOWHERE else UNKNOWN
         order = self._order
         until = perf_counter() + PLACE_SECONDS
         while True:

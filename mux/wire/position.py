@@ -14,6 +14,10 @@ from typing import NamedTuple, Protocol
 MAX_NUMBER = 2**53 - 1
 """The greatest number of a message: JSON's numbers are exact up to it in every language (RFC 8259, section 6)."""
 
+NOWHERE = "-"
+"""Stands for the position of a message that has none, so that a client does not come back with that of an earlier one:
+another process might have a place in the order, and give it the message again."""
+
 _POSITION = re.compile(r"([0-9A-Za-z]{1,64})-(0|[1-9][0-9]{0,15})", re.ASCII)
 
 

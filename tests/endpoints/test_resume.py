@@ -150,6 +150,25 @@ async def test_what_cannot_be_resumed_is_told_before_anything_else(redis_url: st
         assert (await get(feed, "/feed/a?since=00000000000000000-1"))[0] == 410
 
 
+async def test_a_message_without_position_leaves_none_to_come_back_with(redis_url: str, prefix: str) -> None:
+    """Another process may have a place: at the position before it, a client would be given the message twice."""
+    async with quiet_feed(redis_url, prefix) as feed:
+        recovery = feed.mux._core._recovery
+        assert recovery is not None
+        order = recovery.order
+        async with stream(feed, "a") as events:
+            await publish(feed, "a", "1")
+            assert await events.data(1) == ["1"]
+            epoch, order.epoch = order.epoch, ""
+            await publish(feed, "a", "2")
+            assert await events.data(1) == ["2"]
+            order.epoch = epoch
+        async with stream(feed, "a", Last_Event_ID=events.last_event_id) as again:
+            told = await again.next()
+            assert (told["event"], orjson.loads(told["data"])) == ("missed", {"since": "-", "reason": "no_order"})
+        assert (await get(feed, "/feed/a?since=-"))[0] == 410
+
+
 async def test_a_position_that_the_journal_has_forgotten(redis_url: str, prefix: str) -> None:
     """A channel that this process has watched resumes nevertheless, as long as it had no message."""
     async with quiet_feed(redis_url, prefix, journal_bytes=20_000, ping_seconds=1, pong_seconds=0.5) as feed:

@@ -13,7 +13,8 @@ What a client reads:
 2. Binary is an event named `binary` whose data is base64, and an announcement one named `joined` or `left`, so that
    a page that expects JSON in every message is not given a sentence. The name comes after the data, where the
    standard allows it as well, so that every event starts with the same bytes, and a batch is one join.
-3. The position of an event is its `id`, the last line of it. A client gives the last one back when it comes again.
+3. The position of an event is its `id`, the last line of it. A client gives the last one back when it comes again. An
+   event without a position, after others that had one, has an `id` that nobody can resume from.
 4. Whatever is said of the connection itself is a comment, or the time to wait before coming back. No empty line
    follows it, for some clients make an event without data of it then; a client acts on a line as soon as it is whole.
 
@@ -28,7 +29,7 @@ from typing import NamedTuple
 
 import orjson
 
-from mux.wire.position import Numbering
+from mux.wire.position import NOWHERE, Numbering
 from mux.wire.publication import BINARY, JOINED, LEFT, Encoder, Kind, Publication, is_text
 
 GROWTH = 8
@@ -41,6 +42,7 @@ _FIRST = b"data: "  # with a space: a client takes one away, and one that belong
 _BETWEEN = b"\n" + _FIRST
 _LAST = b"\n\n"
 _NEXT = _LAST + _FIRST
+_NOWHERE = b"\nid: " + NOWHERE.encode()
 _NAMES = {JOINED: b"\nevent: joined", LEFT: b"\nevent: left"}
 
 
@@ -57,6 +59,7 @@ class Events:
     ) -> None:
         self._numbering = numbering
         self._on_encoded = on_encoded
+        self._has_numbered = False
 
     def encode(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
         """Return the events of a batch, in order, as one chunk; of an empty batch nothing: an empty chunk is the last.
@@ -109,10 +112,10 @@ class Events:
         """
         numbering = self._numbering
         told = {"since": asked, "reason": reason}
-        position = b""
+        position = NOWHERE.encode()
         if numbering is not None and numbering.epoch:
-            position = b"id: %b-%d\n" % (numbering.epoch.encode(), numbering.base + number)
-        return b"event: missed\n%bdata: %b\n\n" % (position, orjson.dumps(told))
+            position = b"%b-%d" % (numbering.epoch.encode(), numbering.base + number)
+        return b"event: missed\nid: %b\ndata: %b\n\n" % (position, orjson.dumps(told))
 
     def _contents(self, channel: bytes, publications: Sequence[Publication]) -> list[bytes]:
         """Return what stands between the first `data: ` of each event and its empty line."""
@@ -129,7 +132,8 @@ class Events:
         if self._on_encoded is not None:
             self._on_encoded(channel, publications[-1][2])
         if not numbering.epoch:
-            return contents
+            return [content + _NOWHERE for content in contents] if self._has_numbered else contents
+        self._has_numbered = True
         mark, base = b"\nid: %b-" % numbering.epoch.encode(), numbering.base
         return [
             b"%b%b%d" % (content, mark, base + publication[2])
