@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -127,6 +128,12 @@ class MuxServer:
     def workers(self) -> set[int]:
         """Return the processes that serve, when there is more than one."""
         return workers(self.pid)
+
+    async def position(self) -> str:
+        """Return the position of the last message; nothing while there is no order."""
+        async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, headers={"Accept": "application/json"}) as http:
+            answer = await http.get(f"http://127.0.0.1:{self.port}/feed/one?last=1")
+        return str(answer.json()["position"])
 
     def signal(self, sig: signal.Signals) -> None:
         """Send it a signal."""

@@ -61,7 +61,7 @@ class Scenario:
         heals: servers that lose their connection and have to get what they missed from others, or prove that it is
             nothing.
         resumes: whether followers have to come back and miss nothing.
-        refused_for: why followers have to be told that they have missed something; nothing when they must not be.
+        refused_for: reasons of which followers have to be told one for `missed`; none when they must not be told any.
         unordered: servers to which messages come in an order of their own; nothing is promised until they notice.
     """
 
@@ -71,7 +71,7 @@ class Scenario:
     may_gap: frozenset[str]
     heals: frozenset[str] = frozenset()
     resumes: bool = False
-    refused_for: str = ""
+    refused_for: tuple[str, ...] = ()
     unordered: frozenset[str] = frozenset()
 
 
@@ -221,7 +221,7 @@ class Rig:
         """Find followers that were told something else than what is promised."""
         for follower in self.followers:
             if scenario.refused_for:
-                if scenario.refused_for not in follower.missed:
+                if not set(scenario.refused_for) & set(follower.missed):
                     yield Problem("not refused", f"{follower.url} was told {follower.missed}")
             elif follower.missed and follower.server not in scenario.must_gap | scenario.may_gap:
                 yield Problem("refused", f"{follower.url} was told {follower.missed}, and nothing was missed")
