@@ -282,7 +282,7 @@ def _node(process: dict[str, Any]) -> Result:
         "num_subs": process["connections"],
         "num_channels": process["channels"],
         "uptime": int(process["uptime_seconds"]),
-        "process": {"cpu": 0.0, "rss": int(process["memory_bytes"])},
+        "process": {"rss": int(process["memory_bytes"])},
     }
 
 

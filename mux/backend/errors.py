@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mux.errors import BrokerError, ClientError, MuxError, Refused
+from mux.errors import BrokerError, BrokerRefused, ClientError, MuxError, Refused
 
 INTERNAL, NOT_FOUND, BAD_REQUEST, NOT_AVAILABLE, UNRECOVERABLE, CONFLICT = 100, 104, 107, 108, 112, 113
 
@@ -52,7 +52,7 @@ def code_of(error: MuxError) -> int:
 def told(error: MuxError) -> dict[str, object]:
     """Return what is told of an error."""
     code = code_of(error)
-    said = f"{error.reason.sentence}: {error}" if isinstance(error, BrokerError) else str(error)
+    said = f"{error.reason.sentence}: {error}" if isinstance(error, BrokerRefused) else str(error)
     return {"code": code, "message": f"{MEANINGS[code]}: {said}"}
 
 

@@ -21,6 +21,7 @@ from mux.backend.errors import BAD_REQUEST, CONFLICT, NOT_AVAILABLE, ApiError
 from mux.broker.holding import resolve_with_reply
 from mux.broker.parcels import Commands
 from mux.errors import BrokerError, BrokerRefused
+from mux.fleet.messages import read_object
 from mux.wire.resp import Reply
 
 KEPT_SECONDS = 300
@@ -38,7 +39,7 @@ POLL_SECONDS = 0.02
 MAX_KEY_LENGTH = 255
 """Most characters of an idempotency key."""
 
-MAX_KEYS = 100_000
+MAX_KEYS = 500_000
 """Most keys that one process keeps in Redis, of some 200 bytes each."""
 
 Result = dict[str, Any]
@@ -69,18 +70,18 @@ class Once:
             raise ApiError(
                 BAD_REQUEST, f"the idempotency_key has {len(key)} characters; at most {MAX_KEY_LENGTH} can be"
             )
-        self._count()
+        self._check_room()
         name = self._prefix + sha256(f"{channel} {key}".encode()).hexdigest().encode()
         until = asyncio.get_running_loop().time() + WAIT_SECONDS
         while await self._ask(b"SET", name, b"", b"NX", b"EX", b"%d" % CLAIM_SECONDS) != b"OK":
             found = await self._ask(b"GET", name)
             if found:
                 assert isinstance(found, bytes)
-                result: Result = orjson.loads(found)
-                return result
+                return dict(read_object(found))
             if asyncio.get_running_loop().time() > until:
                 raise ApiError(CONFLICT, "the same idempotency_key is being published; try again later")
             await asyncio.sleep(POLL_SECONDS)
+        self._left -= 1
         try:
             result = await publish()
         except BaseException:
@@ -89,13 +90,13 @@ class Once:
         self._command(b"SET", name, orjson.dumps(result), b"EX", b"%d" % KEPT_SECONDS, done=_ignore)
         return result
 
-    def _count(self) -> None:
+    def _check_room(self) -> None:
+        """Let a key pass while there is room for it; what was counted is forgotten after KEPT_SECONDS."""
         now = asyncio.get_running_loop().time()
         if now > self._renewed_at + KEPT_SECONDS:
             self._renewed_at, self._left = now, MAX_KEYS // 2
-        if not self._left:
+        if self._left <= 0:
             raise ApiError(CONFLICT, "too many idempotency keys are in use; try again later, or without one")
-        self._left -= 1
 
     async def _ask(self, *words: bytes) -> Reply:
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()

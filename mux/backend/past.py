@@ -18,12 +18,15 @@ import orjson
 from mux.backend.commands import History as Asked
 from mux.backend.errors import BAD_REQUEST, INTERNAL, NOT_AVAILABLE, UNRECOVERABLE, ApiError
 from mux.endpoints.past import Past
-from mux.recovery.history import NO_ORDER, Query
+from mux.recovery.history import NO_ORDER, Found, History, Query
 from mux.wire.position import MAX_NUMBER, Position
 from mux.wire.publication import BINARY, JOINED, LEFT, Publication, is_text
 
 MAX_PUBLICATIONS = 1000
 """Most messages in one answer."""
+
+FEW = 16
+"""So many messages are looked for beyond twice as many as are wanted, for announcements are among them."""
 
 PAGE_BYTES = 4 * 1024 * 1024
 """An answer takes no further message when those it has are so many bytes."""
@@ -52,16 +55,20 @@ async def page(past: Past | None, redis_channel: bytes, asked: Asked) -> dict[st
     if since is not None and not 0 <= since.offset <= MAX_NUMBER:
         raise ApiError(BAD_REQUEST, f"an offset is a number from 0 to {MAX_NUMBER}")
     order, history = past.numbering, past.history
-    query = Query()
+    count = MAX_PUBLICATIONS if (asked.limit or 0) < 0 else min(asked.limit or 0, MAX_PUBLICATIONS)
     if since is not None and not is_reverse:
         query = Query(since=str(Position(since.epoch or order.epoch, since.offset)))
-    found = await history.find(redis_channel, query)
+        found = await history.find(redis_channel, query)
+    elif since is None and (is_reverse or not count):
+        found = await _latest(history, redis_channel, count)
+    else:
+        found = await history.find(redis_channel, Query())
     epoch, base, last = order.epoch, order.base, order.base + history.last
     if not epoch or found.missed == NO_ORDER:
         raise ApiError(INTERNAL, "messages have no positions now; try again later")
     if found.missed or (since is not None and since.epoch not in ("", epoch)):
         raise ApiError(UNRECOVERABLE, "not all that came since this position is known any more")
-    messages = [one for one in found.publications if one[1] not in (JOINED, LEFT)]
+    messages = _said(found)
     if messages:
         last = base + messages[-1][2]
     elif since is not None and not is_reverse:
@@ -69,7 +76,6 @@ async def page(past: Past | None, redis_channel: bytes, asked: Asked) -> dict[st
     if is_reverse:
         before = inf if since is None else since.offset - base
         messages = [one for one in reversed(messages) if one[2] < before]
-    count = MAX_PUBLICATIONS if (asked.limit or 0) < 0 else min(asked.limit or 0, MAX_PUBLICATIONS)
     told = await _told(islice(messages, count), base)
     return {"publications": told, "epoch": epoch, "offset": last}
 
@@ -92,6 +98,19 @@ async def offset_of(past: Past | None, redis_channel: bytes, message: tuple[byte
                 return {"offset": past.numbering.base + number, "epoch": past.numbering.epoch}
         await asyncio.sleep(HEARD_POLL_SECONDS)
     return {}
+
+
+async def _latest(history: History, redis_channel: bytes, count: int) -> Found:
+    """Return the latest messages of a channel, which are found without looking at all that is kept."""
+    most = 2 * count + FEW
+    found = await history.find(redis_channel, Query(last=most))
+    is_enough = len(found.publications) < most or len(_said(found)) > count
+    return found if is_enough else await history.find(redis_channel, Query())
+
+
+def _said(found: Found) -> list[Publication]:
+    """Return the messages that somebody published, without announcements."""
+    return [one for one in found.publications if one[1] not in (JOINED, LEFT)]
 
 
 async def _told(messages: Iterable[Publication], base: int) -> list[dict[str, Any]]:

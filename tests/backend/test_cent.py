@@ -7,6 +7,7 @@ from base64 import b64encode
 from time import time
 
 import pytest
+import redis
 from cent import (
     AsyncClient,
     BatchRequest,
@@ -33,7 +34,7 @@ from websockets.exceptions import ConnectionClosed
 from mux.grants.grants import Grants
 from mux.grants.patterns import ALL
 from tests.backend.conftest import KEY, client_of
-from tests.support.servers import PATIENCE_SECONDS, Serving, receive
+from tests.support.servers import PATIENCE_SECONDS, Serving, receive, serving
 
 
 def belongs(feed: Serving, subject: str, channel: str = "lobby") -> None:
@@ -232,12 +233,59 @@ async def test_keys_are_changed_one_after_the_other(two: list[Serving]) -> None:
         await client.close()
 
 
-async def test_redis_is_away(two: list[Serving], clients: list[AsyncClient], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says so, after the time for which messages are held."""
-    outbox = two[0].mux._core.broker.outbox
-    outbox.close()
-    with pytest.raises(CentApiResponseError) as refused:
-        await clients[0].publish(publish("lobby", 1))
-    assert refused.value.code == 100
-    assert "Redis" in refused.value.message
-    outbox.open()
+async def test_redis_is_away(free_port: int) -> None:
+    """Errors say so; nothing was published, and what a channel had cannot be told without an order of messages."""
+    async with serving(redis_url=f"redis://127.0.0.1:{free_port}", max_held_seconds=0, api_key=(KEY,)) as feed:
+        client = client_of(feed)
+        for refused in (
+            client.publish(publish("lobby", 1)),
+            client.publish(publish("lobby", 1, idempotency_key="k")),
+            client.history(HistoryRequest(channel="lobby", limit=1)),
+        ):
+            with pytest.raises(CentApiResponseError) as error:
+                await refused
+            assert error.value.code == 100
+        with pytest.raises(CentApiResponseError, match="no connection to Redis now"):
+            await client.publish(publish("lobby", 1))
+        await client.close()
+
+
+async def test_redis_refuses(redis_url: str, prefix: str, publisher: redis.Redis) -> None:
+    """Whatever right the user of Redis has not, the error names it."""
+    rights = {"enabled": True, "passwords": ["+pw"], "channels": ["*"], "keys": ["*"]}
+    publisher.acl_setuser("backend", commands=["+@all", "-get"], **rights)  # type: ignore[arg-type]
+    url = f"{redis_url}?username=backend&password=pw"
+    async with serving(redis_url=url, prefix=prefix, api_key=(KEY,)) as feed:
+        client = client_of(feed)
+        await client.publish(publish("lobby", 1, idempotency_key="k"))
+        with pytest.raises(CentApiResponseError, match=r"NOPERM.*get") as error:
+            await client.publish(publish("lobby", 1, idempotency_key="k"))
+        assert error.value.code == 100
+        await client.close()
+
+
+async def test_without_a_journal(redis_url: str, prefix: str) -> None:
+    """Messages have no positions, and a channel has no history."""
+    async with serving(redis_url=redis_url, prefix=prefix, journal_bytes=0, api_key=(KEY,)) as feed:
+        client = client_of(feed)
+        result = await client.publish(publish("lobby", 1))
+        assert (result.offset, result.epoch) == (0, "")
+        with pytest.raises(CentApiResponseError) as error:
+            await client.history(HistoryRequest(channel="lobby", limit=1))
+        assert error.value.code == 108
+        await client.close()
+
+
+async def test_announcements_are_no_messages(redis_url: str, prefix: str) -> None:
+    """However many clients come and go after the latest message, it is found."""
+    async with serving(redis_url=redis_url, prefix=prefix, announce=True, api_key=(KEY,)) as feed:
+        client = client_of(feed)
+        first = await client.publish(publish("lobby", 1))
+        for _ in range(12):
+            async with feed.connect() as websocket:
+                await receive(websocket, 1)
+        for asked in {"limit": 1, "reverse": True}, {"limit": 5}, {}:
+            found = await client.history(HistoryRequest.model_validate({"channel": "lobby", **asked}))
+            assert found.offset == first.offset
+            assert [publication.data for publication in found.publications] == [1] * bool(asked)
+        await client.close()
