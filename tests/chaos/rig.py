@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import tempfile
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -133,10 +134,14 @@ class Rig:
         stuck: list[Problem] = []
         try:
             await until(lambda: self._is_heard(traffic, started))
-            await scenario.fault(self, Random(seed), hold_seconds)
+            try:
+                await scenario.fault(self, Random(seed), hold_seconds)
+            except TimeoutError as error:
+                at = traceback.extract_tb(error.__traceback__)[1]
+                stuck.append(Problem("stuck", f"what the fault waits for does not come: {at.line}"))
             await self.mend()
             mended = time()
-            stuck = await self._recover(traffic, mended)
+            stuck += await self._recover(traffic, mended)
             recovery_seconds = time() - mended
             await asyncio.sleep(LOG_SECONDS)
         finally:
