@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from random import SystemRandom
 from typing import Protocol
@@ -73,17 +74,20 @@ class Parcels:
         """Return the name of a new parcel that this process can take; None when Redis takes no key of its."""
         if not self._is_cluster():
             return self._word()
-        names = [TAGGED + self._word() for _ in range(TRIES)]
-        replies = self._pipelined((b"GETDEL", self._key(name, 0)) for name in names)
-        last: Reply = None
-        tried = iter(names)
-        async for last in replies:
-            name = next(tried)
-            if not isinstance(last, BrokerError):
+        names = deque(TAGGED + self._word() for _ in range(TRIES))
+        async for reply in self._pipelined([(b"GETDEL", self._key(name, 0)) for name in names]):
+            name = names.popleft()
+            if not isinstance(reply, BrokerError):
                 return name
-            if not str(last).startswith("MOVED"):
-                break
-        self._note_refusal(last)
+            if not str(reply).startswith("MOVED"):
+                self._note_refusal(reply)
+                return None
+        if not self._has_said_moved:
+            self._has_said_moved = True
+            logger.warning(
+                "this node of the cluster takes no keys, so %s is not copied to this process; a master takes some",
+                self._content,
+            )
         return None
 
     def _word(self) -> str:
@@ -137,12 +141,6 @@ class Parcels:
                 self._content,
                 reply,
                 self._prefix.decode(),
-            )
-        elif said.startswith("MOVED") and not self._has_said_moved:
-            self._has_said_moved = True
-            logger.warning(
-                "this node of the cluster takes no keys, so %s is not copied to this process; a master takes some",
-                self._content,
             )
         elif said.startswith("ERR unknown command"):
             self.is_forbidden = True

@@ -79,3 +79,17 @@ async def test_a_node_that_takes_no_key_is_told_of_once(
         assert [gap.missed for gap in two.gaps] == [1, 1]
         said = [record.message for record in caplog.records]
         assert sum("this node of the cluster takes no keys" in message for message in said) == 1
+
+
+async def test_a_process_on_another_node_has_nothing_to_say_of_it(
+    nodes: list[redis.Redis], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It leaves nothing under a name that was drawn for another node, and its own node is as it should be."""
+    async with process(url_of(nodes[0])) as one, process(url_of(nodes[1])) as other:
+        parcels = [each.recovery.copies._parcels for each in (one, other)]
+        name = await parcels[0].draw()
+        assert name is not None
+        assert await parcels[1].leave(name, [b"1", b"2"]) is None
+        assert await parcels[0].leave(name, [b"1", b"2"]) == 2
+        assert [piece async for piece in parcels[0].take(name, 2, 9)] == [b"1", b"2"]
+        assert caplog.records == []
