@@ -1,4 +1,4 @@
-"""Find the first channels of one process, in slices of a millisecond.
+"""Find the first channels of one process, in slices of half a millisecond.
 
 There may be a million channels, and clients are served meanwhile, so one slice is searched in each turn of the event
 loop, and only the best names are kept. No iterator is kept over a turn: a dict that changes under one can end the
@@ -21,8 +21,8 @@ from time import perf_counter
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 
-SLICE_STEPS = 2048
-"""Most steps in one slice, which take two milliseconds at most; a connection is a step, and so is each of its channels,
+SLICE_STEPS = 512
+"""Most steps in one slice, which take half a millisecond; a connection is a step, and so is each of its channels,
 and each spoke."""
 
 
