@@ -33,7 +33,7 @@ from mux.fleet.messages import Identity
 from mux.hub.hub import Hub
 from mux.inspect.inspector import Inspector
 from mux.inspect.listing import MAX_NAMES, is_printable
-from mux.presence.act import Act
+from mux.presence.act import MAX_RENEWAL_SECONDS, Act
 from mux.presence.acts import Acts
 from mux.presence.presence import Presence
 from mux.settings import Settings
@@ -225,9 +225,7 @@ class Backend:
         )
 
     async def _refresh(self, asked: commands.User) -> Result:
-        until = time() if asked.expired else asked.expire_at
-        if until is None:
-            raise ApiError(BAD_REQUEST, "say expired, or when the connection expires: expire_at")
+        until = time() if asked.expired else asked.expire_at or time() + MAX_RENEWAL_SECONDS
         return await self._act(
             asked, Act(act="refresh", subject=asked.user or "", client=asked.client or None, until=until)
         )

@@ -78,7 +78,7 @@ class History(Struct):
 
 
 class Goodbye(Struct):
-    """What a client is told that is disconnected."""
+    """The code and the reason that a disconnected client is told."""
 
     code: int = 0
     reason: str = ""

@@ -1,4 +1,4 @@
-"""What can be wrong with a command, as the API numbers it."""
+"""The codes of everything that can be wrong with a command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEANINGS: Mapping[int, str] = {
     UNRECOVERABLE: "unrecoverable position",
     CONFLICT: "conflict",
 }
-"""What each code means; a sentence follows in an answer."""
+"""The meaning of each code; in an answer a sentence follows it."""
 
 STATUSES: Mapping[int, int] = {
     INTERNAL: 500,

@@ -25,16 +25,16 @@ from mux.fleet.messages import read_object
 from mux.wire.resp import Reply
 
 KEPT_SECONDS = 300
-"""How long the same key has the same result."""
+"""Seconds for which the same key has the same result."""
 
 CLAIM_SECONDS = 30
-"""How long a process may take to publish; the next one may try when it is gone in between."""
+"""Most seconds a process may take to publish; after them, the next one may."""
 
 WAIT_SECONDS = 5.0
-"""How long a process waits for the result of another."""
+"""Most seconds a process waits for the result of another."""
 
 POLL_SECONDS = 0.02
-"""How often it looks for it."""
+"""Seconds between two looks for that result."""
 
 MAX_KEY_LENGTH = 255
 """Most characters of an idempotency key."""

@@ -35,10 +35,10 @@ TOLD_AT_ONCE = 50
 """Messages that are written as JSON in one turn of the loop."""
 
 HEARD_SECONDS = 1.0
-"""How long a process waits to hear a message that it has published; without it, no offset is told."""
+"""Most seconds a process waits to hear a message that it has published; after them, no offset is told."""
 
 HEARD_POLL_SECONDS = 0.005
-"""How often it looks."""
+"""Seconds between two looks for that message."""
 
 
 async def page(past: Past | None, redis_channel: bytes, asked: Asked) -> dict[str, Any]:

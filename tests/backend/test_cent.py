@@ -233,6 +233,43 @@ async def test_keys_are_changed_one_after_the_other(two: list[Serving]) -> None:
         await client.close()
 
 
+async def test_one_client_of_a_user_is_disconnected(two: list[Serving], clients: list[AsyncClient]) -> None:
+    """By its name in a channel, as presence tells it."""
+    async with two[0].connect() as one, two[1].connect() as other:
+        names = list((await clients[0].presence(PresenceRequest(channel="lobby"))).presence)
+        await clients[0].disconnect(DisconnectRequest(user="", client=names[0]))
+        gone = [asyncio.ensure_future(websocket.wait_closed()) for websocket in (one, other)]
+        done, waiting = await asyncio.wait(gone, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        assert len(done) == 1
+        left = await clients[1].presence(PresenceRequest(channel="lobby"))
+        assert list(left.presence) == names[1:]
+        for task in waiting:
+            task.cancel()
+
+
+async def test_a_page_has_bounds(
+    clients: list[AsyncClient], prefix: str, publisher: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In messages and in bytes, but for the first; the next page begins at its last offset. Text is a JSON string."""
+    monkeypatch.setattr("mux.backend.past.MAX_PUBLICATIONS", 3)
+    monkeypatch.setattr("mux.backend.past.PAGE_BYTES", 20)
+    monkeypatch.setattr("mux.backend.past.TOLD_AT_ONCE", 2)
+    for text in "a", "b", "c", "d" * 30, "e":
+        publisher.publish(f"{prefix}lobby", text)
+    await clients[0].publish(publish("lobby", 1))
+    pages: list[list[object]] = []
+    since = None
+    while not pages or pages[-1]:
+        asked = {"channel": "lobby", "limit": -1, "since": since}
+        found = await clients[0].history(HistoryRequest.model_validate(asked))
+        pages.append([publication.data for publication in found.publications])
+        if found.publications:
+            since = StreamPosition(offset=found.publications[-1].offset, epoch=found.epoch)
+    assert pages == [["a", "b", "c"], ["d" * 30], ["e", 1], []]
+    assert since is not None
+    assert found.offset == since.offset
+
+
 async def test_redis_is_away(free_port: int) -> None:
     """Errors say so; nothing was published, and what a channel had cannot be told without an order of messages."""
     async with serving(redis_url=f"redis://127.0.0.1:{free_port}", max_held_seconds=0, api_key=(KEY,)) as feed:
