@@ -150,8 +150,8 @@ class RequestChecks:
         name = channel.decode()
         if not grants.allows(action, name):
             if not has_token:
-                raise Refused(reasons.UNAUTHORIZED, f"to {action.value} to {name}, a token is needed")
-            raise Refused(reasons.FORBIDDEN, f"this token does not allow to {action.value} to {name}")
+                raise Refused(reasons.UNAUTHORIZED, f"a token is needed to {action.value} to {name}")
+            raise Refused(reasons.FORBIDDEN, f"with this token a client may not {action.value} to {name}")
         may_publish = self._may_publish and grants.allows(Action.PUBLISH, name)
         return Permit(self._namespace.redis_channel(channel), may_publish, grants)
 
