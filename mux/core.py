@@ -256,9 +256,10 @@ class Core:
         )
         self._authority = Authority(settings)
         self.feed = Feed(self.hub, self.broker.outbox, settings, self._authority, self.hooks, self.past)
-        once = Once(self.broker.ask, self.namespace.redis_channel(b"$copy:once:"))
+        self._once = Once(self.broker.ask, self.namespace.redis_channel(b"$copy:once:"))
         self.backend = Backend(
-            Parts(self.hub, self.broker.outbox, self.past, self._inspector, self.presence, self.acts, once), settings
+            Parts(self.hub, self.broker.outbox, self.past, self._inspector, self.presence, self.acts, self._once),
+            settings,
         )
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
         self._timer: asyncio.TimerHandle | None = None
@@ -328,6 +329,7 @@ class Core:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await self._once.aclose()
         await self._inspector.aclose()
         await self.presence.aclose()
         await self.acts.aclose()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from functools import partial
@@ -29,7 +29,6 @@ from mux.backend.once import Once
 from mux.broker.outbox import Outbox
 from mux.endpoints.past import Past
 from mux.errors import MessageTooLarge, MuxError, Refused
-from mux.fleet.messages import Identity
 from mux.hub.hub import Hub
 from mux.inspect.inspector import Inspector
 from mux.inspect.listing import MAX_NAMES, is_printable
@@ -141,11 +140,11 @@ class Backend:
             return {"error": self._told(error)}
 
     async def _publish(self, asked: commands.Publish) -> Result:
-        return await self._publish_to(asked.channel, asked, message_of(asked))
+        return await self._publish_to(asked.channel, asked, message_of(asked, self._max_message_bytes))
 
     async def _broadcast(self, asked: commands.Broadcast) -> Result:
         check_count(asked.channels, "channels")
-        message = message_of(asked)
+        message = message_of(asked, self._max_message_bytes)
 
         async def response(channel: str) -> Result:
             try:
@@ -188,21 +187,25 @@ class Backend:
             for channel in found["channels"]
             if fnmatchcase(channel["name"], pattern)
         }
-        return {"channels": channels, "complete": found["complete"]}
+        return {"channels": channels, "complete": found["complete"], **_missing(found["missing"])}
 
     async def _info(self, asked: commands.Nothing) -> Result:
         stats = await self._parts.inspector.stats()
-        return {"nodes": [_node(process) for process in stats["processes"]]}
+        return {"nodes": [_node(process) for process in stats["processes"]], **_missing(stats["missing"])}
 
     async def _presence(self, asked: commands.Channel) -> Result:
         people = await self._parts.presence.clients(asked.channel)
         presence = {client: {"client": client, "user": user or ""} for client, user in people.clients.items()}
         more = {"complete": False} if people.has_more else {}
-        return {"presence": presence, **more, **_missing(people.missing)}
+        return {"presence": presence, **more, **_missing(map(asdict, people.missing))}
 
     async def _presence_stats(self, asked: commands.Channel) -> Result:
         numbers = await self._parts.presence.numbers(asked.channel)
-        return {"num_clients": numbers.num_clients, "num_users": numbers.num_users, **_missing(numbers.missing)}
+        return {
+            "num_clients": numbers.num_clients,
+            "num_users": numbers.num_users,
+            **_missing(map(asdict, numbers.missing)),
+        }
 
     async def _disconnect(self, asked: commands.User) -> Result:
         if asked.whitelist:
@@ -237,7 +240,7 @@ class Backend:
             outcome = await self._parts.acts.everywhere(act)
         except ValueError as error:
             raise ApiError(BAD_REQUEST, str(error)) from None
-        return _missing(outcome.missing)
+        return _missing(map(asdict, outcome.missing))
 
     def _redis_channel(self, channel: str) -> bytes:
         return self._namespace.redis_channel(check_channel(channel))
@@ -284,6 +287,7 @@ def _node(process: dict[str, Any]) -> Result:
     }
 
 
-def _missing(processes: Sequence[Identity]) -> Result:
+def _missing(processes: Iterable[Result]) -> Result:
     """Return the processes that did not answer, when there are some."""
-    return {"missing": [asdict(process) for process in processes]} if processes else {}
+    missing = list(processes)
+    return {"missing": missing} if missing else {}

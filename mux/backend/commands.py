@@ -22,6 +22,9 @@ from mux.errors import Refused
 MAX_ITEMS = 10_000
 """Most channels of a broadcast, and most commands of a batch."""
 
+LONGEST = 4
+"""Data that is so many times as long as a message may be is too large, and its spaces are not looked for."""
+
 _SPACES = re.compile(rb'("(?:[^"\\]|\\.)*+")|[ \t\r\n]++')
 
 T = TypeVar("T")
@@ -132,8 +135,8 @@ def read(body: bytes | Raw, kind: type[T]) -> T:
         raise ApiError(BAD_REQUEST, str(error).replace("`", "'")) from None
 
 
-def message_of(content: Content) -> tuple[bytes, bool]:
-    """Return the message that is to be published, and whether it is binary.
+def message_of(content: Content, max_bytes: int) -> tuple[bytes, bool]:
+    """Return the message that is to be published, and whether it is binary; one over max_bytes may have its spaces yet.
 
     Raises:
         ApiError: there is none, or it asks for what no client can be given.
@@ -148,7 +151,7 @@ def message_of(content: Content) -> tuple[bytes, bool]:
     data = bytes(content.data)
     if not data:
         raise ApiError(BAD_REQUEST, "there is neither data nor b64data")
-    return _SPACES.sub(rb"\1", data), False
+    return _SPACES.sub(rb"\1", data) if len(data) <= LONGEST * max_bytes else data, False
 
 
 def check_count(items: list[Any], name: str) -> None:

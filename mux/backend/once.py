@@ -3,7 +3,10 @@
     SET key "" NX EX 30      by the first process that is asked: nobody else publishes
     SET key result EX 300    when it has published
     GET key                  by everybody else, until there is a result
-    GETDEL key               when it could not publish: the next one may try
+    GETDEL key               when nothing was published: the next one may try
+
+Publishing goes on when the asker has gone away, for that is when it asks again. When nobody knows whether the message
+is published, as the connection to Redis broke, the key stays until the claim ends.
 
 The key is made of the channel and the idempotency key, so it has a bounded length, and Redis forgets it by itself.
 """
@@ -20,7 +23,7 @@ import orjson
 from mux.backend.errors import BAD_REQUEST, CONFLICT, NOT_AVAILABLE, ApiError
 from mux.broker.holding import resolve_with_reply
 from mux.broker.parcels import Commands
-from mux.errors import BrokerError, BrokerRefused
+from mux.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from mux.fleet.messages import read_object
 from mux.wire.resp import Reply
 
@@ -58,6 +61,7 @@ class Once:
         self._prefix = prefix
         self._renewed_at = float("-inf")
         self._left = MAX_KEYS
+        self._tasks: set[asyncio.Future[Result]] = set()
 
     async def publish(self, channel: str, key: str, publish: Callable[[], Awaitable[Result]]) -> Result:
         """Return the result of the first call with this channel and key, which alone publishes.
@@ -82,9 +86,21 @@ class Once:
                 raise ApiError(CONFLICT, "the same idempotency_key is being published; try again later")
             await asyncio.sleep(POLL_SECONDS)
         self._left -= 1
+        task = asyncio.ensure_future(self._first(name, publish))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def aclose(self) -> None:
+        """End what is being published; before the broker is closed."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _first(self, name: bytes, publish: Callable[[], Awaitable[Result]]) -> Result:
         try:
             result = await publish()
-        except BaseException:
+        except (BrokerUnavailable, BrokerRefused):
             self._command(b"GETDEL", name, done=_ignore)
             raise
         self._command(b"SET", name, orjson.dumps(result), b"EX", b"%d" % KEPT_SECONDS, done=_ignore)

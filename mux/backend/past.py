@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from binascii import b2a_base64
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from math import inf
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -68,15 +69,15 @@ async def page(past: Past | None, redis_channel: bytes, asked: Asked) -> dict[st
         raise ApiError(INTERNAL, "messages have no positions now; try again later")
     if found.missed or (since is not None and since.epoch not in ("", epoch)):
         raise ApiError(UNRECOVERABLE, "not all that came since this position is known any more")
-    messages = _said(found)
-    if messages:
-        last = base + messages[-1][2]
+    messages = found.publications
+    latest = next(_said(reversed(messages)), None)
+    if latest is not None:
+        last = base + latest[2]
     elif since is not None and not is_reverse:
         last = since.offset
-    if is_reverse:
-        before = inf if since is None else since.offset - base
-        messages = [one for one in reversed(messages) if one[2] < before]
-    told = await _told(islice(messages, count), base)
+    if is_reverse and since is not None:
+        messages = messages[: bisect_left(messages, since.offset - base, key=itemgetter(2))]
+    told = await _told(islice(_said(reversed(messages) if is_reverse else messages), count), base)
     return {"publications": told, "epoch": epoch, "offset": last}
 
 
@@ -104,13 +105,13 @@ async def _latest(history: History, redis_channel: bytes, count: int) -> Found:
     """Return the latest messages of a channel, which are found without looking at all that is kept."""
     most = 2 * count + FEW
     found = await history.find(redis_channel, Query(last=most))
-    is_enough = len(found.publications) < most or len(_said(found)) > count
+    is_enough = len(found.publications) < most or len(list(_said(found.publications))) > count
     return found if is_enough else await history.find(redis_channel, Query())
 
 
-def _said(found: Found) -> list[Publication]:
+def _said(messages: Iterable[Publication]) -> Iterator[Publication]:
     """Return the messages that somebody published, without announcements."""
-    return [one for one in found.publications if one[1] not in (JOINED, LEFT)]
+    return (one for one in messages if one[1] not in (JOINED, LEFT))
 
 
 async def _told(messages: Iterable[Publication], base: int) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ from mux.wire.http.head import RequestHead
 PATH = "/api/"
 """The path of every method begins with it."""
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_BODY_BYTES = 1024 * 1024
 """Largest body, or twice the largest message when that is more."""
 
 ERROR_MODE = "x-centrifugo-error-mode"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from mux.backend import once as module
 from mux.backend.errors import ApiError
 from mux.backend.once import Once
-from mux.errors import BrokerRefused, BrokerUnavailable
+from mux.errors import BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.wire.resp import Reply
 
 
@@ -69,6 +70,46 @@ async def test_a_key_is_given_back_when_nothing_was_published(once: Once, fake: 
         await once.publish("a", "k", fails)
     assert fake.keys == {}
     assert await once.publish("a", "k", works) == {"offset": 7}
+
+
+async def test_an_asker_that_goes_away_changes_nothing(once: Once, fake: FakeRedis) -> None:
+    """It has waited too long and asks again: the message is published once all the same."""
+    calls: list[asyncio.Future[dict[str, object]]] = []
+
+    async def slowly() -> dict[str, object]:
+        calls.append(asyncio.get_running_loop().create_future())
+        return await calls[-1]
+
+    asker = asyncio.ensure_future(once.publish("a", "k", slowly))
+    while not calls:
+        await asyncio.sleep(0)
+    asker.cancel()
+    again = asyncio.ensure_future(once.publish("a", "k", slowly))
+    await asyncio.sleep(0)
+    calls[0].set_result({"offset": 7})
+    assert await again == {"offset": 7}
+    assert len(calls) == 1
+
+
+async def test_what_may_be_published_is_not_tried_again_at_once(once: Once, fake: FakeRedis) -> None:
+    """Its key stays until the claim ends."""
+
+    async def lost() -> dict[str, object]:
+        raise BrokerLost("the connection broke")
+
+    with pytest.raises(BrokerLost):
+        await once.publish("a", "k", lost)
+    assert list(fake.keys.values()) == [b""]
+
+
+async def test_the_end_of_the_app_ends_what_is_published(once: Once) -> None:
+    """No task is left."""
+    asker = asyncio.ensure_future(once.publish("a", "k", asyncio.Event().wait))  # type: ignore[arg-type]
+    while not once._tasks:
+        await asyncio.sleep(0)
+    await once.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await asker
 
 
 async def test_a_process_that_has_died_is_waited_for(
