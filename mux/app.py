@@ -39,7 +39,8 @@ class Mux:
     `mux = Mux(app, redis_url="redis://localhost")`, then `await mux.publish("orders", {"id": 7})`.
 
     Args:
-        app: gets the route /feed/<channel>, and listeners that start and stop the feed with the app.
+        app: gets the route /feed/<channel>, and /api/<method> when there is an api_key; and listeners that start and
+            stop the feed with the app.
         settings: all settings at once, and the environment is not read; without them, the environment and the options
             are used.
         path: in place of /feed. Several feeds on one app each have a path and a prefix of their own.

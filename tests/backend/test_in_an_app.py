@@ -34,6 +34,8 @@ async def test_a_key_in_the_query_is_hidden(redis_url: str, prefix: str) -> None
         assert large.status_code == 413
         nobody = await client.post(url.partition("?")[0], content=b"{}")
         assert (nobody.status_code, nobody.content) == (401, b"")
+        await client.post(url, content=b"{}")
+        assert feed.mux._core.hub.refused == {"api_key": 1, "api_command": 1, "too_large": 1}
 
 
 def test_an_app_has_one_api(redis_url: str) -> None:
