@@ -70,7 +70,9 @@ def hide_parameter(request: Request, parameter: str, field: str, before: str = "
     for pair in request.query_string.split("&"):
         name, _, value = pair.partition("=")
         if unquote_plus(name) == parameter:
-            request.headers.add(field, f"{before}{unquote_plus(value)}")
+            text = unquote_plus(value)
+            is_field = text.isascii() and text.isprintable()  # a line end would begin another where it is passed on
+            request.headers.add(field, f"{before}{text if is_field else ''}")
         else:
             kept.append(pair)
     path, query = request.raw_url.partition(b"?")[0], "&".join(kept).encode()

@@ -17,16 +17,18 @@ long. So all searches together take a tenth of the time."""
 MAX_DEBT_SECONDS = 1.0
 """No search is begun while those before it still count for more than this many seconds (CACHE_FACTOR)."""
 
-MAX_SEARCHES = 256
-"""Most searches that are going on or wait for their turn."""
-
 T = TypeVar("T")
 
 
 class Searches(Generic[T]):
-    """The searches of one process for one kind of answer; ended by aclose()."""
+    """The searches of one process for one kind of answer; ended by aclose().
 
-    def __init__(self) -> None:
+    Args:
+        most: so many searches at most go on or wait for their turn.
+    """
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
         self._under_way: dict[object, asyncio.Task[T]] = {}
         self._turn = asyncio.Lock()
         self._found: dict[object, tuple[float, T]] = {}
@@ -45,7 +47,7 @@ class Searches(Generic[T]):
             return known[1]
         task = self._under_way.get(key)
         if task is None:
-            if len(self._under_way) >= MAX_SEARCHES or self._indebted_until - now > MAX_DEBT_SECONDS:
+            if len(self._under_way) >= self._most or self._indebted_until - now > MAX_DEBT_SECONDS:
                 return None
             task = self._under_way[key] = asyncio.create_task(self._search(key, search), name="mux-search")
             task.add_done_callback(lambda _: self._under_way.pop(key))

@@ -5,9 +5,8 @@
 
 Rules:
 
-1. Numbers are answered at once. Channels are searched in slices, one question after the other, and an answer is given
-   to all who ask the same meanwhile or soon after. All searches together take a tenth of the time of the process:
-   while they have taken more, a question that needs one has no answer, and this process is missing for its asker.
+1. Numbers are answered at once. Channels are searched in slices, and searches take a tenth of the time of the process
+   (fleet.searches): while they have taken more, this process is missing for whoever asks.
 2. Equal inquiries of this process share their answer, and a bounded number goes on at the same time.
 3. Nothing here holds the event loop for more than a few milliseconds, whatever other processes answer.
 """
@@ -17,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Container, Coroutine
 from dataclasses import asdict
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -25,6 +25,7 @@ from mux import reasons
 from mux.errors import Refused
 from mux.fleet.fleet import Fleet, Question
 from mux.fleet.messages import Identity, read_identity, read_object
+from mux.fleet.searches import Searches
 from mux.hub.hub import Hub
 from mux.inspect.listing import MAX_NAMES, Listing, Row, Sort, Top, merged, read_top
 from mux.inspect.report import Rates, Report, Total, read_report, report
@@ -46,13 +47,6 @@ FEW_NAMES = 256
 
 MAX_SEARCHES = 4
 """Most searches that are going on or wait for their turn; a question that needs one more has no answer."""
-
-CACHE_FACTOR = 9
-"""The names that a search found are answered again for this many times as long as it took, and it counts against other
-searches for as long."""
-
-MAX_DEBT_SECONDS = 1.0
-"""A search begins only when those before it count for less than this many seconds (CACHE_FACTOR)."""
 
 BYTES_PER_ROW = 40
 """Most bytes of JSON for a channel beside its name."""
@@ -87,10 +81,7 @@ class Inspector:
         self._rates = Rates()
         self._tally = Tally(hub.router.__contains__)
         self._inquiries: dict[object, asyncio.Task[Any]] = {}
-        self._searches: dict[object, asyncio.Task[Any]] = {}
-        self._turn = asyncio.Lock()
-        self._found: dict[Top, tuple[float, bytes]] = {}
-        self._indebted_until = 0.0
+        self._searches: Searches[bytes] = Searches(most=MAX_SEARCHES)
         self._since = 0.0
         self._is_open = False
         self._timer: asyncio.TimerHandle | None = None
@@ -107,9 +98,7 @@ class Inspector:
         """Finish the inquiries, within half a second, and end; before the fleet is closed."""
         self._is_open = False
         await asyncio.gather(*self._inquiries.values(), return_exceptions=True)
-        for task in self._searches.values():
-            task.cancel()
-        await asyncio.gather(*self._searches.values(), return_exceptions=True)
+        await self._searches.aclose()
         self._intake.after_batch = None
         if self._timer is not None:
             self._timer.cancel()
@@ -147,7 +136,10 @@ class Inspector:
                 raise Refused(reasons.LEAVING)
             if len(self._inquiries) >= MAX_INQUIRIES:
                 raise Refused(reasons.INQUIRIES, "too much is being asked at the same time; try again")
-        return await _shared(self._inquiries, key, begin)
+            task = self._inquiries[key] = asyncio.create_task(begin(), name="mux-inspect")
+            task.add_done_callback(lambda _: self._inquiries.pop(key))
+        found: T = await asyncio.shield(self._inquiries[key])  # whoever asks may go away
+        return found
 
     async def _ask_top(self, top: Top) -> Listing:
         return await merged(await self._fleet.ask("top", asdict(top), seconds=ANSWER_SECONDS), top)
@@ -193,33 +185,19 @@ class Inspector:
         top = read_top(question)
         if top is None or not self._gives_names:
             return None
-        now = asyncio.get_running_loop().time()
-        self._count_messages(now)
-        good_until, body = self._found.get(top, (0.0, b""))
-        if now < good_until:
-            return body
-        is_busy = len(self._searches) >= MAX_SEARCHES or self._indebted_until - now > MAX_DEBT_SECONDS
-        if is_busy and top not in self._searches:
-            return None
-        return await _shared(self._searches, top, lambda: self._search(top))
+        self._count_messages(asyncio.get_running_loop().time())
+        return await self._searches.find(top, partial(self._search, top))
 
-    async def _search(self, top: Top) -> bytes:
+    async def _search(self, top: Top) -> tuple[bytes, float]:
         loop = asyncio.get_running_loop()
-        async with self._turn:
-            await asyncio.sleep(self._tally.ready_in(loop.time()))
-            found = await search(
-                self._hub,
-                prefix=self._prefix + top.prefix.encode(),
-                count=top.count,
-                rates=self._tally.rates(loop.time()) if top.sort == "rate" else None,
-            )
-            body = self._listing(found)
-            now = loop.time()
-            counts_for = CACHE_FACTOR * found.seconds
-            self._found = {kept: answer for kept, answer in self._found.items() if answer[0] > now}
-            self._found[top] = (now + counts_for, body)
-            self._indebted_until = max(now, self._indebted_until) + counts_for
-            return body
+        await asyncio.sleep(self._tally.ready_in(loop.time()))
+        found = await search(
+            self._hub,
+            prefix=self._prefix + top.prefix.encode(),
+            count=top.count,
+            rates=self._tally.rates(loop.time()) if top.sort == "rate" else None,
+        )
+        return self._listing(found), found.seconds
 
     def _listing(self, found: Found) -> bytes:
         now = asyncio.get_running_loop().time()
@@ -254,15 +232,3 @@ class Inspector:
         else:
             self._tally.clear()
             self._intake.after_batch = None
-
-
-async def _shared(
-    tasks: dict[object, asyncio.Task[Any]], key: object, begin: Callable[[], Coroutine[Any, Any, T]]
-) -> T:
-    """Return the result of the task for key, begun now if there is none; who waits for it may go away."""
-    task = tasks.get(key)
-    if task is None:
-        task = tasks[key] = asyncio.create_task(begin(), name="mux-inspect")
-        task.add_done_callback(lambda _: tasks.pop(key))
-    found: T = await asyncio.shield(task)
-    return found

@@ -74,6 +74,9 @@ MAX_LEFT_BYTES = 8 * 1024 * 1024
 """Most bytes of large answers that one process leaves in Redis in the time in which it forgets them: a dozen of the
 largest. Further answers are cut short, for a question may be forged, and then nobody takes what was left."""
 
+MAX_SEARCHES = 256
+"""Most channels that are looked through or wait for it; a question for one more has no answer."""
+
 QUESTIONS_AT_ONCE = 16
 """Most questions that this process asks at the same time; others wait."""
 
@@ -98,7 +101,7 @@ class Presence:
         self._hub = hub
         self._namespace = namespace
         self._parcels = parcels
-        self._searches: Searches[Roster] = Searches()
+        self._searches: Searches[Roster] = Searches(most=MAX_SEARCHES)
         self._turn = asyncio.Semaphore(QUESTIONS_AT_ONCE)
         # What this process answers itself, by the parcel of its question.
         self._own: dict[str, Roster | None] = {}

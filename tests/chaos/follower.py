@@ -12,14 +12,17 @@ from tests.chaos.ledger import Receipt, Session
 from tests.chaos.traffic import Traffic
 from tests.support.resuming import Resumer
 
+OWN_STREAM = "its own stream"
+"""Where a follower is told of gaps; what a server says in its log forgives nothing."""
+
 
 class Follower(Resumer):
     """One client; see Resumer.
 
     Args:
         traffic: where its sessions are written.
-        server: whose gaps it may be told of.
-        port: where it connects, each time.
+        server: where it connects.
+        port: that of the server, or of a proxy before it.
         channel: what it listens to.
         name: what the ledger calls it.
     """
@@ -50,5 +53,5 @@ class Follower(Resumer):
             self._session.received.append(Receipt(message, time()))
 
     def _begin(self) -> None:
-        self._session = Session(self.server, self._channel, self._name, time())
+        self._session = Session(OWN_STREAM, self._channel, self._name, time())
         self._traffic.begin(self._session)

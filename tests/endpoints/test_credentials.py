@@ -100,6 +100,7 @@ def asked(url: bytes) -> Request:
         (b"/feed/a?tok%65n=x%2Ey", b"/feed/a", ["Bearer x.y"]),
         (b"/feed/a?token=x&token=y", b"/feed/a", ["Bearer x", "Bearer y"]),
         (b"/feed/a?token=", b"/feed/a", ["Bearer "]),
+        (b"/feed/a?token=x%0D%0AEvil:%20y", b"/feed/a", ["Bearer "]),
         (b"/feed/a?tokens=x", b"/feed/a?tokens=x", []),
         (b"/feed/a?last=3", b"/feed/a?last=3", []),
         (b"/feed/a", b"/feed/a", []),
