@@ -87,6 +87,7 @@ class Conversation:
         "_transport",
         "has_ended",
         "is_blocked",
+        "is_last",
     )
 
     def __init__(self, door: Door, transport: Transport) -> None:
@@ -104,6 +105,8 @@ class Conversation:
         """True when the client has said that it sends no more."""
         self.is_blocked = False
         """True while the socket takes no more bytes."""
+        self.is_last = False
+        """True when the connection is to end with the answer to the request that has begun: the server stops."""
 
     # The doorstep calls what follows.
 
@@ -207,7 +210,7 @@ class Conversation:
         self._stage = Stage.ASKING
         self._may_finish = False
         self._door.kept = None
-        if self.has_ended and not self._reader.buffer:
+        if self.is_last or (self.has_ended and not self._reader.buffer):
             self._end()
             return
         self._arrivals.kept.start(self._door)
@@ -288,7 +291,7 @@ class Conversation:
         if head.is_websocket and arrivals.join is None:
             self._step_aside(head)
             return
-        if arrivals.is_leaving or not arrivals.keeps_connections:
+        if self.is_last or arrivals.is_leaving or not arrivals.keeps_connections:
             head.is_kept = False
         self._stage, self._has_continued = Stage.ANSWERING, False
         arrivals.answering.start(self._door)

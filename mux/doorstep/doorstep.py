@@ -136,8 +136,9 @@ class Doorstep(asyncio.Protocol):
         self.cut()
 
     def close_if_idle(self) -> bool:
-        """Close unless a request has begun; Sanic's server asks when it stops."""
+        """Close unless a request has begun, and then with its answer; Sanic's server asks when it stops."""
         if self._conversation is not None and not self._conversation.is_idle:
+            self._conversation.is_last = True
             return False
         self._transport.close()
         return True

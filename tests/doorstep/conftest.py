@@ -50,6 +50,11 @@ class Served:
         """How many connections are nobody's."""
         return len(self.arrivals)
 
+    @property
+    def doors(self) -> list[Any]:
+        """The connections that are nobody's."""
+        return list(self.arrivals._connections)
+
 
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
 

@@ -192,6 +192,18 @@ async def test_a_client_that_waits_to_send_its_body_is_told_to(served: Served) -
     assert statuses(await served.ask(POST + b"Content-Length: 2\r\nExpect: 100-continue\r\n\r\nhi")) == [204]
 
 
+async def test_a_server_that_stops_ends_a_connection_with_the_answer_under_way(served: Served) -> None:
+    """It was kept for a next request, and a stop of Sanic's server waited for it until it lost patience."""
+    async with served.connection() as (reader, writer), asyncio.timeout(PATIENCE_SECONDS):
+        writer.write(POST + b"Content-Length: 2\r\n\r\nh")
+        await until(lambda: any(door._conversation for door in served.doors))
+        assert not any(door.close_if_idle() for door in served.doors)
+        writer.write(b"i")
+        answer = await reader.read()
+    assert statuses(answer) == [204]
+    assert b"connection: close" in answer.lower()
+
+
 async def test_bodies_nobody_wants_are_not_read(served: Served) -> None:
     """A hundred megabytes to /healthz were kept in memory; now no byte of a body is, and the answer comes first."""
     for head, status in ((b"GET /healthz", 400), (b"HEAD /readyz", 400), (b"POST /healthz", 405), (b"PUT /x", 404)):
