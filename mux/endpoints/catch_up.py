@@ -16,6 +16,7 @@ from functools import partial
 from typing import NamedTuple
 
 from mux import reasons
+from mux.endpoints.tasks import Tasks
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 from mux.recovery.history import Found, History
@@ -61,7 +62,7 @@ class CatchUp:
         self._hub = hub
         self._history = history
         self._at_once_bytes = min(AT_ONCE_BYTES, max_pending_bytes // 2)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def begin(self, client: AnySubscriber, owed: Owed, withhold: Encoder) -> None:
         """Write what a client is owed that joins in this turn, or begin to.
@@ -79,17 +80,11 @@ class CatchUp:
             self._hub.evict_overflowing()
             return
         encode, client.encode = client.encode, withhold
-        task = asyncio.get_running_loop().create_task(
-            self._go_on(client, owed.channel, publications[:HELD_MESSAGES], encode), name="mux-catch-up"
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.begin(self._go_on(client, owed.channel, publications[:HELD_MESSAGES], encode), "mux-catch-up")
 
     async def aclose(self) -> None:
         """End what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.aclose()
 
     async def _go_on(
         self, client: AnySubscriber, channel: bytes, publications: Sequence[Publication], encode: Encoder

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from mux.broker.gap import Gap
 from mux.endpoints.event_stream import EventStreamEndpoint
+from mux.endpoints.tasks import Tasks
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 
@@ -27,21 +28,15 @@ class GapNews:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def tell(self, gap: Gap) -> None:
         """Begin to tell every client of an event stream that is connected now."""
-        task = asyncio.get_running_loop().create_task(
-            self._tell_all(self._hub.open_connections(), gap), name="mux-gap-news"
-        )
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.begin(self._tell_all(self._hub.open_connections(), gap), "mux-gap-news")
 
     async def aclose(self) -> None:
         """Stop telling."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.aclose()
 
     async def _tell_all(self, clients: Sequence[AnySubscriber], gap: Gap) -> None:
         for start in range(0, len(clients), CLIENTS_PER_TURN):
