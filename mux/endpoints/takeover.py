@@ -37,7 +37,7 @@ PRIVATE_NAMES_OF_STREAM = ("response_func", "upgrade_websocket")
 unanswered; Sanic sets it for requests that ask for an upgrade, and others are taken over as well."""
 
 PRIVATE_NAMES_OF_REQUEST = ("_parsed_url",)
-"""Likewise of sanic.request.Request: the URL that logs and apps are given is made of it."""
+"""Attributes of sanic.request.Request, of which the URL is made that logs and apps are given."""
 
 UNSENT_BYTES = 128 * 1024
 """Most bytes that the kernel takes for a client beyond those on their way to it. Otherwise Linux takes up to 4 MiB
