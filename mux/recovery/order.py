@@ -247,12 +247,13 @@ class Order:
         self._void[epoch] = None
         if self._before[0] == epoch:
             self._before = "", 0
-        if self.epoch != epoch:
+        if self.epoch not in ("", epoch):
             return
+        self.voids += self.is_placed
+        # One without a place counts it, too: it may be the very one that hears another order, and would go on alone.
         self.epoch = self._asked = ""
         self._is_proven = False
         self._claims.clear()
-        self.voids += 1
         self.is_off = now - self._void_at < VOID_SECONDS
         self._void_at = now
         if not self.is_off:

@@ -455,6 +455,17 @@ def test_a_server_that_keeps_no_order_has_no_positions_in_the_end(server: Server
     assert not processes[1].order.is_off
 
 
+def test_a_process_without_a_place_counts_what_is_void() -> None:
+    """It may be the very one that hears another order: when all others have stopped, nobody would contradict it."""
+    order = Order(Random(1), lambda: "e3", lambda mark: 0, Checksums(b"feed:$order", b"feed:$"))
+    order.connected("server", 0.0)
+    for number, epoch in enumerate(("e1", "e1", "e2"), 1):
+        assert not order.is_off
+        order.heard(Talk("server", void=epoch), number, float(number))
+    assert order.is_off
+    assert order.voids == 0, "it has used none of them"
+
+
 def test_an_epoch_that_is_void_now_and_then_is_replaced(server: Server) -> None:
     """Once in ten minutes is an accident."""
     processes = fleet(server, 2)
