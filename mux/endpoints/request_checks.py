@@ -184,8 +184,10 @@ class RequestChecks:
             decision: Decision | Refused = self.permit(request, name, action)
         except Refused as error:
             decision = error.with_traceback(None)  # its frames hold the request
+        if isinstance(decision, Permit):
+            return decision
         keep(request, decision)
-        return decision if isinstance(decision, Permit) else None
+        return None
 
     async def permitted(self, request: Asking, name: str | bytes, action: Action) -> Permit:
         """Decide as permit(), and wait for the decision if it has to wait."""

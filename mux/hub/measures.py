@@ -72,8 +72,8 @@ class Deadlines(Generic[T]):
 
     def restart(self, thing: T) -> None:
         """Give a thing all of its time anew, whether or not it had some."""
-        self.stop(thing)
-        self.start(thing)
+        self._due.pop(thing, None)
+        self._due[thing] = self._now + self._seconds
 
     def stop(self, thing: T) -> None:
         """Take a thing out, whether or not it is in."""

@@ -131,9 +131,9 @@ class HeadReader:
         """
         end = buffer.find(_HEAD_END, max(0, self._fed - 3))
         size = end + len(_HEAD_END) if end >= 0 else len(buffer)
-        if self._fed < _MAX_LINE_BYTES:
-            self._feed(buffer, min(size, _MAX_LINE_BYTES))
-            if size >= _MAX_LINE_BYTES and buffer.find(b"\r\n", 0, _MAX_LINE_BYTES) < 0:
+        if self._fed < _MAX_LINE_BYTES <= size:
+            self._feed(buffer, _MAX_LINE_BYTES)
+            if buffer.find(b"\r\n", 0, _MAX_LINE_BYTES) < 0:
                 raise Refused(reasons.TARGET, f"the target has more than {MAX_TARGET_BYTES} bytes")
         self._feed(buffer, min(size, MAX_HEAD_BYTES))
         if size > MAX_HEAD_BYTES or (end < 0 and size == MAX_HEAD_BYTES):
