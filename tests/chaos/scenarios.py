@@ -244,16 +244,18 @@ async def link_swaps(rig: Rig, random: Random, hold: float) -> None:
     """
     rig.link.down.swaps_every, rig.link.down.spared = 2, f"{PREFIX}$".encode()
     rig.link.reset()
-    async with asyncio.timeout(SWAPS_SECONDS):
-        silent = 0
-        while silent < 5:  # between two epochs it is silent for one second or two
-            await asyncio.sleep(1)
-            silent = 0 if await rig.a.position() else silent + 1
-        while not all(follower.missed for follower in rig.followers):
-            rig.gate.reset()
-            await asyncio.sleep(2)  # a follower that comes back is answered within one
-    rig.link.heal()
-    await rig.command("CLIENT", "KILL", "TYPE", "pubsub")
+    try:
+        async with asyncio.timeout(SWAPS_SECONDS):
+            silent = 0
+            while silent < 5:  # between two epochs it is silent for one second or two
+                await asyncio.sleep(1)
+                silent = 0 if await rig.a.position() else silent + 1
+            while not all(follower.missed for follower in rig.followers):
+                rig.gate.reset()
+                await asyncio.sleep(2)  # a follower that comes back is answered within one
+    finally:
+        rig.link.heal()
+        await rig.command("CLIENT", "KILL", "TYPE", "pubsub")
 
 
 @scenario("mux-stop", may_gap=A)
