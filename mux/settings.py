@@ -243,7 +243,7 @@ class Settings:
                 )
             if isinstance(value, tuple):
                 for text in value:
-                    _check_pattern(name, text)
+                    check_pattern(name, text)
         if self.token_jwks_url is not None:
             _check_jwks_url(self.token_jwks_url)
 
@@ -408,7 +408,12 @@ def _check_token(token: str | None) -> None:
         )
 
 
-def _check_pattern(name: str, text: str) -> None:
+def check_pattern(name: str, text: str) -> None:
+    """Let a pattern of channels pass, which is given by a name.
+
+    Raises:
+        InvalidSetting: it is none.
+    """
     stem = text.removesuffix("*")
     if "*" in stem:
         raise InvalidSetting(f"{name} has the pattern {text!r}; a pattern has * at its end and nowhere else")

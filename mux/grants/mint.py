@@ -11,7 +11,9 @@ import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mux.errors import InvalidSetting
+from mux.grants.authority import MAX_TOKEN_CHARACTERS
 from mux.grants.keys import is_path, public_key, read_file, read_key
+from mux.settings import check_pattern
 
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -43,13 +45,21 @@ def mint(
         clock: returns the Unix time in seconds.
 
     Raises:
-        InvalidSetting: no token can be made with this key.
+        InvalidSetting: no token can be made with this key, or no server would take it.
     """
+    if not isinstance(subject, str | None):
+        raise InvalidSetting(f"the subject of a token is a str, not {type(subject).__name__}")
+    for name, texts in (("subscribe", subscribe), ("publish", publish)):
+        for text in texts:
+            check_pattern(name, text)
     signs, algorithm = _signing_key(key, allows_weak=allows_weak)
     named = {"sub": subject, "aud": audience, "iss": issuer}
     claims: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     claims |= {"exp": int(clock() + seconds), "mux": {"subscribe": [*subscribe], "publish": [*publish]}}
-    return jwt.encode(claims, signs, algorithm)
+    token = jwt.encode(claims, signs, algorithm)
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        raise InvalidSetting(f"the token has {len(token)} characters; at most {MAX_TOKEN_CHARACTERS} are taken")
+    return token
 
 
 def _signing_key(text: str, *, allows_weak: bool) -> tuple[Any, str]:

@@ -46,6 +46,11 @@ class Patterns:
             (names if beginning == text else beginnings).append(filled)
         return cls(names, beginnings)
 
+    def __str__(self) -> str:
+        """Return them as texts; the name of a channel that ends with `*` is told apart from a beginning."""
+        names = (f"{name} (one channel)" if name.endswith("*") else name for name in self._names)
+        return " ".join(sorted([*names, *(f"{beginning}*" for beginning in self._beginnings)])) or "-"
+
     def match(self, name: str) -> bool:
         """Tell whether one of the patterns is for the channel of this name."""
         return name in self._names or name.startswith(self._beginnings)

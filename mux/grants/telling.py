@@ -12,6 +12,7 @@ import jwt
 from mux.errors import InvalidToken, Refused
 from mux.grants.authority import Authority
 from mux.grants.grants import Grants
+from mux.grants.patterns import Patterns
 from mux.settings import Settings
 
 
@@ -27,9 +28,14 @@ def told(settings: Settings, token: str) -> Iterator[str]:
         raise InvalidToken("this is no token") from None
     own = claims.get("mux")
     own = own if isinstance(own, dict) else {}
-    yield f"subject    {claims.get('sub', '-')}"
-    yield f"subscribe  {_listed([*settings.anyone_subscribe, *settings.user_subscribe], own.get('subscribe'))}"
-    yield f"publish    {_listed([*settings.anyone_publish, *settings.user_publish], own.get('publish'))}"
+    subject = claims.get("sub")
+    subject = subject if isinstance(subject, str) else None
+    yield f"subject    {subject or '-'}"
+    for name, everybody in (
+        ("subscribe", settings.anyone_subscribe + settings.user_subscribe),
+        ("publish", settings.anyone_publish + settings.user_publish),
+    ):
+        yield f"{name:<9}  {Patterns.compile([*everybody, *_texts(own.get(name))], subject)}"
     yield f"until      {_moment(claims.get('exp'))}"
     if settings.token_key is None and settings.token_jwks_url is None:
         yield "signature  not checked: there is no --token-key"
@@ -55,8 +61,8 @@ async def _check(authority: Authority, token: str) -> None:
         await authority.aclose()
 
 
-def _listed(everybody: list[str], own: object) -> str:
-    return " ".join([*everybody, *(map(str, own) if isinstance(own, list) else ())]) or "-"
+def _texts(own: object) -> list[str]:
+    return list(map(str, own)) if isinstance(own, list) else []
 
 
 def _moment(seconds: object) -> str:

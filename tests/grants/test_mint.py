@@ -67,6 +67,35 @@ def test_it_is_told_what_a_token_grants() -> None:
         list(told(settings, "garbage"))
 
 
+@pytest.mark.parametrize(("subject", "subscribe"), [("42", "user.42"), ("a*", "user.a* (one channel)"), ("", "-")])
+def test_patterns_are_told_with_the_subject_in_them(subject: str, subscribe: str) -> None:
+    """It was told as {sub}; a star of a subject is no pattern, and without a subject nothing is granted by it."""
+    text = mint(SECRET, subject=subject, subscribe=[], publish=["{sub}.*"], seconds=60)
+    lines = list(told(Settings(token_key=SECRET, user_subscribe=("user.{sub}",)), text))
+    assert lines[:3] == [
+        f"subject    {subject or '-'}",
+        f"subscribe  {subscribe}",
+        f"publish    {f'{subject}.*' if subject else '-'}",
+    ]
+
+
+@pytest.mark.parametrize("pattern", ["a.*.b", "**", "a b", "", "$x", "x" * 256])
+@pytest.mark.parametrize("to", ["subscribe", "publish"])
+def test_no_token_is_made_with_a_pattern_that_is_none(to: str, pattern: str) -> None:
+    """It would grant one channel with a star in its name, or nothing, and nobody would know why."""
+    lists = {"subscribe": ["orders.*"], "publish": ["*"], to: [pattern]}
+    with pytest.raises(InvalidSetting, match=f"{to} has the pattern"):
+        mint(SECRET, subject=None, seconds=60, subscribe=lists["subscribe"], publish=lists["publish"])
+
+
+def test_no_token_is_made_that_no_server_takes() -> None:
+    """A subject is a str, and a token is not as long as one likes."""
+    with pytest.raises(InvalidSetting, match="a str, not int"):
+        mint(SECRET, subject=42, subscribe=[], publish=[], seconds=60)  # type: ignore[arg-type]  # a likely mistake
+    with pytest.raises(InvalidSetting, match="at most 8192 are taken"):
+        mint(SECRET, subject="42", subscribe=["x" * 250] * 40, publish=[], seconds=60)
+
+
 async def test_a_token_is_checked_with_the_keys_at_a_url() -> None:
     """As a server with these settings does it."""
     async with key_server() as server:
