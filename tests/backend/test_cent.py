@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from time import time
+from time import monotonic, time
 
 import pytest
 import redis
@@ -34,7 +34,7 @@ from websockets.exceptions import ConnectionClosed
 from mux.grants.grants import Grants
 from mux.grants.patterns import ALL
 from tests.backend.conftest import KEY, client_of
-from tests.support.servers import PATIENCE_SECONDS, Serving, receive, serving
+from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving
 
 
 def belongs(feed: Serving, subject: str, channel: str = "lobby") -> None:
@@ -219,6 +219,22 @@ async def test_a_message_that_could_not_be_published_may_be_tried_again(clients:
     with pytest.raises(CentApiResponseError):
         await clients[0].publish(publish("a", "x" * 70_000, idempotency_key="k"))
     assert (await clients[1].publish(publish("a", 1, idempotency_key="k"))).offset
+
+
+def test_workers_are_one_server(redis_url: str, prefix: str) -> None:
+    """Whichever of two workers is asked: a key publishes once, and every worker is told of."""
+    with mux_serve("--workers", "2", "--redis-url", redis_url, "--prefix", prefix, env={"MUX_API_KEY": KEY}) as server:
+        offsets, uids = set[int](), set[str]()
+        until = monotonic() + PATIENCE_SECONDS  # the second worker may be late
+        asked = 0
+        while asked < 12 or (len(uids) < 2 and monotonic() < until):
+            asked += 1
+            with Client(f"http://127.0.0.1:{server.port}/api", KEY) as client:
+                offsets.add(client.publish(publish("lobby", 1, idempotency_key="k")).offset)
+                uids |= {node.uid for node in client.info(InfoRequest()).nodes}
+                found = client.history(HistoryRequest(channel="lobby", limit=-1))
+                assert [publication.offset for publication in found.publications] == list(offsets)
+        assert (len(offsets), len(uids)) == (1, 2)
 
 
 async def test_keys_are_changed_one_after_the_other(two: list[Serving]) -> None:

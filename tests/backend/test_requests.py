@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -38,18 +38,16 @@ class Server:
 @pytest.fixture(scope="module")
 def server(redis_url: str) -> Iterator[Server]:
     """A server of this module."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        ops_port = free.getsockname()[1]
     options = "--redis-url", redis_url, "--prefix", "api-requests:", "--log-level", "debug"
     env = {"MUX_API_KEY": KEY, "MUX_CLIENT_PUBLISH": "no"}
     with (
-        mux_serve(*options, "--ops-port", str(ops_port), env=env) as with_api,
+        mux_serve(*options, "--ops-port", "0", env=env) as with_api,
         mux_serve(*options) as bare,
         httpx.Client(timeout=30) as client,
     ):
-        urls = [f"http://127.0.0.1:{port}" for port in (with_api.port, ops_port, bare.port)]
-        yield Server(client, *urls)
+        ops = re.search(r"Health and numbers: (\S+)", with_api.welcome)
+        assert ops is not None
+        yield Server(client, f"http://127.0.0.1:{with_api.port}", ops[1], f"http://127.0.0.1:{bare.port}")
         _, said = with_api.stop()
         assert KEY not in said
         assert "Traceback" not in said
