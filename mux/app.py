@@ -17,6 +17,7 @@ from mux.doorstep.doorstep import Doorstep
 from mux.endpoints.hooks import Authorize, GapCallback, OnMember, OnMessage
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge
 from mux.grants.mint import mint
+from mux.mount import Mount
 from mux.presence.act import Act
 from mux.presence.acts import Outcome
 from mux.presence.roster import People
@@ -70,7 +71,11 @@ class Mux:
         if settings is not None and options:
             raise InvalidSetting("give either settings or single options, not both")
         self.settings = settings or _load(options)
-        self._core = Core(app, self.settings, path=path, ops=ops, page=page)
+        self._mount = Mount(app, self.settings, path=path, ops=ops, page=page)
+
+    @property
+    def _core(self) -> Core:
+        return self._mount.core
 
     async def publish(
         self,
@@ -194,7 +199,7 @@ class Mux:
         None means that it joins and publishes nowhere in this feed: it is for another route, or mux is about to refuse
         the name.
         """
-        route = self._core.route
+        route = self._mount.route
         if not route.is_asked(request):
             return None
         try:
@@ -208,7 +213,7 @@ class Mux:
         It is called in the event loop when messages come again, and must not block; it may be an `async def`, which
         then runs as a task, until the app ends at the latest. What it raises is logged. May be used as a decorator.
         """
-        self._core.hooks.gap.append(callback)
+        self._mount.hooks.gap.append(callback)
         return callback
 
     def authorize(self, hook: Authorize) -> Authorize:
@@ -223,7 +228,7 @@ class Mux:
         Raises:
             InvalidSetting: there is one already.
         """
-        self._core.hooks.set_authorize(hook)
+        self._mount.hooks.set_authorize(hook)
         self._core.feed.heed_hooks()
         return hook
 
@@ -237,7 +242,7 @@ class Mux:
         Raises:
             InvalidSetting: there is one already, or it is an `async def`.
         """
-        self._core.hooks.set_message(hook)
+        self._mount.hooks.set_message(hook)
         self._core.feed.heed_hooks()
         return hook
 
@@ -246,12 +251,12 @@ class Mux:
 
         It may be an `async def`, which then runs as a task, until the app ends at the latest. What it raises is logged.
         """
-        self._core.hooks.join.append(hook)
+        self._mount.hooks.join.append(hook)
         return hook
 
     def on_leave(self, hook: OnMember) -> OnMember:
         """Have a function called with a Member when a client has left a channel of this process; as on_join()."""
-        self._core.hooks.leave.append(hook)
+        self._mount.hooks.leave.append(hook)
         return hook
 
     def token(

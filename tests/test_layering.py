@@ -69,7 +69,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "backend",
         "broker",
         "endpoints",
-        "errors",
         "fleet",
         "goodbye",
         "grants",
@@ -77,21 +76,21 @@ MAY_IMPORT: dict[str, set[str]] = {
         "inspect",
         "intake",
         "journal",
-        "logs",
         "machine",
         "metrics",
         "presence",
-        "reasons",
         "recovery",
         "settings",
         "wire",
     },
+    "mount": {"backend", "core", "endpoints", "errors", "logs", "metrics", "reasons", "settings", "wire"},
     "app": {
         "core",
         "doorstep",
         "endpoints",
         "errors",
         "grants",
+        "mount",
         "presence",
         "reasons",
         "recovery",
@@ -99,7 +98,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wire",
     },
     "serve": {
-        "core",
         "broker",
         "doorstep",
         "endpoints",
@@ -108,6 +106,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "logs",
         "machine",
         "metrics",
+        "mount",
         "settings",
         "version",
         "wire",
@@ -121,10 +120,11 @@ AT_THE_TOP = {
     "__init__": "the names that an app imports",
     "__main__": "python -m mux",
     "app": "what an app imports: Mux",
-    "core": "puts a feed into a Sanic app: it knows every package below it and belongs to none",
+    "core": "makes and joins what a process needs for one run: it knows every package below it and belongs to none",
     "errors": "every part raises them",
     "intake": "every batch passes it between the broker and the hub, which do not know each other",
     "machine": "the app, the fleet and the server ask the machine what they may have",
+    "mount": "the app and the server both put a feed into a Sanic app with it",
     "reasons": "wire refuses requests for them, the hub closes clients, the endpoints answer with them",
     "settings": "the app, the endpoints and the server read them",
     "version": "the broker tells it to Redis, the server to clients; it imports nothing, so neither needs the package",
@@ -134,7 +134,7 @@ AT_THE_TOP = {
 IMPURE = {"asyncio", "os", "redis", "sanic", "select", "selectors", "socket", "ssl", "threading", "time", "uvloop"}
 """I/O, clocks and event loops."""
 
-MAY_IMPORT_SANIC = {"app", "backend", "core", "doorstep", "endpoints", "serve"}
+MAY_IMPORT_SANIC = {"app", "backend", "doorstep", "endpoints", "mount", "serve"}
 
 MAY_BE_PRIVATE = {"endpoints.takeover", "doorstep.conversation", "doorstep.doorstep", "doorstep.handover"}
 

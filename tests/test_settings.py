@@ -348,7 +348,7 @@ def test_an_app_reads_no_variables_of_the_command() -> None:
 def test_every_setting_that_an_app_has_no_use_for_is_the_commands() -> None:
     """Whoever adds a setting that Mux(app) does not use says so in the table, and an app does not read its variable."""
     root = Path(mux.__file__).parent
-    text = (root / "core.py").read_text() + (root / "app.py").read_text()
+    text = "".join((root / name).read_text() for name in ("core.py", "mount.py", "app.py"))
     text += "".join(path.read_text() for part in ("endpoints", "grants") for path in (root / part).glob("*.py"))
     used = set(re.findall(r"settings\.(\w+)", text))
     assert {spec.name for spec in fields(Settings) if not spec.metadata["of_command"]} <= used

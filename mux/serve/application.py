@@ -7,12 +7,12 @@ from typing import Any
 
 from sanic import Sanic
 
-from mux.core import Core
 from mux.doorstep.arrivals import Arrivals
 from mux.doorstep.doorstep import Doorstep
 from mux.endpoints.operator_check import LocalHostCheck, OperatorCheck, TokenCheck
 from mux.endpoints.refusals import PlainErrors
 from mux.metrics.board import Row
+from mux.mount import Mount
 from mux.settings import Settings
 from mux.wire.http.host import is_loopback
 
@@ -31,11 +31,12 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
         ops_sock: the listener of the operator's routes; None has them on the app.
 
     Raises:
-        InvalidSetting: as Core.
+        InvalidSetting: as Mount.
     """
-    app: Sanic[Any, Any] = Sanic("mux", configure_logging=False, error_handler=PlainErrors(lambda: core.hub))
-    core = Core(app, settings, ops=ops_sock is None, page=settings.page, checks_hosts=False, row=row)
-    app.ctx.ops_app = None if ops_sock is None else _ops_app(core, ops_sock)
+    app: Sanic[Any, Any] = Sanic("mux", configure_logging=False, error_handler=PlainErrors(lambda: mount.core.hub))
+    mount = Mount(app, settings, ops=ops_sock is None, page=settings.page, checks_hosts=False, row=row)
+    core = mount.core
+    app.ctx.ops_app = None if ops_sock is None else _ops_app(mount, ops_sock)
     app.ctx.hub = core.hub
     app.ctx.is_ready = core.is_ready
     app.ctx.snapshot = core.snapshot
@@ -44,7 +45,7 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
         head_seconds=settings.handshake_seconds,
         kept_seconds=settings.keep_alive_seconds,
         answer_seconds=app.config.RESPONSE_TIMEOUT,
-        max_body_bytes=core.body_limit,
+        max_body_bytes=mount.body_limit,
         refused=core.hub.refused,
         admission=core.hub.admission,
         clients=core.hub.__len__,
@@ -56,20 +57,20 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
     return app
 
 
-def _ops_app(core: Core, sock: socket.socket) -> Sanic[Any, Any]:
+def _ops_app(mount: Mount, sock: socket.socket) -> Sanic[Any, Any]:
     """Return an app of the operator's routes alone, for a listener of their own."""
-    settings = core.settings
-    app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False, error_handler=PlainErrors(lambda: core.hub))
+    settings = mount.settings
+    app: Sanic[Any, Any] = Sanic("mux-ops", configure_logging=False, error_handler=PlainErrors(lambda: mount.core.hub))
     app.config.TOUCHUP = False  # Sanic rewrites its own classes once in a process, and does so for the other app
-    core.mount_ops(app, _operator_check(settings, sock))
-    core.mount_api(app)
+    mount.mount_ops(app, _operator_check(settings, sock))
+    mount.mount_api(app)
     app.ctx.mux_arrivals = Arrivals(
         app,
         head_seconds=settings.handshake_seconds,
         kept_seconds=settings.keep_alive_seconds,
         answer_seconds=app.config.RESPONSE_TIMEOUT,
-        max_body_bytes=core.api_limit,
-        refused=core.hub.refused,
+        max_body_bytes=mount.api_limit,
+        refused=mount.core.hub.refused,
         join=lambda request, channel: False,  # nothing here is a WebSocket, so an upgrade is ignored
     )
     return app

@@ -110,7 +110,7 @@ async def test_metrics_count_what_happened(redis_url: str, prefix: str, publishe
             }
             assert numbers | expected == numbers
             assert numbers["mux_fan_out_seconds_sum"] < PATIENCE_SECONDS
-            await until(lambda: sum(feed.mux._core._observer._loop_lag.lags.counts))
+            await until(lambda: sum(feed.mux._core.observer._loop_lag.lags.counts))
         await until(lambda: not len(feed.mux._core.hub))
         await _until_scraped(feed.port, mux_connections=0)  # what was scraped just now is remembered for a moment
 
@@ -159,9 +159,9 @@ async def test_a_stall_of_the_loop_is_logged_once_and_counted(
     """A handler that blocks for 1.3 s is found out."""
     app: Sanic[Any, Any] = Sanic(f"stall-{prefix[:-1]}", configure_logging=False)
     async with serving(app=app, redis_url=redis_url, prefix=prefix, ops=True) as feed:
-        await until(lambda: feed.mux._core._observer._ticks > 1)
+        await until(lambda: feed.mux._core.observer._ticks > 1)
         time.sleep(1.3)  # noqa: ASYNC251 - it is what is tested
-        await until(lambda: feed.mux._core._observer._loop_lag.stalls)
+        await until(lambda: feed.mux._core.observer._loop_lag.stalls)
         assert (await scrape(feed.port))["mux_loop_stalls_total"] == 1
     assert sum("the event loop stood still for 1." in line for line in caplog.messages) == 1
 

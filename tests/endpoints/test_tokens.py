@@ -207,8 +207,8 @@ async def test_garbage_of_an_address_is_not_checked_without_end(serve: Serve, wa
     async with serve(
         token_key=SECRET, token_audience=AUDIENCE, user_subscribe=("*",), max_token_checks_per_second=20
     ) as served:
-        (core,) = served.app.ctx.mux_feeds
-        core.feed.checks._authority._clock = lambda: 1000.0
+        (mount,) = served.app.ctx.mux_feeds
+        mount.core.feed.checks._authority._clock = lambda: 1000.0
         served.app.config.REAL_IP_HEADER = "x-real-ip"
         status, make = WAYS[way]
 
@@ -248,10 +248,10 @@ async def test_connections_end_with_their_tokens(serve: Serve) -> None:
             opened(served.port, handshake(80, "a")) as (stays, _),
         ):
             await until(lambda: len(served.hub) == 3)
-            (core,) = served.app.ctx.mux_feeds
-            core.feed.members.tick(now + 3500)
+            (mount,) = served.app.ctx.mux_feeds
+            mount.core.feed.members.tick(now + 3500)
             assert len(served.hub.open_connections()) == 3
-            core.feed.members.tick(now + 3700)
+            mount.core.feed.members.tick(now + 3700)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 assert await websocket.readexactly(17) == b"\x88\x0f\x11\x31token expired"
                 ended = (await stream.read()).decode()

@@ -123,7 +123,7 @@ async def test_rates_are_the_highest_of_any_process(three: list[Serving], prefix
     assert (busy["name"], busy["subscribers"], idle["messages_per_second"]) == ("busy", 2, 0)
     assert busy["messages_per_second"] > 20 / PATIENCE_SECONDS
     for feed in three:
-        feed.mux._core._inspector._tally.clear()
+        feed.mux._core.inspector._tally.clear()
     await until(lambda: not any(feed.mux._core._intake.after_batch for feed in three))
 
 
@@ -200,7 +200,7 @@ async def test_hostile_publishes_do_no_harm(three: list[Serving], prefix: str, p
 
 async def test_equal_questions_share_an_inquiry_and_too_many_are_refused(three: list[Serving]) -> None:
     """A hundred terminals that look at the same are one question."""
-    inspector = three[0].mux._core._inspector
+    inspector = three[0].mux._core.inspector
     same = await asyncio.gather(*(inspector.stats() for _ in range(100)))
     assert all(found is same[0] for found in same)
     different = [inspector.channels(prefix=str(number), sort="rate", limit=1) for number in range(30)]
@@ -213,7 +213,7 @@ async def test_equal_questions_share_an_inquiry_and_too_many_are_refused(three: 
 async def test_a_process_that_ends_finishes_what_it_was_asked(redis_url: str, prefix: str) -> None:
     """Whoever asked has an answer, nothing is left running, and closing twice is once."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed:
-        inspector = feed.mux._core._inspector
+        inspector = feed.mux._core.inspector
         asked = asyncio.ensure_future(inspector.channels(prefix="", sort="rate", limit=1))
         await until(lambda: inspector._inquiries)
         await inspector.aclose()
@@ -227,7 +227,7 @@ async def test_a_process_that_ends_finishes_what_it_was_asked(redis_url: str, pr
 async def test_who_asks_and_goes_away_takes_nothing_from_others(redis_url: str, prefix: str) -> None:
     """They wait for the same."""
     async with serving(redis_url=redis_url, prefix=prefix) as feed:
-        inspector = feed.mux._core._inspector
+        inspector = feed.mux._core.inspector
         gone, stays = (asyncio.ensure_future(inspector.channels(prefix="", sort="rate", limit=1)) for _ in range(2))
         await until(lambda: inspector._inquiries)
         gone.cancel()
