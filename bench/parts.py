@@ -15,7 +15,7 @@ from mux.broker.holding import Holding
 from mux.broker.location import parse_location
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber, Endpoint, Subscriber, Transport
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.publication import Encoder
 from mux.wire.resp import Push
 from mux.wire.websocket.encoder import encode

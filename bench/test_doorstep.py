@@ -36,7 +36,7 @@ from bench.conftest import Benchmark, Score
 from bench.peers.registry import MUX, OWN, STOCK, Peer, Place
 from bench.servers import Running, free_port, serving
 from mux.serve.application import create_app
-from mux.settings import Settings
+from mux.settings.settings import Settings
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 OPENSSL = shutil.which("openssl")

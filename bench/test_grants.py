@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench.conftest import Benchmark, Score
 from mux.grants.authority import Authority
-from mux.settings import Settings
+from mux.settings.settings import Settings
 
 SECRET = "a secret of the benchmarks, long enough"  # noqa: S105 - of no server
 

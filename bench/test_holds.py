@@ -25,7 +25,7 @@ from sanic import Sanic
 
 from bench.conftest import Benchmark, Score
 from mux.serve.application import create_app
-from mux.settings import Settings
+from mux.settings.settings import Settings
 
 HOST = b"Host: 127.0.0.1\r\n"
 TOKEN = "t" * 32

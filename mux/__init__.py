@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from mux.recovery.listener import Message
     from mux.serve.application import create_app
-    from mux.settings import Settings
+    from mux.settings.settings import Settings
     from mux.version import __version__
 
 __all__ = (
@@ -56,7 +56,7 @@ _HOMES = {
     "Member": "mux.endpoints.hooks",
     "Message": "mux.recovery.listener",
     "Mux": "mux.app",
-    "Settings": "mux.settings",
+    "Settings": "mux.settings.settings",
     "__version__": "mux.version",
     "create_app": "mux.serve.application",
     "http_protocol": "mux.app",

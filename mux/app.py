@@ -24,7 +24,8 @@ from mux.presence.roster import People
 from mux.reasons import DISCONNECTED
 from mux.recovery.history import Query
 from mux.recovery.listener import Message
-from mux.settings import Settings, unknown_variables
+from mux.settings.misspelt import unknown_variables
+from mux.settings.settings import Settings
 from mux.wire.channel import binary_variant, check_channel
 
 http_protocol = Doorstep

@@ -44,7 +44,7 @@ from mux.presence.acts import Acts
 from mux.presence.presence import Presence
 from mux.recovery.listener import Listeners
 from mux.recovery.recovery import Recovery
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.channel import RESERVED, Namespace
 from mux.wire.sse.encoder import GROWTH
 

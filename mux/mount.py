@@ -27,7 +27,7 @@ from mux.endpoints.takeover import is_under_asgi_server
 from mux.errors import InvalidSetting, NoSockets
 from mux.logs.lines import speak_like
 from mux.metrics.board import Row
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.channel import Namespace
 from mux.wire.http.head import RequestHead
 

@@ -22,7 +22,8 @@ from redis.retry import Retry
 
 from mux.metrics.catalogue import METRICS
 from mux.serve.embedded import find_server
-from mux.settings import Settings, unknown_variables
+from mux.settings.misspelt import unknown_variables
+from mux.settings.settings import Settings
 from tests.support.pages import OPERATING, ROOT, block
 from tests.support.servers import PATIENCE_SECONDS, mux_serve, run_mux
 

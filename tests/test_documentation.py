@@ -14,7 +14,8 @@ import pytest
 
 import mux
 from mux.metrics.catalogue import METRICS
-from mux.settings import Settings, environment_variable
+from mux.settings.environment import environment_variable
+from mux.settings.settings import Settings
 from tests.support.pages import ROOT, blocks
 from tests.support.servers import run_mux
 

@@ -126,7 +126,6 @@ AT_THE_TOP = {
     "machine": "the app, the fleet and the server ask the machine what they may have",
     "mount": "the app and the server both put a feed into a Sanic app with it",
     "reasons": "wire refuses requests for them, the hub closes clients, the endpoints answer with them",
-    "settings": "the app, the endpoints and the server read them",
     "version": "the broker tells it to Redis, the server to clients; it imports nothing, so neither needs the package",
 }
 """Every module that is in no package, and the reason for it."""

@@ -35,7 +35,7 @@ from mux.inspect.listing import MAX_NAMES, is_printable
 from mux.presence.act import MAX_RENEWAL_SECONDS, Act
 from mux.presence.acts import Acts
 from mux.presence.presence import Presence
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.channel import MAX_CHANNEL_BYTES, Namespace, binary_variant, check_channel
 
 AT_ONCE = 64

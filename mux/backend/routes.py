@@ -30,7 +30,7 @@ from mux.endpoints.routes import FIRST
 from mux.endpoints.takeover import transport_of
 from mux.errors import InvalidSetting, Refused
 from mux.hub.hub import Hub
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.http.head import RequestHead
 
 PATH = "/api/"

@@ -20,7 +20,9 @@ import typer
 from typer.core import TyperGroup
 
 from mux.errors import InvalidSetting, MuxError
-from mux.settings import GatherMs, Meaning, Settings, environment_variable, means_yes
+from mux.settings.environment import environment_variable, means_yes
+from mux.settings.settings import Settings
+from mux.settings.values import GatherMs, Meaning
 from mux.version import __version__
 
 Url = Annotated[

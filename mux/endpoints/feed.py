@@ -38,7 +38,7 @@ from mux.grants.grants import Action
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.recovery.history import OFF, Found, Query
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.http.answer import preflight
 from mux.wire.http.content import accepts_explicitly
 from mux.wire.sse.encoder import STREAM, TYPE, Events, codings

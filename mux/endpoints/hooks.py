@@ -34,7 +34,7 @@ from mux.errors import InvalidSetting, Refused
 from mux.grants.grants import Action, Grants
 from mux.grants.patterns import NONE, Patterns
 from mux.hub.subscriber import AnySubscriber
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.channel import Namespace
 
 

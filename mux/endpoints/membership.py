@@ -19,7 +19,7 @@ from mux.endpoints.hooks import Hooks
 from mux.grants.grants import Grants
 from mux.hub.router import Router
 from mux.hub.subscriber import AnySubscriber
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.channel import marked
 from mux.wire.publication import JOINED, LEFT, Kind
 

@@ -23,7 +23,7 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.version import __version__
 
 _FILE = Path(__file__).with_name("page.html")

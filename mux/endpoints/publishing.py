@@ -22,7 +22,7 @@ from mux.endpoints.websocket import WebSocketClient
 from mux.errors import BrokerError, BrokerRefused, MessageTooLarge, Refused
 from mux.grants.grants import Action
 from mux.hub.hub import Hub
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.channel import binary_variant
 from mux.wire.http.content import is_binary
 from mux.wire.resp import Reply

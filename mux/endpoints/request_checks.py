@@ -24,7 +24,7 @@ from mux.grants.authority import Authority
 from mux.grants.grants import Action, Grants
 from mux.hub.admission import counted_as
 from mux.hub.hub import Hub
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.channel import Namespace, check_channel
 from mux.wire.http.answer import sharing
 from mux.wire.http.host import HostPolicy

@@ -25,7 +25,7 @@ from mux.grants.grants import OPEN, Grants
 from mux.grants.jwks import KeySet
 from mux.grants.keys import Key, read_key
 from mux.grants.patterns import Patterns
-from mux.settings import Settings
+from mux.settings.settings import Settings
 
 LEEWAY_SECONDS = 30.0
 """Clocks of two machines may differ by so much: a token holds so much longer, and so much sooner."""

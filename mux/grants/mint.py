@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from mux.errors import InvalidSetting
 from mux.grants.authority import MAX_TOKEN_CHARACTERS
 from mux.grants.keys import is_path, public_key, read_file, read_key
-from mux.settings import check_pattern
+from mux.settings.values import check_pattern
 
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -13,7 +13,7 @@ from mux.errors import InvalidToken, Refused
 from mux.grants.authority import Authority
 from mux.grants.grants import Grants
 from mux.grants.patterns import Patterns
-from mux.settings import Settings
+from mux.settings.settings import Settings
 
 
 def told(settings: Settings, token: str) -> Iterator[str]:

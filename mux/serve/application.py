@@ -13,7 +13,7 @@ from mux.endpoints.operator_check import LocalHostCheck, OperatorCheck, TokenChe
 from mux.endpoints.refusals import PlainErrors
 from mux.metrics.board import Row
 from mux.mount import Mount
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.http.host import is_loopback
 
 

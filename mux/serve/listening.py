@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mux.errors import CannotListen
 from mux.serve.ops_listener import unix_socket
-from mux.settings import UNIX, Settings
+from mux.settings.settings import UNIX, Settings
 
 BACKLOG = 8192
 """Connections the kernel keeps until they are accepted; it caps them at net.core.somaxconn. With Sanic's

@@ -35,7 +35,8 @@ from mux.serve.process import served
 from mux.serve.signals import HANDLED, Signals
 from mux.serve.supervisor import Supervisor
 from mux.serve.token_file import draw, token_file
-from mux.settings import Settings, unknown_variables
+from mux.settings.misspelt import unknown_variables
+from mux.settings.settings import Settings
 from mux.version import __version__
 from mux.wire.channel import Namespace
 

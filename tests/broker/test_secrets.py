@@ -18,7 +18,7 @@ from sanic import Sanic
 from mux import Mux
 from mux.broker.location import check_redis, parse_location
 from mux.errors import BrokerError, BrokerRefused, MuxError
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from tests.broker.test_broker import open_once, scripted_redis
 from tests.support.servers import run_mux
 

@@ -21,7 +21,8 @@ import pytest
 from mux.command.lines import format_message
 from mux.command.publish import publish
 from mux.errors import ServerUnreachable
-from mux.settings import Settings, environment_variable
+from mux.settings.environment import environment_variable
+from mux.settings.settings import Settings
 from tests.support.servers import PATIENCE_SECONDS, Serving, receive, run_mux, until
 
 

@@ -16,7 +16,7 @@ from mux.inspect.report import RATED
 from mux.serve import ops_listener
 from mux.serve.application import create_app
 from mux.serve.listening import listening_socket
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from tests.support.nginx import NGINX, nginx, reachable
 from tests.support.requests import exchange, request
 from tests.support.servers import PATIENCE_SECONDS, TOKEN, mux_serve, raw_client, run_mux, running, serving

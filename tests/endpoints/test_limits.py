@@ -18,7 +18,7 @@ from sanic import Sanic
 from mux.endpoints import takeover
 from mux.hub.admission import HEADROOM_DESCRIPTORS, LAST_DESCRIPTORS
 from mux.serve.application import create_app
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from tests.support.requests import exchange
 from tests.support.servers import PATIENCE_SECONDS, RawClient, Serving, handshake, raw_client, running, serving, until
 

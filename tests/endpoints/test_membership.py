@@ -14,7 +14,7 @@ from mux.endpoints.membership import Membership
 from mux.hub.admission import Admission
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from mux.wire.channel import Namespace
 from tests.hub.fakes import FakeClient
 from tests.support.refusals import refused

@@ -15,7 +15,7 @@ from mux import reasons
 from mux.errors import InvalidSetting
 from mux.grants.authority import MAX_ADDRESSES, MAX_KNOWN, Authority
 from mux.grants.grants import OPEN, Action, Grants
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from tests.support.refusals import refused
 from tests.support.tokens import SECRET, claims, key_file, public_pem, secret_token, token, wrong_tokens
 

@@ -20,7 +20,7 @@ from mux.grants import jwks
 from mux.grants.authority import Authority
 from mux.grants.grants import Grants
 from mux.grants.jwks import AHEAD_SECONDS, KEPT_SECONDS, MAX_BYTES, MAX_KEYS, PAUSE_SECONDS, KeySet
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from tests.support.key_server import KeyServer, jwk, key_server
 from tests.support.refusals import refused
 from tests.support.tokens import AUDIENCE, claims, private_key

@@ -14,7 +14,7 @@ from mux.grants.authority import Authority
 from mux.grants.grants import Action, Grants
 from mux.grants.mint import mint, seconds_of
 from mux.grants.telling import told
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from tests.support.key_server import key_server
 from tests.support.servers import run_mux
 from tests.support.tokens import AUDIENCE, SECRET, key_file, private_key, token

@@ -13,7 +13,7 @@ from collections import Counter
 from contextlib import suppress
 
 from mux.serve.application import create_app
-from mux.settings import Settings
+from mux.settings.settings import Settings
 from tests.support.servers import handshake, running, until
 
 KEY = b"\x00\x00\x00\x00"

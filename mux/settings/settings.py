@@ -8,22 +8,28 @@ default.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
-from difflib import get_close_matches
-from math import isfinite
-from typing import Any, Literal, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_type_hints
 
-from mux.errors import InvalidChannel, InvalidSetting
-from mux.wire.channel import Namespace, check_channel
+from mux.errors import InvalidSetting
+from mux.settings.environment import environment_variable, is_given, parse
+from mux.settings.values import (
+    GatherMs,
+    Meaning,
+    check_host,
+    check_jwks_url,
+    check_pattern,
+    check_range,
+    check_secret,
+    check_type,
+)
+from mux.wire.channel import Namespace
 from mux.wire.http.host import HostPolicy
 from mux.wire.http.origin import OriginPolicy
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 OnGap = Literal["keep", "close"]
-GatherMs = float | Literal["auto"]
 AnnounceAs = Literal["uuid", "subject"]
 
 UNIX = "unix:"
@@ -33,7 +39,10 @@ LONGEST_SECONDS = 86_400.0
 """A day: who wants no heartbeat has none in a day. Far longer ones overflow where they become milliseconds."""
 
 MIN_TOKEN_LENGTH = 8
-"""Shorter ones can be tried out over a network in days."""
+"""Fewest characters of an inspect_token: a shorter one can be tried out over a network in days."""
+
+MIN_API_KEY_LENGTH = 12
+"""Fewest characters of a key of the API, with which anything can be published."""
 
 _NEED_A_KEY = (
     "token_audience",
@@ -44,25 +53,6 @@ _NEED_A_KEY = (
     "user_subscribe",
     "user_publish",
 )
-
-MIN_API_KEY_LENGTH = 12
-"""Shortest key of the API, in characters: whoever has it may publish anything."""
-
-_HOST_TO_LISTEN_ON = re.compile(r"[\w.-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?")
-"""A name, an IPv4 address, or an IPv6 address with or without a zone."""
-
-_TRUE = frozenset(("1", "true", "yes", "on"))
-_FALSE = frozenset(("0", "false", "no", "off"))
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """The purpose of a setting, its unit, and the range it is held to."""
-
-    text: str
-    unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
 
 
 def _setting(
@@ -231,6 +221,10 @@ class Settings:
         "info", "How much to log: debug, info, warning or error.", of_command=True
     )
 
+    api_key: tuple[str, ...] = _setting(
+        (), "Key of the HTTP API for backends, in X-API-Key; repeatable; without one there is no API.", secret=True
+    )
+
     def _check_tokens(self) -> None:
         """Check the settings of clients' tokens against each other."""
         if self.token_key is not None and self.token_jwks_url is not None:
@@ -245,28 +239,22 @@ class Settings:
                 for text in value:
                     check_pattern(name, text)
         if self.token_jwks_url is not None:
-            _check_jwks_url(self.token_jwks_url)
-
-    api_key: tuple[str, ...] = _setting(
-        (), "Key of the HTTP API for backends, in X-API-Key; repeatable; without one there is no API.", secret=True
-    )
+            check_jwks_url(self.token_jwks_url)
 
     def __post_init__(self) -> None:
         types = get_type_hints(type(self))
         for spec in fields(self):
             value = getattr(self, spec.name)
-            _check_type(spec, value, types[spec.name])
-            _check_range(spec, value)
-        _check_token(self.inspect_token)
+            check_type(spec, value, types[spec.name])
+            check_range(spec, value)
+        if self.inspect_token is not None:
+            check_secret("inspect_token", self.inspect_token, MIN_TOKEN_LENGTH)
         for key in self.api_key:
-            if not (len(key) >= MIN_API_KEY_LENGTH and all("!" <= char <= "~" for char in key)):
-                raise InvalidSetting(
-                    f"an api_key must be at least {MIN_API_KEY_LENGTH} printable ASCII characters without space"
-                )
+            check_secret("an api_key", key, MIN_API_KEY_LENGTH)
         self._check_tokens()
-        _check_host("host", self.host)
+        check_host("host", self.host)
         if self.ops_host is not None and not self.ops_host.startswith(UNIX):
-            _check_host("ops_host", self.ops_host)
+            check_host("ops_host", self.ops_host)
         if self.ops_host is not None and (self.ops_port is None) != self.ops_host.startswith(UNIX):
             raise InvalidSetting("ops_host is unix:/path, or an address with an ops_port")
         Namespace(self.prefix)
@@ -308,148 +296,7 @@ class Settings:
             if given is not None:
                 values[spec.name] = tuple(given) if isinstance(given, list) else given
                 if types[spec.name] == GatherMs and isinstance(given, str):  # of the command line
-                    values[spec.name] = _parse(spec.name, given, GatherMs)
-            elif _is_given(environ.get(variable, "")) and not (in_app and spec.metadata["of_command"]):
-                values[spec.name] = _parse(variable, environ[variable].strip(), types[spec.name])
+                    values[spec.name] = parse(spec.name, given, GatherMs)
+            elif is_given(environ.get(variable, "")) and not (in_app and spec.metadata["of_command"]):
+                values[spec.name] = parse(variable, environ[variable].strip(), types[spec.name])
         return cls(**values)
-
-
-def means_yes(text: str) -> bool:
-    """Return whether the value of a variable turns something on."""
-    return text.strip().lower() in _TRUE
-
-
-def environment_variable(spec: Field[Any]) -> str:
-    """Return the name of the environment variable of a field of Settings."""
-    return f"MUX_{spec.name.upper()}"
-
-
-_OF_KUBERNETES = re.compile(
-    # Kubernetes gives every container the addresses of every Service, and Docker's links did: for one called mux these.
-    r"MUX_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
-)
-_SERVICE_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://\S*")
-
-_OF_THE_CLIENTS = frozenset(("MUX_URL", "MUX_TOKEN"))
-"""Variables of `mux publish`, `mux tail` and `mux top`."""
-
-
-def _is_given(text: str) -> bool:
-    """Return False for a variable that is empty, or that Kubernetes has set to the address of a Service."""
-    return bool(text.strip()) and not _SERVICE_ADDRESS.fullmatch(text.strip())
-
-
-def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Return a sentence for every variable that looks like one of ours and is none; values are in none of them."""
-    environ = os.environ if environ is None else environ
-    known = [environment_variable(spec) for spec in fields(Settings)]
-    sentences = []
-    for name in sorted(environ):
-        if not name.upper().startswith("MUX_") or name in known or name in _OF_THE_CLIENTS:
-            continue
-        if _OF_KUBERNETES.fullmatch(name):
-            continue
-        near = get_close_matches(name.upper(), known, n=1)
-        sentences.append(f"{name} is no setting of mux" + (f"; {near[0]} is one" if near else ""))
-    return sentences
-
-
-def _shown(value: object) -> str:
-    """Return a value for a sentence, unless it is an address, which may have a password in it."""
-    text = repr(value)
-    return "an address" if "@" in text or "://" in text or "password" in text.lower() else text
-
-
-def _check_type(spec: Field[Any], value: object, kind: object) -> None:
-    if kind is float or kind == GatherMs:
-        is_right = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-        expected = "a number"
-        if kind == GatherMs:
-            is_right, expected = is_right or value == "auto", "a number or auto"
-    elif kind is int or kind == int | None:
-        is_right = (isinstance(value, int) and not isinstance(value, bool)) or (value is None and kind is not int)
-        expected = "a whole number"
-    elif kind is bool:
-        is_right, expected = isinstance(value, bool), "True or False"
-    elif kind == tuple[str, ...]:
-        is_right = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-        expected = "a list of str"
-    elif choices := get_args(kind) if get_origin(kind) is Literal else ():
-        is_right, expected = value in choices, f"one of {', '.join(choices)}"
-    else:
-        is_right, expected = isinstance(value, str) or (value is None and kind == str | None), "a str"
-    if not is_right:
-        # A secret has no repr; it is left out of the sentence even when its type is wrong.
-        shown = _shown(value) if spec.repr else f"a {type(value).__name__}"
-        raise InvalidSetting(f"{spec.name} is {shown}; it must be {expected}")
-
-
-def _check_range(spec: Field[Any], value: Any) -> None:
-    meaning: Meaning = spec.metadata["meaning"]
-    if value is None or value == "auto":
-        return
-    if meaning.minimum is not None and value < meaning.minimum:
-        raise InvalidSetting(f"{spec.name} is {value}; it must be at least {meaning.minimum}")
-    if meaning.maximum is not None and value > meaning.maximum:
-        raise InvalidSetting(f"{spec.name} is {value}; it must be at most {meaning.maximum}")
-
-
-def _check_host(name: str, host: str) -> None:
-    # The value is kept out of the sentence: a URL in the wrong option may have a password in it.
-    if not _HOST_TO_LISTEN_ON.fullmatch(host):
-        raise InvalidSetting(f"{name} must be a name or an address, without a scheme, a user or a port")
-
-
-def _check_token(token: str | None) -> None:
-    # The value is kept out of the sentence: it is a secret.
-    if token is not None and not (len(token) >= MIN_TOKEN_LENGTH and all("!" <= char <= "~" for char in token)):
-        raise InvalidSetting(
-            f"inspect_token must be at least {MIN_TOKEN_LENGTH} printable ASCII characters without space"
-        )
-
-
-def check_pattern(name: str, text: str) -> None:
-    """Let a pattern of channels pass, which is given by a name.
-
-    Raises:
-        InvalidSetting: it is none.
-    """
-    stem = text.removesuffix("*")
-    if "*" in stem:
-        raise InvalidSetting(f"{name} has the pattern {text!r}; a pattern has * at its end and nowhere else")
-    try:
-        if stem or not text:
-            check_channel(stem)
-    except InvalidChannel as error:
-        raise InvalidSetting(f"{name} has the pattern {text!r}: {error}") from None
-
-
-def _check_jwks_url(url: str) -> None:
-    # The value is kept out of the sentence: it may have a password in it.
-    try:
-        parts = urlsplit(url)
-        is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        is_right = is_right and "@" not in parts.netloc and all("!" <= char <= "~" for char in url)
-    except ValueError:
-        is_right = False
-    if not is_right:
-        raise InvalidSetting("token_jwks_url must be an http:// or https:// URL without a user or a password")
-
-
-def _parse(variable: str, text: str, kind: object) -> object:
-    """Read the value of an environment variable as the type of its field."""
-    if kind is bool:
-        if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
-        raise InvalidSetting(f"{variable} is {_shown(text)}; it must be yes or no")
-    if kind == tuple[str, ...]:
-        return tuple(text.replace(",", " ").split())
-    if kind == GatherMs and text == "auto":
-        return text
-    if kind in (int, float, int | None, GatherMs):
-        try:
-            return float(text) if kind in (float, GatherMs) else int(text)
-        except ValueError:
-            expected = "a number or auto" if kind == GatherMs else "a number"
-            raise InvalidSetting(f"{variable} is {_shown(text)}; it must be {expected}") from None
-    return text

@@ -11,7 +11,10 @@ from sanic import Sanic
 import mux
 from mux import Mux
 from mux.errors import InvalidSetting
-from mux.settings import Meaning, Settings, environment_variable, unknown_variables
+from mux.settings.environment import environment_variable
+from mux.settings.misspelt import unknown_variables
+from mux.settings.settings import Settings
+from mux.settings.values import Meaning
 
 DEFAULTS = {
     "host": "127.0.0.1",
