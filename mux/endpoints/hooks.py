@@ -31,7 +31,7 @@ from mux.endpoints.calls import Calls
 from mux.endpoints.request_checks import Permit
 from mux.endpoints.takeover import Asking
 from mux.errors import InvalidSetting, Refused
-from mux.grants.grants import Action, Grants
+from mux.grants.grants import Action, Grants, check_subject
 from mux.grants.patterns import NONE, Patterns
 from mux.hub.subscriber import AnySubscriber
 from mux.settings.settings import Settings
@@ -57,6 +57,7 @@ class Grant:
             raise TypeError(f"until is a Unix time in seconds, not {until!r}")
         if not isinstance(subject, str | None):
             raise TypeError(f"subject is a str, not {type(subject).__name__}")
+        check_subject(subject)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -21,7 +22,7 @@ import jwt
 
 from mux import reasons
 from mux.errors import Refused
-from mux.grants.grants import OPEN, Grants
+from mux.grants.grants import OPEN, Grants, check_subject
 from mux.grants.jwks import KeySet
 from mux.grants.keys import Key, read_key
 from mux.grants.patterns import Patterns
@@ -32,6 +33,10 @@ LEEWAY_SECONDS = 30.0
 
 MAX_TOKEN_CHARACTERS = 8192
 """A longer token is none."""
+
+_FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+"""A token has three parts in base64 without padding (RFC 7515, section 3.1). A decoder leaves out whatever else is in a
+signature, so one good token would be any number of different texts, which are all checked, and all known."""
 
 MAX_KNOWN = 10_000
 """Most tokens that are known; the oldest are forgotten, and are checked again when they come."""
@@ -126,7 +131,7 @@ class Authority:
         Raises:
             Refused: the token is not valid, or there is no such key.
         """
-        if len(token) > MAX_TOKEN_CHARACTERS:
+        if len(token) > MAX_TOKEN_CHARACTERS or not _FORM.fullmatch(token):
             raise Refused(reasons.UNAUTHORIZED, _NOT_VALID)
         if self._key_set is None:
             assert self._key is not None, "without a key no token is checked"
@@ -208,6 +213,7 @@ class Authority:
         subject, own = claims.get("sub") or None, claims.get("mux", {})
         if not isinstance(own, dict) or not isinstance(subject, str | None):
             raise ValueError
+        check_subject(subject)
         subscribe, publish = own.get("subscribe", []), own.get("publish", [])
         if not all(
             isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in (subscribe, publish)

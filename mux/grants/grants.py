@@ -19,6 +19,16 @@ class Action(Enum):
     PUBLISH = "publish"
 
 
+def check_subject(subject: str | None) -> None:
+    """Let a subject pass that every process can be told of: none has half of a surrogate pair.
+
+    Raises:
+        ValueError: it has.
+    """
+    if subject is not None:
+        subject.encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Grants:
     """What somebody may do.

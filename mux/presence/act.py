@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from mux import reasons
 from mux.errors import InvalidChannel
-from mux.fleet.messages import is_label
+from mux.fleet.messages import MAX_LABEL_LENGTH, is_label
 from mux.presence.roster import is_name
 from mux.wire.channel import check_channel
 
@@ -56,8 +56,8 @@ class Act:
         """
         if self.subject is None and self.channel is None and self.client is None:
             raise ValueError("name a subject, a channel or a client: nobody is disconnected without")
-        if self.subject is not None and not is_label(self.subject):
-            raise ValueError("a subject has at most 255 printable characters")
+        if self.subject is not None and not _is_subject(self.subject):
+            raise ValueError(f"a subject has at most {MAX_LABEL_LENGTH} characters, and none is half of a pair")
         if self.client is not None and not is_name(self.client):
             raise ValueError("a client is named as presence tells it")
         if len(self.spared) > MAX_SPARED or not all(map(is_name, self.spared)):
@@ -73,6 +73,15 @@ class Act:
         if self.act == "refresh" and not 0 <= self.until <= time() + MAX_RENEWAL_SECONDS:
             raise ValueError("grants are renewed until a Unix time that is a month ahead at most")
         return self
+
+
+def _is_subject(text: str) -> bool:
+    """Tell whether clients can be found by a text; nobody reads it, so it may have any character that UTF-8 has."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(text) <= MAX_LABEL_LENGTH
 
 
 def read_act(question: Mapping[str, object]) -> Act | None:

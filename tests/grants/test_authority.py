@@ -108,6 +108,22 @@ def test_deep_garbage_is_not_valid() -> None:
             authority().grants(text, "")
 
 
+def test_a_subject_that_is_no_unicode_is_not_valid() -> None:
+    """Half of a pair cannot be written as UTF-8: with it in a channel, nobody was told who is there."""
+    with refused(reasons.UNAUTHORIZED, "not valid"):
+        authority().grants(_by_hand('{"sub": "\\ud800", "aud": "tests"}'), "")
+
+
+@pytest.mark.parametrize("more", ["=", "==", "!", "\u00e9", ".", ".x", " "])
+def test_a_good_token_is_good_as_one_text_alone(more: str) -> None:
+    """Its signature with something that a decoder leaves out was good, and one token filled all that is known."""
+    knows = authority()
+    granted(knows, secret_token())
+    with refused(reasons.UNAUTHORIZED, "not valid"):
+        knows.grants(secret_token() + more, "")
+    assert len(knows._known) == 1
+
+
 def test_a_known_token_is_not_checked_again_and_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """It costs a lookup, and holds until its end."""
     now = [float(claims()["exp"] - 3600)]
@@ -160,7 +176,7 @@ def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     knows = authority(lambda: 1000.0)
     monkeypatch.setattr(knows, "_check", lambda text, key: OPEN)
     for number in range(MAX_KNOWN + 10):
-        knows.grants(str(number), str(number))
+        knows.grants(f"a.b.{number}", str(number))
     assert len(knows._known) == MAX_KNOWN
 
 
