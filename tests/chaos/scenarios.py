@@ -237,19 +237,20 @@ async def client_kill_while_away(rig: Rig, random: Random, hold: float) -> None:
 
 @scenario("link-swaps", must_gap=BOTH, refused_for=("other_epoch", "no_order"), unordered=A)
 async def link_swaps(rig: Rig, random: Random, hold: float) -> None:
-    """Messages of the feed change places on the way to a process: its positions stop, until it has a new connection.
+    """Messages of the feed change places on the way to a process: it shares no positions with the others any more.
 
     Messages about the order keep their places, so that all counts agree. Processes stop that notice it twice within ten
-    minutes, so those of server b may go on, in an epoch of their own.
+    minutes, until they have a new connection, so one may go on in an epoch of its own.
     """
     rig.link.down.swaps_every, rig.link.down.spared = 2, f"{PREFIX}$".encode()
     rig.link.reset()
     try:
         async with asyncio.timeout(SWAPS_SECONDS):
-            silent = 0
-            while silent < 5:  # between two epochs it is silent for one second or two
+            apart = 0
+            while apart < 5:  # between two epochs nobody has a position for one second or two
                 await asyncio.sleep(1)
-                silent = 0 if await rig.a.position() else silent + 1
+                own, others = [(await server.position()).partition("-")[0] for server in (rig.a, rig.b)]
+                apart = 0 if own and own == others else apart + 1
             while not all(follower.missed for follower in rig.followers):
                 rig.gate.reset()
                 await asyncio.sleep(2)  # a follower that comes back is answered within one
