@@ -23,7 +23,7 @@ UNKNOWN_BYTES = 1 << 30
 
 
 GIVE_BACK_BYTES = 32 * 1024 * 1024
-"""When so much that waited for clients waits no more, the memory of it is given back to the system."""
+"""Memory is given back to the system when this many bytes that waited for clients wait no more."""
 
 
 class Freed:

@@ -42,10 +42,10 @@ AT_ONCE = 64
 """Most messages of a broadcast, and most commands of a parallel batch, that are under way at the same time."""
 
 LARGE = frozenset(("channels", "history", "info", "presence"))
-"""Commands whose answers may have megabytes."""
+"""Commands whose answers may be megabytes long."""
 
 MAX_LARGE = 16
-"""Most of them in one batch."""
+"""Most commands with large answers in one batch."""
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -56,7 +56,7 @@ C = TypeVar("C")
 
 
 class Parts(NamedTuple):
-    """What the API of one run of an app works with."""
+    """The parts of one run of an app that the API works with."""
 
     hub: Hub
     outbox: Outbox
@@ -68,7 +68,7 @@ class Parts(NamedTuple):
 
 
 class Backend:
-    """Does the commands of backends.
+    """Carries out the commands of backends.
 
     Args:
         parts: what it works with.

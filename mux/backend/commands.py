@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Content(Struct):
-    """What is published; names with a None may be left out."""
+    """The content of a message to publish; a client may leave out every name whose default is None."""
 
     data: Raw = Raw()
     b64data: str | None = None
@@ -65,14 +65,14 @@ class Pattern(Struct):
 
 
 class Position(Struct):
-    """Where a message is in the common order."""
+    """The position of a message in the common order."""
 
     offset: int = 0
     epoch: str = ""
 
 
 class History(Struct):
-    """A question about what a channel had."""
+    """A question about the latest messages of a channel."""
 
     channel: str
     limit: int | None = None

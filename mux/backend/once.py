@@ -28,7 +28,7 @@ from mux.fleet.messages import read_object
 from mux.wire.resp import Reply
 
 KEPT_SECONDS = 300
-"""Seconds for which the same key has the same result."""
+"""Seconds for which a call with the same key gets the first call's result."""
 
 CLAIM_SECONDS = 30
 """Most seconds a process may take to publish; after them, the next one may."""
@@ -37,7 +37,7 @@ WAIT_SECONDS = 5.0
 """Most seconds a process waits for the result of another."""
 
 POLL_SECONDS = 0.02
-"""Seconds between two looks for that result."""
+"""Seconds between two looks for the result of another process."""
 
 MAX_KEY_LENGTH = 255
 """Most characters of an idempotency key."""

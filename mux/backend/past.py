@@ -1,4 +1,4 @@
-"""What a channel had, in pages, and where a message that was just published stands in it.
+"""The messages of a channel in pages, and the position of a message that was just published.
 
 An offset is the number of a message in the common order of all channels, so the offsets of one channel grow and have
 holes. A page ends after MAX_PUBLICATIONS messages or PAGE_BYTES; the next one begins at its last offset.
@@ -27,10 +27,10 @@ MAX_PUBLICATIONS = 1000
 """Most messages in one answer."""
 
 FEW = 16
-"""So many messages are looked for beyond twice as many as are wanted, for announcements are among them."""
+"""A search looks for twice as many messages as are wanted and this many more, as some are announcements."""
 
 PAGE_BYTES = 4 * 1024 * 1024
-"""An answer takes no further message when those it has are so many bytes."""
+"""An answer with this many bytes of messages takes no further message."""
 
 TOLD_AT_ONCE = 50
 """Messages that are written as JSON in one turn of the loop."""
@@ -39,7 +39,7 @@ HEARD_SECONDS = 1.0
 """Most seconds a process waits to hear a message that it has published; after them, no offset is told."""
 
 HEARD_POLL_SECONDS = 0.005
-"""Seconds between two looks for that message."""
+"""Seconds between two looks for a message that this process has published."""
 
 
 async def page(past: Past | None, redis_channel: bytes, asked: Asked) -> dict[str, Any]:

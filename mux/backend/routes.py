@@ -34,10 +34,10 @@ from mux.settings.settings import Settings
 from mux.wire.http.head import RequestHead
 
 PATH = "/api/"
-"""The path of every method begins with it."""
+"""The path of every method of the API begins with this."""
 
 MAX_BODY_BYTES = 1024 * 1024
-"""Largest body, or twice the largest message when that is more."""
+"""Largest body of a request, in bytes, unless twice the largest message is more."""
 
 ERROR_MODE = "x-centrifugo-error-mode"
 

@@ -27,16 +27,16 @@ from mux.errors import BrokerError
 from mux.wire.resp import Reply
 
 KEY_SECONDS = 10
-"""Redis forgets a piece that nobody has taken after so long."""
+"""Seconds after which Redis forgets a piece that nobody has taken."""
 
 AT_ONCE = 4
-"""Pieces that are on their way at once: a megabyte is far below the 8 MB that Redis lets wait for a subscriber."""
+"""Most pieces on their way at once. They are a megabyte, far below the 8 MB that Redis lets wait for a subscriber."""
 
 TAGGED = "x"
-"""The beginning of a name that is the hash tag of its keys; other names have only digits of base 16."""
+"""First character of a name that is the hash tag of its keys; other names have hexadecimal digits only."""
 
 TAGGED_LENGTH = 17
-"""Characters of such a name; what follows them belongs to the key and not to its tag."""
+"""Characters of a name that is a hash tag; the rest of a key does not belong to its tag."""
 
 TRIES = 128
 """Most names that are tried: in a cluster of 16 nodes one in 4,000 parcels finds none."""

@@ -1,4 +1,4 @@
-"""Where every connection of a server begins: what it sends first decides who gets it.
+"""The protocol that every connection of a server begins with: the first bytes decide which protocol gets it.
 
     accept ──► a usual handshake for the feed, in the first read ──► Subscriber
                anything else ──► requests, one after the other (conversation.py) ──► Sanic's protocol
@@ -61,9 +61,9 @@ class Doorstep(asyncio.Protocol):
         self._unix = unix
         self.arrivals = arrivals_of(app)
         self.connections = connections
-        """Where the server looks for its connections; the doorsteps of all that have not become clients."""
+        """The doorsteps of all connections of the server that have not become clients."""
         self.address = ""
-        """Where the connection is from; nothing when that does not count."""
+        """The address of the client; empty when its connections are not counted by address."""
         self.kept: object = None
         """Kept with the first request by those that let it in, while Sanic is to answer it."""
         self._conversation: Conversation | None = None
@@ -132,7 +132,7 @@ class Doorstep(asyncio.Protocol):
         self._transport.abort()
 
     def abort(self) -> None:
-        """As cut(); Sanic's server calls it at the end of its patience."""
+        """Cut the connection off. Sanic's server calls this when it no longer waits for connections to end."""
         self.cut()
 
     def close_if_idle(self) -> bool:

@@ -22,10 +22,10 @@ MAX_TASKS = 10_000
 """Most calls of hooks that run as tasks at the same time; one more is not begun, and counts as failed."""
 
 LAST_SECONDS = 1.0
-"""Tasks have so long to end by themselves when the app ends."""
+"""Seconds in which tasks may end by themselves when the app ends."""
 
 LOG_SECONDS = 60.0
-"""An exception of a hook is logged once in this time for each type."""
+"""Seconds in which an exception of a hook is logged once for each type."""
 
 logger = logging.getLogger("mux")
 

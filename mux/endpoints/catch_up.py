@@ -23,13 +23,13 @@ from mux.recovery.history import Found, History
 from mux.wire.publication import Encoder, Publication
 
 AT_ONCE_BYTES = 256 * 1024
-"""So much is written in one turn of the loop; it is less than any client may have waiting at the defaults."""
+"""Most bytes of a replay that are written in one turn of the loop: less than may wait for a client by default."""
 
 PIECE_BYTES = 64 * 1024
-"""A longer replay is written in pieces of so much."""
+"""Bytes of a piece of a replay that is too long to be written at once."""
 
 MESSAGE_BYTES = 64
-"""Memory that a message takes beside its payload, about."""
+"""Approximate bytes of memory that a message takes beside its payload."""
 
 HELD_MESSAGES = 4096
 """Most messages of a replay that are held for a client; what follows is looked up when they are written."""

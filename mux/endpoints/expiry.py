@@ -18,10 +18,10 @@ from mux.hub.slot import Slot, added, members, removed
 from mux.hub.subscriber import AnySubscriber
 
 SPREAD_SECONDS = 5.0
-"""Clients whose tokens end in the same second are ended over so many seconds."""
+"""Seconds over which clients whose tokens end in the same second are ended."""
 
 STALE_SECONDS = 64
-"""The heap may have so many seconds more than twice those in which a token ends; then it is made anew."""
+"""The heap is made anew when it has more than twice the seconds in which a token ends, and this many more."""
 
 
 class Expiry:

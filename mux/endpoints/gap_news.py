@@ -20,7 +20,7 @@ CLIENTS_PER_TURN = 200
 
 
 class GapNews:
-    """Tells the clients of one process.
+    """Tells the clients of one process about gaps.
 
     Args:
         hub: has the clients.
@@ -35,7 +35,7 @@ class GapNews:
         self._tasks.begin(self._tell_all(self._hub.open_connections(), gap), "mux-gap-news")
 
     async def aclose(self) -> None:
-        """Stop telling."""
+        """Tell no further client."""
         await self._tasks.aclose()
 
     async def _tell_all(self, clients: Sequence[AnySubscriber], gap: Gap) -> None:

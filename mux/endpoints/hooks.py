@@ -77,7 +77,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class ClientMessage:
-    """What a client publishes.
+    """A message that a client publishes.
 
     Attributes:
         channel: the name of the channel.
@@ -91,17 +91,17 @@ class ClientMessage:
 
 
 Authorize: TypeAlias = Callable[[Request, str, str], bool | Grant | Awaitable[bool | Grant]]
-"""Takes a request, the name of a channel, and "subscribe" or "publish"; anything but True or a Grant is a no."""
+"""Takes a request, the name of a channel, and "subscribe" or "publish"; allows the action by True or a Grant only."""
 
 OnMember: TypeAlias = Callable[[Member], object]
 OnMessage: TypeAlias = Callable[[ClientMessage], str | bytes | None]
-"""Returns what is published instead: text, bytes, or None for nothing."""
+"""Takes a client's message and returns the text or bytes to publish in its place, or None to publish nothing."""
 
 GapCallback: TypeAlias = Callable[[Gap], object]
 """Takes a gap; what it returns is awaited if it can be."""
 
 Outgoing: TypeAlias = tuple[bytes, bool]
-"""A payload, and whether it is binary."""
+"""The payload of a message, and True when it is binary."""
 
 
 class Hooks:

@@ -24,14 +24,14 @@ from mux.wire.channel import marked
 from mux.wire.publication import JOINED, LEFT, Kind
 
 SUBJECT_CHARACTERS = 255
-"""A longer subject is cut where a client is announced as its subject."""
+"""Most characters of a subject in an announcement; a longer subject is cut."""
 
 ANNOUNCEMENT_BYTES = {"uuid": 64, "subject": 64 + 4 * SUBJECT_CHARACTERS}
-"""An announcement is no larger, and is delivered however small messages have to be."""
+"""Most bytes of an announcement, by announce_as. It is delivered even where max_message_bytes is smaller."""
 
 
 class Membership:
-    """Which clients are in which channels of one process.
+    """The membership of clients in channels of one process: it lets them join, and tells others of it.
 
     Args:
         router: delivers to the clients of a channel.

@@ -56,23 +56,23 @@ class Asking(Protocol):
 
     @property
     def headers(self) -> Header:
-        """Its header fields."""
+        """The header fields of the request."""
 
     @property
     def host(self) -> str:
-        """Which host it is for, as the nearest proxy that is trusted says, or its Host field."""
+        """The host that the request is for, from the nearest trusted proxy or from its Host field."""
 
     @property
     def version(self) -> str:
-        """Its version of HTTP, as 1.1."""
+        """The HTTP version of the request, as 1.1."""
 
     @property
     def client_ip(self) -> str:
-        """The address it is from, found the same way."""
+        """The address that the request is from, as the nearest trusted proxy says or as the socket does."""
 
     @property
     def transport(self) -> BaseTransport | None:
-        """Its connection."""
+        """The transport of the request's connection; None when it is gone."""
 
 
 class Taken(NamedTuple):

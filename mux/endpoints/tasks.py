@@ -1,4 +1,4 @@
-"""The tasks of one owner, which end with it."""
+"""Tasks that belong to an object and are cancelled when it is closed."""
 
 from __future__ import annotations
 

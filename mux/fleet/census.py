@@ -42,7 +42,7 @@ REST_SECONDS = 0.25
 class _Member:
     identity: Identity
     last_sign: float
-    """When its last message came."""
+    """The time at which the last message of the process came."""
 
 
 class Census:
@@ -60,7 +60,7 @@ class Census:
         self._connected_at = 0.0
         self._last_beat = float("-inf")
         self.due = 0.0
-        """When this process has to beat again."""
+        """The time at which this process has to beat again."""
 
     def __len__(self) -> int:
         """Return how many other processes are known."""

@@ -1,1 +1,1 @@
-"""What a client may do: grants, and the tokens that carry them."""
+"""Grants, which say what a client may do, and the tokens that carry them."""

@@ -29,20 +29,20 @@ from mux.grants.patterns import Patterns
 from mux.settings.settings import Settings
 
 LEEWAY_SECONDS = 30.0
-"""Clocks of two machines may differ by so much: a token holds so much longer, and so much sooner."""
+"""The clocks of two machines may differ by this many seconds, so a token begins earlier and ends later by as much."""
 
 MAX_TOKEN_CHARACTERS = 8192
-"""A longer token is none."""
+"""Most characters of a token. A longer text is refused without a look at it."""
 
 _FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 """A token has three parts in base64 without padding (RFC 7515, section 3.1). A decoder leaves out whatever else is in a
 signature, so one good token would be any number of different texts, which are all checked, and all known."""
 
 MAX_KNOWN = 10_000
-"""Most tokens that are known; the oldest are forgotten, and are checked again when they come."""
+"""Most valid tokens that are remembered. Beyond that the oldest are forgotten, and are checked again when they come."""
 
 MAX_ADDRESSES = 10_000
-"""Most addresses that are told apart in a second; no unknown token of another is checked in it."""
+"""Most addresses whose tokens are checked in one second. An unknown token from another address is refused."""
 
 Found: TypeAlias = Grants | Callable[[], Awaitable[Grants]]
 """Grants, or a function to call and await for them."""
@@ -58,7 +58,7 @@ _SENTENCES: dict[type[Exception], str] = {
 
 
 class Authority:
-    """Knows what tokens grant.
+    """Finds out what tokens grant.
 
     Args:
         settings: the key, what tokens must say, and what is granted without them.

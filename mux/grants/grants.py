@@ -1,4 +1,4 @@
-"""What somebody may do, and until when.
+"""Grants: the channels that a client may subscribe to and publish to, and until when.
 
 Pure: no I/O, no clock.
 """
@@ -13,7 +13,7 @@ from mux.grants.patterns import ALL, Patterns
 
 
 class Action(Enum):
-    """What a request wants to do with a channel."""
+    """The two things that a request may want to do with a channel."""
 
     SUBSCRIBE = "subscribe"
     PUBLISH = "publish"
@@ -31,7 +31,7 @@ def check_subject(subject: str | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """What somebody may do.
+    """The rights of one client.
 
     Args:
         subject: the identity that a token gives; None when there is no token, or it gives none.
@@ -51,4 +51,4 @@ class Grants:
 
 
 OPEN = Grants(None, ALL, ALL)
-"""What everybody may do where there is no key."""
+"""The grants of every client on a server without a key: everything is allowed."""

@@ -25,22 +25,22 @@ from mux.errors import InvalidSetting, Refused
 from mux.grants.keys import Key, public_key
 
 FETCH_SECONDS = 5.0
-"""A fetch that takes longer has failed."""
+"""A fetch that takes longer than this has failed."""
 
 AHEAD_SECONDS = 300.0
-"""How long after a fetch the next one begins."""
+"""Seconds from the end of a fetch to the beginning of the next one."""
 
 PAUSE_SECONDS = 10.0
-"""How long after the beginning of a fetch the next one may begin, for a key that is not known or because it failed."""
+"""Fewest seconds between the beginnings of two fetches, when one has failed or a token names an unknown key."""
 
 KEPT_SECONDS = 3600.0
-"""A key is used for so long after the last fetch that found it."""
+"""Seconds for which a key is used after the last fetch that found it."""
 
 MAX_BYTES = 256 * 1024
-"""Largest answer to a fetch, with its head."""
+"""Largest answer to a fetch, in bytes, with its head."""
 
 MAX_KEYS = 100
-"""Most keys in a set."""
+"""Most keys in a JWK set."""
 
 logger = logging.getLogger("mux.grants.jwks")
 

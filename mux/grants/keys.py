@@ -18,16 +18,16 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from mux.errors import InvalidSetting
 
 MIN_SECRET_BYTES = 32
-"""A shorter secret can be guessed from any token of it (RFC 7518, section 3.2)."""
+"""Fewest bytes of a secret. A shorter one can be guessed from any token made with it (RFC 7518, section 3.2)."""
 
 MIN_RSA_BITS = 2048
-"""RFC 7518, section 3.3."""
+"""Fewest bits of an RSA key (RFC 7518, section 3.3)."""
 
 MAX_PATH_CHARACTERS = 255
-"""A longer text is no path, unless it looks like one."""
+"""A token_key with more characters than this is taken for a path only when it looks like one."""
 
 BLOCK_BYTES = 64
-"""The block of SHA-256, in bytes; no hash here has a smaller one."""
+"""The block size of SHA-256, in bytes. The other hashes that are used have larger blocks."""
 
 SECRET_ALGORITHMS = ("HS256", "HS384", "HS512")
 

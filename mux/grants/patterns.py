@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 SUBJECT = "{sub}"
-"""This stands for the subject of a token."""
+"""The part of a pattern that stands for the subject of a token."""
 
 _KEPT = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
-"""What a channel name may have, without the sign that begins an encoded byte."""
+"""The characters of channel names, without the percent sign, which begins an encoded byte."""
 
 
 class Patterns:

@@ -36,7 +36,7 @@ TICK_SECONDS = 0.02
 """Shortest time between two ticks. With thousands of clients ticks are close, and each does a little."""
 
 PINGED_PER_TICK = 36
-"""Clients that are pinged in one tick, about, when they are so many: a fifth of a millisecond."""
+"""Approximate number of clients that one tick pings when there are thousands; this takes a fifth of a millisecond."""
 
 TICKS_PER_DEADLINE = 5
 """A deadline may be met early by one tick, so by a fifth at the most."""

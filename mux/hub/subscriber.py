@@ -76,13 +76,13 @@ class Backlog(Protocol):
     """Watches clients that read too slowly."""
 
     def blocked(self, subscriber: AnySubscriber) -> None:
-        """Its socket takes no more."""
+        """Note that the socket of a client takes no more bytes."""
 
     def unblocked(self, subscriber: AnySubscriber) -> None:
-        """Its socket takes bytes again."""
+        """Note that the socket of a client takes bytes again."""
 
     def piled_up(self, subscriber: AnySubscriber, data: bytes) -> None:
-        """Bytes were written while its socket takes no more. No connection may be ended here."""
+        """Note that bytes were written for a client whose socket takes no more. No connection may be ended here."""
 
 
 class Subscriber(Generic[S]):
@@ -118,9 +118,9 @@ class Subscriber(Generic[S]):
         self.session: S | None = None
         """The endpoint's own knowledge of the client; None when there is none, or the client was evicted."""
         self.grants: Grants | None = None
-        """What the client may do, and until when; None when everything is open."""
+        """The rights of the client, and their end; None when everything is open."""
         self.identity: UUID | None = None
-        """What the names of the client are made of; None until it has one."""
+        """The secret from which the names of the client are made; None until it has a name."""
         self.joined: Slot[bytes] = None
         """The channels that the client listens to. Only the router reads them."""
         self.spoke = 0

@@ -1,4 +1,4 @@
-"""When the last message of a channel came, for channels that are quiet for longer than the journal goes back.
+"""The number of the last message of each channel that is quiet for longer than the journal goes back.
 
 The journal forgets a message after a while, and then nobody knows whether a channel had one. Of a channel whose events
 are encoded here, this process knows: the encoder says when it has a message. So a client whose channel was silent for

@@ -90,12 +90,12 @@ class Segment:
 
     @property
     def began_at(self) -> float | None:
-        """When the first read came; None when there is none."""
+        """The time of the first read; None when there is no read."""
         return self._times[0] if self._times else None
 
     @property
     def ended_at(self) -> float:
-        """When the last read came, in a segment that has one."""
+        """The time of the last read, in a segment that has one."""
         return self._times[-1]
 
     def count_of(self, reads: int) -> int:

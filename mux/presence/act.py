@@ -30,11 +30,11 @@ What: TypeAlias = Literal["disconnect", "unsubscribe", "refresh"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """What is to be done, and which clients are meant: those that fit everything that is not None."""
+    """An act on clients, and a description of these clients: every field that is not None has to fit them."""
 
     act: What
     subject: str | None = None
-    """The subject of their tokens; with an empty one, clients without a subject."""
+    """The subject of the clients' tokens; an empty one stands for clients without a subject."""
     channel: str | None = None
     client: str | None = None
     """The name of one client in a channel, as presence tells it."""
@@ -43,7 +43,7 @@ class Act:
     code: int = reasons.DISCONNECTED.code
     """The close code of a WebSocket."""
     sentence: str = reasons.DISCONNECTED.sentence
-    """What the client is told."""
+    """The reason that the client is told."""
     until: float = 0.0
     """Unix time in seconds: the new end of their grants."""
 

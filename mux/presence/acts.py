@@ -60,7 +60,7 @@ logger = logging.getLogger("mux.presence")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an act has done."""
+    """The outcome of an act on all processes."""
 
     clients: int
     """The clients that were acted on."""

@@ -87,7 +87,7 @@ _PARCEL = re.compile("x?[0-9a-f]{16}")
 
 
 class Presence:
-    """What one process knows of the clients of all.
+    """Asks all processes for the clients of a channel.
 
     Args:
         fleet: all processes.

@@ -53,13 +53,13 @@ _NAME = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """What one process has of a channel."""
+    """The clients that one process has in a channel."""
 
     count: int
-    """The number of its clients there."""
+    """The number of clients that the process has in the channel."""
     rows: Sequence[Row]
     has_more: bool
-    """True when there are others than those in the rows."""
+    """True when the process has more clients in the channel than the rows name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +69,18 @@ class People:
     clients: dict[str, str | None]
     """The subject of each client by the name of the client, which is another one in every channel."""
     has_more: bool
-    """True when there are others as well."""
+    """True when the channel has more clients than these."""
     missing: list[Identity]
     """The processes that did not answer; their clients are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """How many clients and users a channel has."""
+    """The numbers of clients and of users in a channel."""
 
     num_clients: int
     num_users: int
-    """Different subjects; all clients without one count as one user."""
+    """The number of different subjects; all clients without a subject count as one user."""
     missing: list[Identity]
     """The processes that did not answer; their clients are left out."""
 

@@ -31,7 +31,7 @@ ROOM_BYTES = 256 * 1024
 """Most bytes of a stretch that are summed: half a millisecond of work."""
 
 MESSAGE_BYTES = 256
-"""What a message takes of that room beside its payload, so that a thousand messages of a stretch are summed at most."""
+"""Bytes of ROOM_BYTES that each message takes beside its payload, so that at most a thousand messages are summed."""
 
 MOST_STRETCHES = 64
 """Most stretches that one checksum covers."""
@@ -43,7 +43,7 @@ _SUM_BYTES = 4
 
 
 class Checksum(NamedTuple):
-    """What a process heard in some stretches that end at one message.
+    """A checksum of the messages that a process heard in some stretches, the last of which ends at one message.
 
     Attributes:
         stretches: how many.

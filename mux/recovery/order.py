@@ -48,7 +48,7 @@ ASK_SECONDS = 0.3
 """A process that has lost its epoch asks within so many seconds, and not at all when it hears somebody else ask."""
 
 VOID_SECONDS = 600.0
-"""When a second epoch is declared void within so many seconds, this server is taken not to keep one order."""
+"""A server that has two epochs declared void within this many seconds is taken not to keep one order."""
 
 MAX_MARKS = 4096
 """Most marks that are remembered: those of a thousand processes for half a minute."""

@@ -57,11 +57,11 @@ class Hole:
         self.missed: int | None = None
         """The number of missing messages; None while nobody knows."""
         self.messages: list[Push] = []
-        """Those that another process had."""
+        """The missing messages that another process had."""
 
 
 class Withheld:
-    """What one process withholds.
+    """The messages that one process withholds until earlier ones have come.
 
     Args:
         intake: delivers, and gives reads to this object while a hole is open or not all is delivered.

@@ -26,12 +26,12 @@ have every one of them looked at, some twice. The others are as small as they ca
 newest 15,000 to look at, some 2,500 clients, and what was not set aside, and takes milliseconds."""
 
 ENOUGH = 5000
-"""When a full pass leaves so many objects that are not aside, they are set aside. A million requests that come one
-after the other leave a few hundred."""
+"""Objects that a full pass leaves are set aside from this number on. A million requests that come one after the other
+leave a few hundred."""
 
 GROWTH = 2.0
-"""To how much of itself what is set aside may grow, beside clients, until all of it is looked at again. The program
-alone is 100,000 objects."""
+"""The objects that are set aside may grow to this multiple, clients not counted, before all are looked at again. The
+program alone is 100,000 objects."""
 
 OBJECTS_PER_CLIENT = 16
 """Most objects that belong to a client; a client that says nothing has six."""

@@ -36,7 +36,7 @@ UNIX = "unix:"
 """The prefix of an address that is the path of a unix socket."""
 
 LONGEST_SECONDS = 86_400.0
-"""A day: who wants no heartbeat has none in a day. Far longer ones overflow where they become milliseconds."""
+"""Most seconds of a setting that is a time: a day. Far longer times overflow where they become milliseconds."""
 
 MIN_TOKEN_LENGTH = 8
 """Fewest characters of an inspect_token: a shorter one can be tried out over a network in days."""
