@@ -11,6 +11,7 @@ whole answer, and its code is told by the status.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
@@ -26,7 +27,7 @@ from mux.endpoints.credentials import hide_parameter
 from mux.endpoints.past import Answers
 from mux.endpoints.publishing import read_body
 from mux.endpoints.refusals import refuse
-from mux.endpoints.routes import FIRST
+from mux.endpoints.routes import FIRST, own_route
 from mux.endpoints.takeover import transport_of
 from mux.errors import InvalidSetting, Refused
 from mux.hub.hub import Hub
@@ -73,7 +74,7 @@ class Api:
         async def post(request: Request, method: str) -> HTTPResponse:
             return await self._post(request, method)
 
-        app.register_named_middleware(_hide_key, [f"{app.name}.{name}"], "request", priority=FIRST)
+        app.register_middleware(partial(_hide_key, name), "request", priority=FIRST)
 
     def limit(self, head: RequestHead) -> int:
         """Return how large a body a request to the API may have, by its head; 0 when it is for something else.
@@ -108,6 +109,7 @@ class Api:
         return raw(content, STATUSES[wrong["code"]] if wrong and is_bare else 200, content_type="application/json")
 
 
-def _hide_key(request: Request) -> None:
-    """A key leaves the URL before anybody logs it."""
-    hide_parameter(request, PARAMETER, "x-api-key")
+def _hide_key(route: str, request: Request) -> None:
+    """A key leaves the URL before anybody logs it, also when there is no such method."""
+    if request.path.startswith(PATH) and (request.route is None or own_route(request) == route):
+        hide_parameter(request, PARAMETER, "x-api-key")

@@ -77,6 +77,12 @@ def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed])
         if current().checks.takes_tokens:
             hide_query_tokens(request)
 
+    def hide(request: Request) -> None:
+        """Do the same for a request by a method that a channel does not take, which is for no route."""
+        if request.route is None and request.path.startswith(f"{at.path}/") and current().checks.takes_tokens:
+            hide_query_tokens(request)
+
+    app.register_middleware(hide, "request", priority=FIRST)
     names = [f"{app.name}.{name}" for name in at.names]
     app.register_named_middleware(decode, names, "request", priority=FIRST)
 

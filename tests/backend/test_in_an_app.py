@@ -6,6 +6,7 @@ import httpx
 import pytest
 from sanic import Sanic
 from sanic.request import Request
+from sanic.response import HTTPResponse, text
 
 from mux import InvalidSetting, Mux
 from mux.backend.routes import MAX_BODY_BYTES
@@ -36,6 +37,29 @@ async def test_a_key_in_the_query_is_hidden(redis_url: str, prefix: str) -> None
         assert (nobody.status_code, nobody.content) == (401, b"")
         await client.post(url, content=b"{}")
         assert feed.mux._core.hub.refused == {"api_key": 1, "api_command": 1, "too_large": 1}
+
+
+async def test_a_key_in_the_query_is_hidden_by_every_method(redis_url: str, prefix: str) -> None:
+    """A GET is for no route, and was logged with the key; what the app serves there itself is left to it."""
+    app = Sanic("with-api-and-others", configure_logging=False)
+    seen: list[str] = []
+
+    @app.on_request
+    async def look(request: Request) -> None:
+        seen.append(request.url.rpartition("/")[2])
+
+    @app.get("/api/own/<name:str>")
+    async def own(request: Request, name: str) -> HTTPResponse:
+        return text(str(request.args.get("api_key")))
+
+    async with (
+        serving(app=app, redis_url=redis_url, prefix=prefix, api_key=(KEY,)) as feed,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{feed.port}/api") as client,
+    ):
+        assert (await client.get(f"/info?api_key={KEY}")).status_code == 405
+        assert (await client.post(f"/a/b?api_key={KEY}")).status_code == 404
+        assert (await client.get("/own/a?api_key=mine")).text == "mine"
+    assert seen == ["info", "b", "a?api_key=mine"]
 
 
 def test_an_app_has_one_api(redis_url: str) -> None:
