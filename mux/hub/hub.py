@@ -6,7 +6,7 @@ loop reports it lost, the same way as every other.
 
 1. A client is behind when its socket takes no more. Bytes that leave show that it reads, however much still waits; so
    it is unwritable when none have left for a while.
-2. The bytes that wait are bounded for each client, and for all together: then the clients with most are ended.
+2. The bytes that wait are bounded for each client, and for all together (waiting.py).
 3. No deadline runs while the process stands still (hub.measures.RunningTime).
 """
 
@@ -16,16 +16,15 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from heapq import nlargest
-from itertools import islice
 from math import inf
 
 from mux import reasons
 from mux.hub.admission import Admission
 from mux.hub.heartbeat import Heartbeat
-from mux.hub.measures import Deadlines, Pending, RunningTime
+from mux.hub.measures import Deadlines, RunningTime
 from mux.hub.router import Router
 from mux.hub.subscriber import AnySubscriber
+from mux.hub.waiting import Waiting
 from mux.reasons import Reason
 from mux.wire.resp import Push
 
@@ -48,22 +47,8 @@ are few: asyncio's 64 KiB are 1.2 GB with 18,000 clients."""
 LOW_WATER_BYTES = 1024
 """A client is no longer behind when no more than that waits for it."""
 
-RELIEF = 8
-"""When too much waits for all clients together, clients are ended until an eighth of the bound is free, so that all
-who are behind need not be measured again soon."""
-
-MAX_INFLATION = 8
-"""Up to so many times max_pending_bytes may wait for a client whose encoding adds much: a line end of a text is seven
-bytes of an event stream, and its reader may be as many texts behind as any other client."""
-
-MEASURED_PER_TICK = 200
-"""Most clients that are measured in one tick; the others follow in the next, TICK_SECONDS later."""
-
 ENDED_PER_TICK = 20
 """Most clients that are ended in one tick for each kind of deadline; the others follow TICK_SECONDS later."""
-
-ENDED_AT_ONCE = 1000
-"""Most clients that are ended in one turn because too much waits; the others follow in the next dispatch or tick."""
 
 logger = logging.getLogger("mux.hub")
 
@@ -72,8 +57,7 @@ class Hub:
     """The clients of one process.
 
     Args:
-        max_pending_bytes: a client with more than that waiting to be sent is evicted; bytes that its encoding has
-            added do not count, up to MAX_INFLATION times as much.
+        max_pending_bytes: a client with more than that waiting to be sent is evicted; see Waiting.
         max_unwritable_seconds: a client whose socket takes nothing for so long is evicted.
         ping_seconds: see Heartbeat.
         pong_seconds: see Heartbeat.
@@ -97,7 +81,6 @@ class Hub:
     ) -> None:
         self.router = Router(max_message_bytes)
         self.admission: Admission[AnySubscriber] = Admission() if admission is None else admission
-        self._max_pending_bytes = max_pending_bytes
         self.evicted: Counter[str] = Counter()
         """Connections that were ended against the client's will, by reason."""
         self.evicted_bytes = 0
@@ -116,12 +99,11 @@ class Hub:
         self._unwritable: Deadlines[AnySubscriber] = Deadlines(max_unwritable_seconds)
         self._unfinished: Deadlines[AnySubscriber] = Deadlines(message_seconds)
         self._closing: Deadlines[AnySubscriber] = Deadlines(CLOSING_SECONDS)
-        self._overflowing: set[AnySubscriber] = set()
-        self._max_pending_total_bytes = max_pending_total_bytes
-        self._outgoing: Pending[AnySubscriber] = Pending()
-        self._inflation: dict[AnySubscriber, int] = {}
-        self._incoming: Pending[AnySubscriber] = Pending()
-        self._unmeasured: list[AnySubscriber] = []
+        self._waiting = Waiting(
+            max_bytes=max_pending_bytes,
+            max_total_bytes=max_pending_total_bytes,
+            on_taken=self._unwritable.restart,
+        )
         self._when_writable: dict[AnySubscriber, Callable[[], object]] = {}
         self._connections = 0
 
@@ -134,7 +116,7 @@ class Hub:
     @property
     def pending_bytes(self) -> int:
         """Bytes that wait for clients that are behind, and that are kept of messages of clients; a tick old at most."""
-        return self._outgoing.total + self._incoming.total
+        return self._waiting.total_bytes
 
     def __len__(self) -> int:
         """Return the number of connections, those that are closing included."""
@@ -164,7 +146,7 @@ class Hub:
         self._closing.stop(subscriber)
         self.unblocked(subscriber)
         self.keep(subscriber, 0)
-        self._overflowing.discard(subscriber)
+        self._waiting.overflowing.discard(subscriber)
         if not self._connections and self.on_empty is not None:
             self.on_empty()
 
@@ -189,10 +171,7 @@ class Hub:
         When is_late_soon, the client has to send the rest within message_seconds from the first call that says so,
         until one that does not.
         """
-        if count:
-            self._incoming.note(subscriber, count)
-        elif subscriber in self._incoming.amounts:
-            self._incoming.forget(subscriber)
+        self._waiting.keep(subscriber, count)
         if is_late_soon:
             self._unfinished.start(subscriber)
         elif self._unfinished:
@@ -224,68 +203,27 @@ class Hub:
             return
         seconds = self._time.seconds
         self._evict(self._heartbeat.tick(seconds), reasons.SILENT)
-        self._measure()
+        self._waiting.measure()
         unwritable, unfinished, closing = (
             deadlines.tick(seconds, ENDED_PER_TICK) for deadlines in (self._unwritable, self._unfinished, self._closing)
         )
-        self._evict([client for client in unwritable if not self._has_taken(client)], reasons.UNWRITABLE)
+        self._evict([client for client in unwritable if not self._waiting.has_taken(client)], reasons.UNWRITABLE)
         for subscriber in unfinished:
             self.refuse(reasons.TOO_SLOW)
             subscriber.endpoint.close(subscriber, reasons.TOO_SLOW)
         for subscriber in closing:
             subscriber.transport.abort()
         most = max(len(unwritable), len(unfinished), len(closing))
-        self._has_more = most == ENDED_PER_TICK or bool(self._unmeasured)
+        self._has_more = most == ENDED_PER_TICK or self._waiting.has_more
         self.evict_overflowing()
 
     def evict_overflowing(self) -> None:
         """End the connections with which too much waits; to be called after writing outside dispatch()."""
-        if self._overflowing:
-            overflowing = list(islice(self._overflowing, ENDED_AT_ONCE))
-            self._overflowing.difference_update(overflowing)
-            self._evict(overflowing, reasons.OVERFLOW)
-        if self.pending_bytes > self._max_pending_total_bytes:
-            self._evict(self._largest(), reasons.MEMORY)
-
-    def _largest(self) -> list[AnySubscriber]:
-        """Return the clients with which most waits, as many as it takes for the sum to be well within its bound."""
-        # Not all are sorted and measured again, which takes 20 ms for 18,000: the others follow in the next dispatch.
-        outgoing, incoming = self._outgoing.amounts, self._incoming.amounts
-        candidates = nlargest(ENDED_AT_ONCE, outgoing.keys() | incoming.keys(), key=self._amount)
-        for subscriber in candidates:
-            if subscriber in outgoing:
-                self._outgoing.note(subscriber, subscriber.pending_bytes)
-        excess = self.pending_bytes - self._max_pending_total_bytes
-        if excess <= 0:
-            return []
-        excess += self._max_pending_total_bytes // RELIEF
-        largest: list[AnySubscriber] = []
-        for subscriber in sorted(candidates, key=self._amount, reverse=True):
-            if excess <= 0:
-                break
-            excess -= self._amount(subscriber)
-            largest.append(subscriber)
-        return largest
-
-    def _amount(self, subscriber: AnySubscriber) -> int:
-        return self._outgoing.amounts.get(subscriber, 0) + self._incoming.amounts.get(subscriber, 0)
-
-    def _measure(self) -> None:
-        """Measure how many bytes wait for clients that are behind, each in its turn."""
-        if not self._unmeasured:
-            self._unmeasured = list(self._outgoing.amounts)
-        for _ in range(min(MEASURED_PER_TICK, len(self._unmeasured))):
-            subscriber = self._unmeasured.pop()
-            if subscriber in self._outgoing.amounts:
-                self._has_taken(subscriber)
-
-    def _has_taken(self, subscriber: AnySubscriber, written: int = 0) -> bool:
-        """Tell whether bytes have left for a client since it was last measured; if so, its time begins anew."""
-        size = subscriber.pending_bytes
-        if size >= self._outgoing.note(subscriber, size) + written:
-            return False
-        self._unwritable.restart(subscriber)
-        return True
+        waiting = self._waiting
+        if waiting.overflowing:
+            self._evict(waiting.take_overflowing(), reasons.OVERFLOW)
+        if waiting.is_too_much:
+            self._evict(waiting.largest(), reasons.MEMORY)
 
     def _evict(self, subscribers: Collection[AnySubscriber], reason: Reason) -> None:
         count = pending = 0
@@ -294,11 +232,9 @@ class Hub:
             if transport.is_closing():
                 continue
             count += 1
-            pending += subscriber.pending_bytes + self._incoming.amounts.get(subscriber, 0)
+            pending += self._waiting.forget(subscriber)
             subscriber.session = None  # what it sent goes at once, and not only when the loop reports it lost
             transport.abort()
-            self._outgoing.forget(subscriber)
-            self._incoming.forget(subscriber)
         if not count:
             return
         self.evicted[reason.counted_as] += count
@@ -313,24 +249,14 @@ class Hub:
     # What follows is how subscribers report (subscriber.Backlog).
 
     def blocked(self, subscriber: AnySubscriber) -> None:
-        self._outgoing.note(subscriber, 0)
+        self._waiting.blocked(subscriber)
         self._unwritable.start(subscriber)
 
     def unblocked(self, subscriber: AnySubscriber) -> None:
-        self._outgoing.forget(subscriber)
-        self._inflation.pop(subscriber, None)
+        self._waiting.unblocked(subscriber)
         self._unwritable.stop(subscriber)
         if self._when_writable and (call := self._when_writable.pop(subscriber, None)) is not None:
             call()
 
     def piled_up(self, subscriber: AnySubscriber, data: bytes) -> None:
-        self._has_taken(subscriber, len(data))
-        inflation = subscriber.endpoint.inflation(data)
-        if inflation:
-            # Of all that was written since it is behind. Some of it may have left, hence MAX_INFLATION.
-            self._inflation[subscriber] = self._inflation.get(subscriber, 0) + inflation
-        amount = self._outgoing.amounts[subscriber]
-        if amount > self._max_pending_bytes:
-            inflation = self._inflation.get(subscriber, 0)
-            if max(amount - inflation, amount // MAX_INFLATION) > self._max_pending_bytes:
-                self._overflowing.add(subscriber)
+        self._waiting.piled_up(subscriber, data)

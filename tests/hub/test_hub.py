@@ -200,7 +200,7 @@ def test_a_client_that_takes_bytes_is_not_unwritable(hub: Hub, writes: bool) -> 
 
 def test_everybody_behind_is_looked_at_in_turn(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crowd that is behind makes no tick long, and nobody is evicted for not having been looked at."""
-    monkeypatch.setattr("mux.hub.hub.MEASURED_PER_TICK", 1)
+    monkeypatch.setattr("mux.hub.waiting.MEASURED_PER_TICK", 1)
     clients = [connect(hub) for _ in range(30)]
     for client in clients:
         client.takes_nothing = True
@@ -354,7 +354,7 @@ def test_a_crowd_that_is_evicted_is_one_line(hub: Hub, caplog: pytest.LogCapture
 @pytest.mark.parametrize("what", ["overflow", "unwritable", "closing", "too slow", "memory"])
 def test_a_crowd_is_ended_a_part_at_a_time(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """18,000 at once would hold the loop for a fifth of a second; nobody is forgotten."""
-    monkeypatch.setattr("mux.hub.hub.ENDED_AT_ONCE", 2)
+    monkeypatch.setattr("mux.hub.waiting.ENDED_AT_ONCE", 2)
     monkeypatch.setattr("mux.hub.hub.ENDED_PER_TICK", 2)
     hub = make_hub(message_seconds=10, max_pending_total_bytes=0 if what == "memory" else 2**30)
     clients = [connect(hub) for _ in range(5)]

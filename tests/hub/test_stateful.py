@@ -206,7 +206,7 @@ class HubAgainstModel(RuleBasedStateMachine):
         assert (len(self.hub), len(self.hub.router)) == (0, 0)
         assert (self.hub.open_connections(), self.hub.closing_connections()) == ([], [])
         assert not len(self.hub._unwritable)
-        assert not self.hub._overflowing
+        assert not self.hub._waiting.overflowing
         self.everything_is_delivered_once_in_order_and_nothing_after_leaving()
 
 
