@@ -21,7 +21,7 @@ import orjson
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from mux import reasons
-from mux.errors import InvalidSetting, Refused
+from mux.errors import Refused
 from mux.grants.keys import Key, public_key
 
 FETCH_SECONDS = 5.0
@@ -240,7 +240,7 @@ def _key(jwk: dict[str, Any]) -> Key | None:
         return None
     try:
         key = public_key(jwt.PyJWK(jwk).key)
-    except (jwt.PyJWTError, InvalidSetting, ValueError, TypeError):
+    except Exception:  # noqa: BLE001 - whatever is wrong with one key, the others are used
         return None
     named = jwk.get("alg")
     algorithms = tuple(name for name in key.algorithms if named in (None, name))
