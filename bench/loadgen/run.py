@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 from bench.loadgen import worker
+from bench.loadgen.latencies import at_percentile
 from bench.loadgen.load import Load, Schedule
 from bench.loadgen.publisher import Published
 from bench.loadgen.stamp import now_us
@@ -66,6 +67,12 @@ class Generator:
     def churn(self) -> Joined:
         """Let every client come and go."""
         return self._join("churn")
+
+    def p99_ms(self) -> float:
+        """Run the schedule, which loses nothing, and return the 99th percentile of the latencies in milliseconds."""
+        delivery = self.publish()
+        assert delivery.lost == 0
+        return at_percentile(delivery.counts, 99) / 1e3
 
     def publish(self, *, stop: Callable[[], bool] = lambda: False) -> Delivery:
         """Run the schedule, to its end or until stop() is true: then what was published by then is all there is.

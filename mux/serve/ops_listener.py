@@ -27,8 +27,8 @@ from mux.errors import CannotListen
 
 BACKLOG = 128
 
-LAST_SECONDS = 0.5
-"""Time that requests which have begun are given when the server has ended."""
+REQUEST_SECONDS = 0.5
+"""Seconds that requests which have begun are given when all clients are gone. A POST takes milliseconds."""
 
 
 @contextmanager
@@ -100,10 +100,14 @@ async def serving(app: Sanic[Any, Any], sock: socket.socket, protocol: type[Prot
     try:
         yield
     finally:
-        arrivals: Arrivals = app.ctx.mux_arrivals
-        arrivals.leave()
-        await server.before_stop()
-        closed = server.close()  # from here on nobody listens
-        await arrivals.finish(LAST_SECONDS)
-        await closed
-        await server.after_stop()
+        await stop(server, app.ctx.mux_arrivals)
+
+
+async def stop(server: Any, arrivals: Arrivals) -> None:
+    """Say goodbye to all clients of a server of Sanic's, let requests that have begun end, and end the server."""
+    arrivals.leave()
+    await server.before_stop()
+    closed = server.close()  # from here on nobody listens
+    await arrivals.finish(REQUEST_SECONDS)
+    await closed
+    await server.after_stop()

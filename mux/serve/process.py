@@ -19,16 +19,13 @@ from mux.doorstep.arrivals import Arrivals
 from mux.endpoints.takeover import bound_unsent
 from mux.serve.collector import Collector
 from mux.serve.listening import BACKLOG, Listeners, url_of
-from mux.serve.ops_listener import serving
+from mux.serve.ops_listener import REQUEST_SECONDS, serving, stop
 
 ACCEPTED_SECONDS = 0.5
 """Time for which clients accepted just before another process took over are served like all others."""
 
 READY_SECONDS = 0.05
 """Time between two looks of a new process at whether it is ready."""
-
-REQUEST_SECONDS = 0.5
-"""Time that requests which have begun are given when all clients are gone. A POST takes milliseconds."""
 
 logger = logging.getLogger("mux.serve.run")
 
@@ -74,17 +71,7 @@ async def served(
             await stack.aclose()
             await _hand_over(server, app.ctx.mux_arrivals)
         else:
-            await _stop(server, app.ctx.mux_arrivals)
-
-
-async def _stop(server: Any, arrivals: Arrivals) -> None:
-    """Say goodbye to all clients, let requests that have begun end, and end the server."""
-    arrivals.leave()
-    await server.before_stop()
-    closed = server.close()  # from here on nobody listens
-    await arrivals.finish(REQUEST_SECONDS)
-    await closed
-    await server.after_stop()
+            await stop(server, app.ctx.mux_arrivals)
 
 
 async def _hand_over(server: Any, arrivals: Arrivals) -> None:

@@ -238,7 +238,7 @@ async def test_a_fetch_that_is_under_way_ends_with_the_app(server: KeyServer) ->
     """Nothing waits for a server that hangs."""
 
     async def hangs(writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     server.answer = hangs
     async with authority(server) as knows:
