@@ -179,7 +179,7 @@ class Mux:
             sentence: what they are told, at most 123 bytes.
 
         Returns:
-            How many clients it were, and the processes that did not answer within two seconds.
+            The number of clients, and the processes that did not answer within two seconds.
 
         Raises:
             ValueError: an argument is none of these, or there is neither a subject nor a channel.

@@ -40,10 +40,10 @@ SLICE_SECONDS = 0.008
 """Longest time in one turn of the loop in which reads are gathered, and in which gathered messages are delivered."""
 
 AUTO_SECONDS = 0.002
-"""Time between two reads when the process decides by itself, as long as next to nothing is heard."""
+"""Seconds between two reads under gather_ms=auto, while nine of ten messages have no listener here."""
 
 AUTO_MESSAGES = 100
-"""Fewest messages by which the process decides it: nine of ten had nobody here to listen."""
+"""Fewest messages from which the process decides that nine of ten have no listener here."""
 
 CHANNELS_AT_ONCE = 128
 """Channels that are delivered between two looks at the clock: half a millisecond with a client each."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import parse_qsl
 
 PARAMETER = "api_key"
-"""The name of the parameter of a query that has a key."""
+"""The name of the query parameter that may hold a key."""
 
 
 class Keys:

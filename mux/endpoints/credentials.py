@@ -24,7 +24,7 @@ from mux.endpoints.takeover import Asking, set_url
 from mux.errors import Refused
 
 PARAMETER = "token"
-"""The name of the parameter of a query that has a token."""
+"""The name of the query parameter that may hold a token."""
 
 SUBPROTOCOL = "bearer"
 """A client of a WebSocket offers this subprotocol and, as the next one, its token."""

@@ -47,7 +47,7 @@ class Patterns:
         return cls(names, beginnings)
 
     def __str__(self) -> str:
-        """Return them as texts; the name of a channel that ends with `*` is told apart from a beginning."""
+        """Return the patterns as texts, in which the name of a channel that ends with `*` differs from a beginning."""
         names = (f"{name} (one channel)" if name.endswith("*") else name for name in self._names)
         return " ".join(sorted([*names, *(f"{beginning}*" for beginning in self._beginnings)])) or "-"
 

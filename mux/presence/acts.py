@@ -50,7 +50,7 @@ SLICE_STEPS = 256
 """Most steps in one turn of the loop, which take two milliseconds: a client is one, and so is each name of one."""
 
 STEPS_PER_HIT = 8
-"""A client that is acted on counts for so many steps."""
+"""Steps for which a client that is acted on counts."""
 
 _BySubject: TypeAlias = dict[str | None, list[tuple[int, Act]]]
 """Acts with their places, by the subject of the clients that are meant; with None, those that name no subject."""
@@ -63,7 +63,7 @@ class Outcome:
     """The outcome of an act on all processes."""
 
     clients: int
-    """The clients that were acted on."""
+    """The number of clients that were acted on."""
     missing: list[Identity]
     """The processes that did not answer in time; they may act yet."""
 
@@ -102,7 +102,7 @@ class Acts:
             await asyncio.gather(self._walking, return_exceptions=True)
 
     async def everywhere(self, act: Act) -> Outcome:
-        """Act on all processes, and return how many clients it were.
+        """Act on all processes, and return how many clients they were done to.
 
         Raises:
             ValueError: the act cannot be.
@@ -152,10 +152,10 @@ class _Walk:
         self.hits: Counter[int] = Counter()
         """The clients that were found, by the place of the act."""
         self.seconds = 0.0
-        """The time for which it has held the event loop, in all slices together."""
+        """Seconds for which the walk has held the event loop, in all slices together."""
 
     async def run(self, acts: Sequence[Act]) -> None:
-        """Do all acts."""
+        """Walk through the clients, and do all acts to those that are meant."""
         everywhere: _BySubject = defaultdict(list)
         for number, act in enumerate(acts):
             if act.channel is None:
@@ -198,7 +198,7 @@ class _Walk:
         return steps
 
     def _names(self, client: AnySubscriber, channel: bytes | None) -> set[str]:
-        """Return what a client is called where an act looks for it; one that was never told has no name."""
+        """Return the names of a client in a channel, or in all of its channels; none when it was never given a name."""
         if client.identity is None:
             return set()
         channels = self._hub.router.channels(client) if channel is None else (channel,)

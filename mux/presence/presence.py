@@ -65,10 +65,10 @@ SLICE = 256
 """Clients of which a roster is made in one turn of the loop: a millisecond, or two."""
 
 MAX_PIECE_BYTES = 512 * 1024
-"""Most bytes of a piece; the longest subjects take half of it."""
+"""Most bytes of a piece of a large answer; the longest subjects take half of it."""
 
 MAX_ROSTER_BYTES = 8 * 1024 * 1024
-"""Most bytes of all pieces of one process."""
+"""Most bytes of all pieces of the answer of one process."""
 
 MAX_LEFT_BYTES = 8 * 1024 * 1024
 """Most bytes of large answers that one process leaves in Redis in the time in which it forgets them: a dozen of the
@@ -212,7 +212,7 @@ class Presence:
         return None if roster is None else await self._written(roster, f"{parcel}-{self._fleet.myself.id}")
 
     async def _search(self, redis_channel: bytes, kind: Kind) -> tuple[Roster, float]:
-        """Return what this process has of a channel, and for how many seconds that has held the loop."""
+        """Return the roster of a channel on this process, and for how many seconds the event loop was held."""
         clients = clients_in(self._hub.router, redis_channel)
         count, seconds = len(clients), 0.0
         rows: list[Row] = []

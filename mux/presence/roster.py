@@ -27,7 +27,7 @@ MAX_CLIENTS = 10_000
 """Most clients that are listed, of one process and of all together."""
 
 MAX_USERS = 4096
-"""Most numbers of users that a process gives."""
+"""Most users of a channel whose numbers a process sends."""
 
 MAX_SUBSCRIBERS = 2**32
 """Most clients that one process can say a channel has."""
@@ -45,7 +45,7 @@ Kind: TypeAlias = Literal["clients", "users"]
 Row: TypeAlias = tuple[str, str | None] | int
 
 MOST: dict[Kind, int] = {"clients": MAX_CLIENTS, "users": MAX_USERS}
-"""Most rows of each kind."""
+"""Most rows of an answer, by its kind."""
 
 
 _NAME = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -91,7 +91,7 @@ class Users:
 
     numbers: set[int] = field(default_factory=set)
     limit: int = NUMBERS
-    """All users whose number is up to this one are known."""
+    """The users with numbers up to this one are known without exception."""
 
     def add(self, numbers: Sequence[int], *, has_more: bool) -> None:
         """Add the numbers that one process gives."""
@@ -102,7 +102,7 @@ class Users:
             self._trim()
 
     def roster(self, count: int) -> Roster:
-        """Return what one process gives of its users, when it has so many clients."""
+        """Return the numbers that one process sends of its users, when it has this many clients in the channel."""
         if len(self.numbers) > MAX_USERS:
             self._trim()
         return Roster(count, sorted(self.numbers), self.limit < NUMBERS)

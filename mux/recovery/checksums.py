@@ -71,7 +71,7 @@ class Checksums:
         self._room = 0
 
     def take(self, messages: Sequence[Push], first: int) -> bool:
-        """Sum what is to be summed of a batch; first is the number of its first message.
+        """Add the messages of a batch to the checksums; first is the number of its first message.
 
         Returns:
             Whether the next batch is to be given, too, although processes do not talk in it.

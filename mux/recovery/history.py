@@ -28,7 +28,7 @@ PLACE_SECONDS = 1.0
 """Time that a client which resumes waits until this process has its place, and has heard what the client has."""
 
 POLL_SECONDS = 0.01
-"""Time between two looks at that."""
+"""Seconds between two looks whether a client that resumes need not wait any more."""
 
 LONGEST_SECONDS = 366 * 24 * 3600.0
 """Longest time that can be asked for."""
@@ -101,7 +101,7 @@ class Found:
 
 
 class History:
-    """Finds messages for those who were away.
+    """Finds messages for clients that were away.
 
     Args:
         journal: what it has heard.

@@ -192,7 +192,7 @@ class Coding(NamedTuple):
 
 
 EXPIRED = b"event: expired\ndata: token expired\n\n"
-"""The event that tells a client to come back with another token; with empty data nobody would be given it."""
+"""The event that tells a client to come back with another token. It has data, as browsers drop events without."""
 
 TYPE = "text/event-stream"
 """The content type; an event stream is UTF-8 whatever else is said (HTML standard, section 9.2.5)."""
