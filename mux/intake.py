@@ -31,13 +31,13 @@ LARGE_BYTES = 8192
 """Fewest bytes of a read that is taken for a part of a torrent, so that more is read before it is delivered."""
 
 GATHER_SECONDS = 0.03
-"""Longest time for which reads are gathered."""
+"""Most seconds for which reads are gathered."""
 
 GATHERED_BYTES = 8 * 1024 * 1024
 """Most bytes that are gathered; the last read may exceed it. As much waits in the socket when Redis is far ahead."""
 
 SLICE_SECONDS = 0.008
-"""Longest time in one turn of the loop in which reads are gathered, and in which gathered messages are delivered."""
+"""Most seconds in one turn of the loop in which reads are gathered, and in which gathered messages are delivered."""
 
 AUTO_SECONDS = 0.002
 """Seconds between two reads under gather_ms=auto, while nine of ten messages have no listener here."""

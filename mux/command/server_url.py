@@ -21,7 +21,7 @@ from mux.command.access import NONE, Access
 from mux.errors import InvalidSetting, ServerUnreachable
 
 TIMEOUT_SECONDS = 10.0
-"""Longest time until a server answers."""
+"""Most seconds until a server answers."""
 
 _HARMLESS = re.compile(r"([a-z]+://)?[A-Za-z0-9.-]*")
 """Matches a URL that has no room for a password."""

@@ -33,8 +33,8 @@ from mux.wire.http.head import RequestHead
 from mux.wire.sse.encoder import TYPE
 
 ENDING_SECONDS = 2.0
-"""Time in which a client has to close a connection after its last answer. Closing first could cut the answer off: bytes
-that were not read make the kernel send a reset."""
+"""Seconds in which a client has to close a connection after its last answer. Closing first could cut the answer off:
+bytes that were not read make the kernel send a reset."""
 
 LONGEST_TICK_SECONDS = 1.0
 """The timer ticks at least so often."""

@@ -19,7 +19,7 @@ from random import Random
 from mux.fleet.messages import Identity
 
 BEAT_SECONDS = 10.0
-"""Longest time between two beats of a process."""
+"""Most seconds between two beats of a process."""
 
 FORGET_SECONDS = 60.0
 """A process that is silent for longer is forgotten."""
@@ -32,7 +32,7 @@ SECONDS_PER_PROCESS = 0.002
 """A newcomer knows the fleet after this time for each of its processes, or after LONGEST_REPLY_SECONDS."""
 
 LONGEST_REPLY_SECONDS = 2.0
-"""Longest time until a beat answers a newcomer."""
+"""Most seconds until a beat answers a newcomer."""
 
 REST_SECONDS = 0.25
 """Shortest time between two beats, however many newcomers there are, or are forged."""

@@ -64,7 +64,7 @@ MESSAGES_PER_TURN = 100
 """Most messages that are decoded in one turn of the loop, which takes less than a millisecond."""
 
 TICK_SECONDS = 1.0
-"""Time between two renewals of all budgets."""
+"""Seconds between two renewals of all budgets."""
 
 MAX_RANK = 7
 """Highest rank of a process; all processes behind it share it."""

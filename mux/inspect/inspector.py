@@ -52,7 +52,7 @@ BYTES_PER_ROW = 40
 """Most bytes of JSON for a channel beside its name."""
 
 TICK_SECONDS = 1.0
-"""Time between two samples of the counters."""
+"""Seconds between two samples of the counters."""
 
 T = TypeVar("T")
 

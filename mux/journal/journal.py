@@ -36,7 +36,7 @@ STRIP_MESSAGES = 3000
 """Most messages that are parsed again to take payloads out of them, which takes three milliseconds."""
 
 IDLE_SECONDS = 10.0
-"""Time without a lookup after which everything that was parsed is dropped."""
+"""Seconds without a lookup after which everything that was parsed is dropped."""
 
 
 DROPPED_TOGETHER = 8

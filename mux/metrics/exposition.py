@@ -38,7 +38,7 @@ class _Of(Collector):
 _OPENMETRICS = "application/openmetrics-text"
 
 REMEMBERED_SECONDS = 0.1
-"""Time for which one text answers all requests."""
+"""Seconds for which one text answers all requests."""
 
 
 class Exposition:

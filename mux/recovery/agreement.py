@@ -25,7 +25,7 @@ from mux.wire.channel import RESERVED, Namespace
 from mux.wire.resp import Reply
 
 BEAT_SECONDS = 9.0
-"""Time between two beats of a process, give or take a tenth; a mistake is noticed within two beats."""
+"""Seconds between two beats of a process, give or take a tenth; a mistake is noticed within two beats."""
 
 MAX_TALKS_PER_SECOND = 1000
 """Most messages about the order that are read; a thousand processes say a hundred a second."""

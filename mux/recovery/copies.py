@@ -28,7 +28,7 @@ from mux.recovery.order import Order
 from mux.recovery.talk import CopyTalk
 
 OFFER_SECONDS = 0.5
-"""Time that a process waits for an offer."""
+"""Seconds that a process waits for an offer."""
 
 QUESTIONS_PER_SECOND = 50
 """Most questions about copies that are answered."""

@@ -25,13 +25,13 @@ from mux.wire.position import NOWHERE, Position, parse_position
 from mux.wire.publication import Publication
 
 PLACE_SECONDS = 1.0
-"""Time that a client which resumes waits until this process has its place, and has heard what the client has."""
+"""Seconds that a client which resumes waits until this process has its place, and has heard what the client has."""
 
 POLL_SECONDS = 0.01
 """Seconds between two looks whether a client that resumes need not wait any more."""
 
 LONGEST_SECONDS = 366 * 24 * 3600.0
-"""Longest time that can be asked for."""
+"""Most seconds that can be asked for."""
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

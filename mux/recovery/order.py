@@ -39,7 +39,7 @@ TELL_SECONDS = 0.05
 """Each further process waits so much longer before it makes a claim, and makes none when it hears one meanwhile."""
 
 MAX_TELL_SECONDS = 0.35
-"""Longest time that a process waits before it makes a claim."""
+"""Most seconds that a process waits before it makes a claim."""
 
 BEGIN_SECONDS = 0.5
 """A new epoch begins when nobody has made a claim for so long."""

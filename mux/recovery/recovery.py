@@ -45,10 +45,10 @@ WARM_SECONDS = 2.0
 """Longest that a new process waits for its place and a copy of the journal before it says that it is ready."""
 
 WARM_POLL_SECONDS = 0.01
-"""Time between two looks of a new process at whether it is warm."""
+"""Seconds between two looks of a new process at whether it is warm."""
 
 JOURNAL_TICK_SECONDS = 0.25
-"""Time between two looks of the journal for messages that are too old."""
+"""Seconds between two looks of the journal for messages that are too old."""
 
 logger = logging.getLogger("mux.recovery")
 

@@ -31,7 +31,7 @@ MAX_WITHHELD_BYTES = 16 * 1024 * 1024
 """Most bytes that are withheld; when more come, a gap is told."""
 
 SLICE_SECONDS = 0.003
-"""Longest time in one turn of the loop in which withheld messages are delivered."""
+"""Most seconds in one turn of the loop in which withheld messages are delivered."""
 
 HEALED_TOGETHER = 100
 """Most messages from a copy that are delivered as one batch."""

@@ -34,7 +34,7 @@ from mux.broker.dial import MAX_SOCKET_PATH_BYTES
 from mux.errors import NoEmbeddedServer
 
 START_SECONDS = 10.0
-"""Time in which the server has to listen; it takes 0.05 s on an idle machine."""
+"""Seconds in which the server has to listen; it takes 0.05 s on an idle machine."""
 
 _POLL_SECONDS = 0.01
 

@@ -22,10 +22,10 @@ from mux.serve.listening import BACKLOG, Listeners, url_of
 from mux.serve.ops_listener import REQUEST_SECONDS, serving, stop
 
 ACCEPTED_SECONDS = 0.5
-"""Time for which clients accepted just before another process took over are served like all others."""
+"""Seconds for which clients accepted just before another process took over are served like all others."""
 
 READY_SECONDS = 0.05
-"""Time between two looks of a new process at whether it is ready."""
+"""Seconds between two looks of a new process at whether it is ready."""
 
 logger = logging.getLogger("mux.serve.run")
 

@@ -17,7 +17,7 @@ from mux.serve import ops_listener
 from mux.serve.application import create_app
 from mux.serve.listening import listening_socket
 from mux.settings.settings import Settings
-from tests.support.nginx import NGINX, nginx, reachable
+from tests.support.nginx import NGINX, USUAL_RECIPE, nginx, reachable
 from tests.support.requests import exchange, request
 from tests.support.servers import PATIENCE_SECONDS, TOKEN, mux_serve, raw_client, run_mux, running, serving
 
@@ -135,19 +135,6 @@ async def test_an_app_without_a_token_shows_no_numbers(redis_url: str, prefix: s
             assert (status, b"set inspect_token" in body) == (403, True)
         assert (await ask(feed.port, "/readyz", token=None))[0] in (200, 503)  # it may be copying the journal
 
-
-USUAL_RECIPE = """
-server {
-    listen 127.0.0.1:{listen};
-    location / {
-        proxy_pass http://127.0.0.1:{port};
-        proxy_http_version 1.1;
-        proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection "upgrade";
-    }
-}
-"""
-"""What everybody copies for WebSockets: no header tells the server behind it that there is a proxy."""
 
 BARE = "server { listen 127.0.0.1:{listen}; location / { proxy_pass http://127.0.0.1:{port}; } }"
 

@@ -20,7 +20,7 @@ from mux.serve.listening import listening_socket
 from tests.endpoints.test_event_stream_clients import documented_block
 from tests.endpoints.test_feed import UPGRADE, http
 from tests.support.event_streams import open_stream
-from tests.support.nginx import NGINX, nginx, reachable
+from tests.support.nginx import NGINX, USUAL_RECIPE, nginx, reachable
 from tests.support.requests import exchange
 from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
@@ -107,16 +107,7 @@ async def test_with_allowed_hosts_the_others_get_nothing(redis_url: str, prefix:
 
 BLOCKS = {
     "README": None,
-    "usual recipe": """
-        server {
-            listen 127.0.0.1:{listen};
-            location / {
-                proxy_pass http://127.0.0.1:{port};
-                proxy_http_version 1.1;
-                proxy_set_header Upgrade $http_upgrade;
-                proxy_set_header Connection "upgrade";
-            }
-        }""",
+    "usual recipe": USUAL_RECIPE,
     "named upstream": """
         upstream backend { server 127.0.0.1:{port}; }
         server {

@@ -13,6 +13,19 @@ from tests.support.servers import PATIENCE_SECONDS
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
+USUAL_RECIPE = """
+server {
+    listen 127.0.0.1:{listen};
+    location / {
+        proxy_pass http://127.0.0.1:{port};
+        proxy_http_version 1.1;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection "upgrade";
+    }
+}
+"""
+"""The block that everybody copies for WebSockets: no header tells the server behind it that there is a proxy."""
+
 
 @contextmanager
 def nginx(

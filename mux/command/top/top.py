@@ -35,7 +35,7 @@ from mux.command.top.trend import Trend
 from mux.errors import ServerUnreachable
 
 LOOK_SECONDS = 1.0
-"""Time from one look to the next."""
+"""Seconds from one look to the next."""
 
 Report = Look | ServerUnreachable | Signals | str
 """A look or why there is none, a signal, or what was typed."""
