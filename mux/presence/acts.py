@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
@@ -42,6 +42,9 @@ ANSWER_SECONDS = 2.0
 
 MAX_WAITING = 400
 """Most acts that wait for a walk."""
+
+ACTS_PER_SECOND = 100
+"""Most acts that this process asks for in a second; others wait, for a process that is asked for too many does none."""
 
 MAX_REST_SECONDS = 1.0
 """Longest rest after a walk, so that an act is not late for its answer."""
@@ -85,6 +88,8 @@ class Acts:
         self._hub = hub
         self._namespace = namespace
         self._renew = renew
+        self._turn = asyncio.Lock()
+        self._asked_at: deque[float] = deque(maxlen=ACTS_PER_SECOND)
         self._waiting: list[tuple[Act, asyncio.Future[int]]] = []
         self._walking: asyncio.Task[None] | None = None
         self._is_open = False
@@ -110,6 +115,8 @@ class Acts:
             Refused: the process leaves.
         """
         question = asdict(act.check())
+        async with self._turn:
+            await self._pause()
         if not self._is_open:
             raise Refused(reasons.LEAVING)
         hits: dict[str, int] = {}
@@ -118,6 +125,13 @@ class Acts:
                 case {"clients": int(count)} if is_whole(count, MAX_SUBSCRIBERS):
                     hits[id_] = count
         return Outcome(sum(hits.values()), [identity for identity, _ in self._fleet.silent(hits)])
+
+    async def _pause(self) -> None:
+        """Wait until the last ACTS_PER_SECOND have taken a second."""
+        now = asyncio.get_running_loop().time
+        if self._is_open and len(self._asked_at) == ACTS_PER_SECOND:
+            await asyncio.sleep(self._asked_at[0] + 1.0 - now())
+        self._asked_at.append(now())
 
     async def _answer(self, question: Question) -> bytes | None:
         act = read_act(question)

@@ -168,6 +168,17 @@ async def test_acts_that_wait_are_done_in_one_walk(two: list[Serving], monkeypat
         hub.disconnected(client)
 
 
+async def test_hundreds_of_acts_at_once_are_all_done(two: list[Serving]) -> None:
+    """Of more than a process takes in a second it did the first alone, and the answer called the process missing."""
+    acts = [Act(act="disconnect", subject=str(number)) for number in range(250)]
+    async with two[1].connect("a") as client:
+        belongs(two[1], "249", "a")
+        outcomes = await asyncio.gather(*(acts_of(two[0]).everywhere(act) for act in acts))
+        assert await closed(client) == (4403, "disconnected")
+    assert [outcome.clients for outcome in outcomes] == [0] * 249 + [1]
+    assert not any(outcome.missing for outcome in outcomes)
+
+
 async def test_thousands_are_ended_a_few_in_each_turn(two: list[Serving]) -> None:
     """Others have their turn meanwhile."""
     hub = two[0].mux._core.hub
