@@ -1,1 +1,1 @@
-"""What mux costs, each figure beside a baseline taken in the same run."""
+"""The cost of mux, each figure beside a baseline taken in the same run."""

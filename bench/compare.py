@@ -29,10 +29,10 @@ Rounds = list[Figures | None]
 
 @dataclass(slots=True)
 class Comparison:
-    """What came of it."""
+    """The results of the comparison."""
 
     peers: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Of each server: version, published, install, and skipped with the reason."""
+    """The facts about each server: version, published, install, and skipped with the reason."""
     cases: dict[str, dict[str, Rounds]] = field(default_factory=dict)
     """The figures by case and server."""
     failures: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What every suite starts from: how much work, a Redis, a server, and a place for its figures.
+"""The start of every suite: the amount of work, a Redis, a server, and a place for its figures.
 
 A test that takes `server` is timed by the CPU clock of that server and by nothing else: the fixture sets
 the timer, so it stands before `benchmark` among the arguments.
@@ -80,7 +80,7 @@ def server(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Running]:
 
 @pytest.fixture
 def score(request: pytest.FixtureRequest, benchmark: Benchmark, pytestconfig: pytest.Config) -> Score:
-    """What keeps a figure of this test: in the table, and in pytest-benchmark's JSON."""
+    """Keeps a figure of this test: in the table, and in pytest-benchmark's JSON."""
 
     def keep(case: str, unit: str, *, per: int = 1, value: float | None = None, contender: str | None = None) -> None:
         if value is None:

@@ -1,4 +1,4 @@
-"""What runs in a process of its own: tables of a million channels, and clients that read and forget.
+"""The parts that run in a process of their own: tables of a million channels, and clients that read and forget.
 
 A table finds nothing there that another has left, and reading is not in the CPU time of the benchmark.
 """
@@ -59,7 +59,7 @@ class DictOfSets:
 
 
 class Membership(NamedTuple):
-    """What it costs to be in so many channels."""
+    """The cost of being in so many channels."""
 
     us_each: float
     """CPU microseconds to join one channel."""

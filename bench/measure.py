@@ -32,7 +32,7 @@ Figures = dict[str, float]
 
 @dataclass(slots=True)
 class Result:
-    """What a run showed."""
+    """The figures of a run."""
 
     figures: Figures = field(default_factory=dict)
     reason: str = ""

@@ -1,4 +1,4 @@
-"""What suites are made of: the one message they send, a client that costs nothing, and mux' broker by itself.
+"""The parts of suites: the one message they send, a client that costs nothing, and mux' broker by itself.
 
 The message has 128 bytes of ASCII, about a small JSON event. It is long enough for the two-byte length of a WebSocket
 frame (RFC 6455, section 5.2), which starts at 126, and short enough that copying it costs little beside the system

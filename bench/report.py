@@ -1,4 +1,4 @@
-"""What is made of figures: medians, spread, ratios paired within a round, where mux is not first; as tables and prose.
+"""Reports of figures: medians, spread, ratios paired within a round, where mux is not first; as tables and prose.
 
 The same rows are on the screen, in the plots, and in the two documents whose sections are written from the results
 files and never by hand: the whole in bench/README.md, three sentences of it in README.md.
@@ -57,7 +57,7 @@ class Row:
     value: Spread | None
     """None when it failed in every round."""
     to_mux: Spread | None
-    """How many times mux."""
+    """The figure divided by that of mux."""
     to_limit: Spread | None
     details: dict[str, float]
     """Medians of all other figures."""

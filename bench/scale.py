@@ -1,4 +1,4 @@
-"""How cost grows: one quantity after the other from small to large, and a law fitted to what was seen.
+"""The growth of cost: one quantity after the other from small to large, and a law fitted to the figures.
 
 A law has a part that is fixed and one that grows, and says how much each is:
 
@@ -51,7 +51,7 @@ class Curve:
     y: list[float] = field(default_factory=list)
     kind: str = "power"
     step: str = ""
-    """What a linear law counts."""
+    """The quantity that a linear law counts."""
 
     @property
     def fit(self) -> tuple[float, float]:
@@ -97,7 +97,7 @@ SMOKE: dict[str, list[float]] = {
     "subscribers": [3], "payload": [16], "processes": [2], "connection-memory": [2], "channels": [10],
     "channel-memory": [10],
 }  # fmt: skip
-"""What is tried, by curve."""
+"""The sizes that are tried, by curve."""
 
 CURVES = (
     Curve(

@@ -106,7 +106,7 @@ def find_server(port: int) -> Tree | None:
 
 @dataclass(frozen=True, slots=True)
 class RedisUse:
-    """What Redis says it has done so far."""
+    """The work that Redis says it has done so far."""
 
     cpu_seconds: float
     commands: int
@@ -139,7 +139,7 @@ class Running:
 
     @property
     def target(self) -> Target:
-        """Where its clients go."""
+        """The target of the server's clients."""
         return Target("127.0.0.1", self.place.port, self.peer.path)
 
     def inlet(self, size: int = 128) -> Inlet:

@@ -43,7 +43,7 @@ TIMES_SLOWER = 3.0
 """A ratio of two latencies above this is not the noise of a busy machine."""
 
 _ENDS = {"websocket": b"\r\n\r\n", "event-stream": b"\n\r\n"}
-"""How the answer ends: an event stream begins with a chunk that says when to come back."""
+"""The end of the answer: an event stream begins with a chunk that says when to come back."""
 
 
 class Idlers:

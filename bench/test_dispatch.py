@@ -24,7 +24,7 @@ class _Numbering:
 
 
 NUMBERED = Events(_Numbering())
-"""What a server writes: every event has its position."""
+"""The events as a server writes them: each has its position."""
 
 ENCODERS = {
     "subs": [ws_encoder.encode],
@@ -32,7 +32,7 @@ ENCODERS = {
     "sse_ids": [NUMBERED.encode],
     "mixed": [ws_encoder.encode, EVENTS.encode],
 }
-"""How the subscribers are served; of the mixed ones every other is an event stream."""
+"""The kinds of subscribers; of the mixed ones every other is an event stream."""
 
 KINDS = [
     ("subs", 0),

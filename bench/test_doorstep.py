@@ -1,4 +1,4 @@
-"""What it costs to face strangers.
+"""The cost of facing strangers.
 
 How much CPU does a server use to let a client in, with the join announced and not, straight or behind an nginx that
 takes TLS off? And how much more does a plain GET cost than it does without the doorstep?
@@ -179,7 +179,7 @@ def test_plain_get(server: Running, smoke: bool, benchmark: Benchmark, score: Sc
 
 
 def test_plain_get_beside_sanics_protocol(redis_url: str, smoke: bool, benchmark: Benchmark, score: Score) -> None:
-    """The same app of mux with the doorstep and with Sanic's own protocol, in turns on one machine."""
+    """An app of mux is served with the doorstep and with Sanic's own protocol, in turns on one machine."""
     count, rounds = (10, 1) if smoke else (1000, 8)
     benchmark.group = case = "plain_get_same_app"
     least: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""How long the loop is held by a hostile client.
+"""The time for which a hostile client holds the loop.
 
 For how long does it hold up everybody else, by what it sends in one read?
 

@@ -37,10 +37,10 @@ from bench.servers import Running, redis_server, redis_use, serving
 from bench.test_pauses import watched
 
 LONGEST_PAUSE_SECONDS = 0.005
-"""Nothing that a resume causes may hold the event loop for longer."""
+"""Most seconds for which anything that a resume causes may hold the event loop."""
 
 PAUSES = ("one step of a lookup", "what a client is owed", "the collector")
-"""What a resume causes."""
+"""The causes of the pauses that a resume brings about."""
 
 CHANNELS, EACH, CLIENTS = 1000, 50, 10_000
 """Channels, messages of each, and clients of all together."""

@@ -1,4 +1,4 @@
-"""What tokens cost.
+"""The cost of tokens.
 
 How much CPU does a server use to let in a client that has a token, HS256 or ES256, one it has not seen before or one
 that it knows? And how long do the others wait for their messages while somebody sends 2,000 garbage tokens a second?

@@ -51,9 +51,9 @@ class _Client:
     socket: socket.socket
     began: float
     steps: list[tuple[bytes, bytes]]
-    """What is left of the dialect's script."""
+    """The rest of the dialect's script."""
     data: bytes = b""
-    """What came before the client had joined."""
+    """The bytes that came before the client had joined."""
     is_upgraded: bool = False
     has_joined: bool = False
 

@@ -1,4 +1,4 @@
-"""How to join a channel of a server and publish to it, and what its messages look like on the wire.
+"""The way to join a channel of a server and to publish to it, and the form of its messages on the wire.
 
 Most servers here take a channel from the URL and send each message as one frame. Socket.IO has a
 conversation first, wraps a message in JSON, and has heartbeats of its own inside the messages.
@@ -19,15 +19,15 @@ from mux.wire.resp import encode_publish
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """What is particular to a server; {channel} stands for the channel's name."""
+    """The particulars of one server; {channel} stands for the channel's name."""
 
     script: tuple[tuple[bytes, bytes], ...] = ()
     """After the handshake: wait for a message that begins so, then send that. Then the client has joined."""
     before: bytes = b""
-    """What a message begins with, before the stamp."""
+    """The bytes that a message begins with, before the stamp."""
     after: bytes = b""
     send_before: bytes = b""
-    """What a message that a client sends begins with, before the stamp."""
+    """The bytes that a message of a client begins with, before the stamp."""
     send_after: bytes = b""
     heartbeat: tuple[bytes, bytes] | None = None
     """A message that is to be answered, and the answer."""
@@ -48,7 +48,7 @@ SOCKET_IO = Dialect(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect."""
+    """The server to connect to."""
 
     host: str
     port: int
@@ -84,7 +84,7 @@ def parse_target(url: str) -> Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inlet:
-    """How to publish; {channel} stands for the channel's name."""
+    """The way to publish; {channel} stands for the channel's name."""
 
     url: str
     """redis://, unix:// or http://."""
@@ -92,7 +92,7 @@ class Inlet:
     """The Redis channel, or the path of the POST."""
     before: bytes = b""
     after: bytes = b""
-    """What the library puts around a message; {channel} is replaced here too."""
+    """The text that the library puts around a message; {channel} is replaced here too."""
 
     def connect(self) -> socket.socket:
         """Open a connection."""

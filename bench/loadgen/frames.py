@@ -30,7 +30,7 @@ _MANY = 4
 
 
 class Frames:
-    """What the clients of one server receive.
+    """The messages that the clients of one server receive.
 
     Args:
         dialect: what a message looks like.

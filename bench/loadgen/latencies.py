@@ -1,4 +1,4 @@
-"""How long messages took, for every delivery and not for a sample.
+"""The latencies of messages, of every delivery and not of a sample.
 
 Values gather in a list and are counted by NumPy in buckets of 12 significant bits: an error below 0.05 %. To take each
 by itself would cost more than receiving it.

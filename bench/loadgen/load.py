@@ -1,4 +1,4 @@
-"""What one run of load is to do, and when each message is due: an open loop.
+"""The task of one run of load, and the time at which each message is due: an open loop.
 
 Message k is due k/rate seconds after the start, whatever became of those before it, and carries that moment. A server
 that stalls for a second is charged for all that was due in that second, not for the one message that happened to be
@@ -28,7 +28,7 @@ class Load:
     """Messages a second, all channels together; at 0 all are due at once."""
     message_bytes: int = 128
     inlet: Inlet | None = None
-    """Where messages are published; None lets the first client of each channel publish on its own connection."""
+    """The place where messages are published; None lets the first client of each channel publish on its connection."""
     limit: bool = False
     """Put the limit in the place of a server: it listens on the target's port and sends by itself."""
     dialect: Dialect = PLAIN
@@ -60,7 +60,7 @@ class Schedule:
 
     @property
     def seconds(self) -> float:
-        """How long it takes, if everything is on time."""
+        """The duration of the schedule in seconds, if everything is on time."""
         return self.messages / self.rate if self.rate else 0.0
 
     def due_us(self, k: int) -> int:

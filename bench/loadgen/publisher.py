@@ -26,13 +26,13 @@ _CHUNK = 512
 
 @dataclass(slots=True)
 class Published:
-    """How publishing went."""
+    """The outcome of publishing."""
 
     messages: int = 0
     late_us: int = 0
-    """How far the publisher itself was behind its schedule at worst; 0 in a burst."""
+    """The longest delay of the publisher behind its schedule; 0 in a burst."""
     cpu_seconds: float | None = None
-    """What the limit spent on sending."""
+    """The CPU time that the limit spent on sending."""
 
 
 def publish(inlet: Inlet, message_bytes: int, schedule: Schedule, stop: Callable[[], bool]) -> Published:

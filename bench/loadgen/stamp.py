@@ -1,4 +1,4 @@
-"""What every message carries: its channel, its number in that channel, and when it was due.
+"""The stamp of every message: its channel, its number in that channel, and the time at which it was due.
 
 Sixteen characters of base64, so that a message of 16 bytes can carry them and every server under test,
 whether it speaks text, JSON or MessagePack, passes them on as they are:

@@ -24,7 +24,7 @@ class Tally:
         """Deliveries, each message to each client once."""
         self.duplicated = 0
         self.reordered = 0
-        """Of those delivered, how many came after a later one."""
+        """The number of delivered messages that came after a later one."""
         self._next = [0] * clients
         self._missing: dict[int, set[int]] = {}
 
@@ -47,7 +47,7 @@ class Tally:
 
     @property
     def missing(self) -> int:
-        """How many messages were passed over so far."""
+        """The number of messages that were passed over so far."""
         return sum(map(len, self._missing.values()))
 
     def lost(self, published: Sequence[int]) -> int:

@@ -1,4 +1,4 @@
-"""What runs in the processes of the load generator.
+"""The work of the processes of the load generator.
 
 Each is told over its pipe what to do next and answers when it is done: with a report, or with the exception that
 ended it. A crowd is told "connect", "churn", or a schedule; a publisher a schedule. Anything sent while a schedule
@@ -38,7 +38,7 @@ Pipe: TypeAlias = "Connection[Any, Any]"
 
 @dataclass(slots=True)
 class Joined:
-    """How connecting went."""
+    """The outcome of connecting."""
 
     waits: list[float]
     """Seconds that each client waited."""
@@ -49,7 +49,7 @@ class Joined:
 
 @dataclass(slots=True)
 class Delivery:
-    """What became of the messages of a schedule: the ledger."""
+    """The ledger: the fate of every message of a schedule."""
 
     expected: int = 0
     delivered: int = 0

@@ -28,13 +28,13 @@ _BODY = "\x00"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a server is to run."""
+    """The place where a server is to run."""
 
     port: int
     redis_url: str
     """redis:// URL."""
     peers: Path
-    """Where the peers are installed."""
+    """The directory in which the peers are installed."""
     scratch: Path
     """For a server that needs files of its own."""
     workers: int = 1
@@ -42,10 +42,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What servers of one origin have in common."""
+    """The common traits of the servers of one origin."""
 
     language: str
-    """What they are written in, their own part at least."""
+    """The language that they are written in, their own part at least."""
     install: str = ""
     absent: Callable[[Path], bool] = lambda peers: False
     """Tells whether they are not installed."""
@@ -64,9 +64,9 @@ class Peer:
     path: str = "/feed/{channel}"
     dialect: Dialect = PLAIN
     inlet: Callable[[Place, int], Inlet] = lambda place, size: Inlet(url=place.redis_url)
-    """Where to publish messages of so many bytes."""
+    """The place to publish messages of so many bytes."""
     published: str = "raw PUBLISH"
-    """The same in words, for the table."""
+    """The place to publish in words, for the table."""
     is_many: bool = False
     """True when it can be several processes that share a port."""
     copies: bool = False
@@ -74,7 +74,7 @@ class Peer:
 
     @property
     def language(self) -> str:
-        """What it is written in."""
+        """The language that the server is written in."""
         return self.kind.language
 
 
