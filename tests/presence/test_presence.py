@@ -25,6 +25,12 @@ from tests.support.refusals import refused
 from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive, serving, until
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process on a busy machine answers too, if later."""
+    monkeypatch.setattr(presence_module, "ANSWER_SECONDS", PATIENCE_SECONDS)
+
+
 def name(clients: Iterable[AnySubscriber], subjects: Iterable[str]) -> None:
     """Give clients their subjects."""
     for client, subject in zip(clients, subjects, strict=True):
