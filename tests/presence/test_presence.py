@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from mux import reasons
 from mux.broker.parcels import Parcels
 from mux.errors import InvalidChannel
+from mux.fleet import searches
 from mux.fleet.messages import Identity
 from mux.grants.grants import Grants
 from mux.grants.patterns import ALL
@@ -29,6 +30,7 @@ from tests.support.servers import PATIENCE_SECONDS, Serving, mux_serve, receive,
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process on a busy machine answers too, if later."""
     monkeypatch.setattr(presence_module, "ANSWER_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(searches, "MAX_DEBT_SECONDS", PATIENCE_SECONDS)
 
 
 def name(clients: Iterable[AnySubscriber], subjects: Iterable[str]) -> None:
