@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -24,6 +25,13 @@ _numbers = itertools.count()
 TOGETHER = ("tests/browser/", "tests/chaos/test_scenarios.py", "tests/server/test_floods.py")
 """Tests that share a browser, a rig of servers, or a server: several processes would start several of them."""
 
+USUAL: dict[signal.Signals, Any] = {
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGQUIT: signal.SIG_DFL,
+}
+"""The handlers that Python starts with where nobody ignores these signals."""
+
 
 class _Scheduling(LoadScopeScheduling):
     """Gives a process that has nothing to do the next test, or all of those that stay together, which come first."""
@@ -39,8 +47,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 def pytest_configure() -> None:
-    """Give servers that tests start the usual SIGHUP, also where what runs the tests ignores it, as nohup does."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Give servers that tests start the usual signals, also where these are ignored: by nohup, or in the background."""
+    for number, handler in USUAL.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_finish() -> None:

@@ -144,7 +144,9 @@ async def test_a_process_that_does_not_answer_is_named(two: list[Serving], monke
     empty(two[0], clients)
 
 
-async def test_servers_answer_an_app_and_one_that_stands_still_is_named(redis_url: str, prefix: str) -> None:
+async def test_servers_answer_an_app_and_one_that_stands_still_is_named(
+    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Processes of their own, with clients that have sockets."""
     with mux_serve("--redis-url", redis_url, "--prefix", prefix, "--drain-seconds", "0") as server:
         async with serving(redis_url=redis_url, prefix=prefix) as here, server.connect() as away, here.connect() as own:
@@ -154,6 +156,7 @@ async def test_servers_answer_an_app_and_one_that_stands_still_is_named(redis_ur
             assert (len(people.clients), people.missing) == (2, [])
             server.process.send_signal(signal.SIGSTOP)
             try:
+                monkeypatch.setattr(presence_module, "ANSWER_SECONDS", 0.1)
                 people = await here.mux.presence("lobby")
                 assert (len(people.clients), [one.pid for one in people.missing]) == (1, [server.pid])
             finally:
