@@ -29,7 +29,7 @@ def free_ports(count: int) -> list[int]:
 def redis_process(directory: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run one server, or one sentinel, for as long as the block runs."""
     home = directory / str(port)
-    home.mkdir(parents=True)
+    home.mkdir(parents=True, exist_ok=True)  # one that ended may have had the same port
     config = home / "redis.conf"
     config.write_text(
         "".join(f"{line}\n" for line in (f"port {port}", "bind 127.0.0.1", f"dir {home}", 'save ""', *options))

@@ -65,6 +65,7 @@ async def test_a_token_that_cannot_be_one_is_told_at_once(redis_url: str, prefix
     async with serving(redis_url=redis_url, prefix=prefix, **OPTIONS) as site:
         page = await visitor.context.new_page()
         await page.goto(f"http://127.0.0.1:{site.port}/")
+        await expect(page.locator("#key-note")).to_contain_text("a token is needed")
         await give(page, "two words")
         await expect(page.locator("#key-note")).to_have_text("A token has letters, digits and . _ ~ - alone.")
         await page.close()

@@ -30,6 +30,7 @@ class KeyServer:
         self.asked = 0
         self.answer: Answer = self.usual
         self.url = ""
+        self._serving: set[asyncio.Task[None] | None] = set()
 
     async def usual(self, writer: asyncio.StreamWriter) -> None:
         """Answer with the keys."""
@@ -46,6 +47,7 @@ class KeyServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle a connection, which asks once."""
+        self._serving.add(asyncio.current_task())
         try:
             await reader.readuntil(b"\r\n\r\n")
             self.asked += 1
@@ -56,6 +58,14 @@ class KeyServer:
             pass
         finally:
             writer.close()
+            self._serving.discard(asyncio.current_task())
+
+    async def aclose(self) -> None:
+        """End the connections that hang."""
+        tasks = [task for task in self._serving if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -64,4 +74,7 @@ async def key_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[KeyServ
     one = KeyServer()
     async with await asyncio.start_server(one.serve, "127.0.0.1", 0, ssl=tls) as listener:
         one.url = f"http{'' if tls is None else 's'}://127.0.0.1:{listener.sockets[0].getsockname()[1]}/keys.json?of=us"
-        yield one
+        try:
+            yield one
+        finally:
+            await one.aclose()
