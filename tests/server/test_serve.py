@@ -409,8 +409,7 @@ OPEN = "whoever reaches this address may listen to every channel"
 def test_it_is_said_that_everybody_may_do_everything(prefix: str, options: list[str], says: str) -> None:
     """In one line, where others than this machine can reach the server and there is no key."""
     with mux_serve("--prefix", prefix, *options) as server:
-        server.process.terminate()
-        log, _ = server.process.communicate(timeout=30)
+        _, log = server.stop()
     lines = [line for line in (server.welcome + log).splitlines() if "whoever" in line]
     assert len(lines) == bool(says)
     assert says in "".join(lines)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -165,10 +166,12 @@ def mux_serve(
     assert process.stdout is not None
     try:
         welcome = ""
-        while "curl" not in welcome:
-            line = process.stdout.readline()
-            assert line, f"mux ended: {welcome}"
-            welcome += line
+        # Read byte by byte: communicate() never sees what a buffer has taken beyond the welcome.
+        with FileIO(process.stdout.fileno(), closefd=False) as said:
+            while "curl" not in welcome:
+                line = said.readline().decode()
+                assert line, f"mux ended: {welcome}"
+                welcome += line
         found = re.search(r"http://[^ ,]+:(\d+)", welcome)
         assert found, welcome
         yield ServerProcess(process, int(found[1]), welcome)
@@ -258,8 +261,8 @@ def workers(pid: int) -> set[int]:
     """Return the workers of a supervisor, by what they were started for."""
     found = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            with suppress(OSError):
+        with suppress(OSError):  # a thread or a child may end meanwhile
+            for child in (task / "children").read_text().split():
                 if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
                     found.add(int(child))
     return found
