@@ -23,6 +23,7 @@ from mux.endpoints.operator_check import OperatorCheck, TokenCheck
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
 from mux.endpoints.routes import FEED_ROUTE, FeedRoute, mount_feed, own_route
+from mux.endpoints.script import Script
 from mux.endpoints.takeover import is_under_asgi_server
 from mux.errors import InvalidSetting, NoSockets
 from mux.logs.lines import speak_like
@@ -79,6 +80,7 @@ class Mount:
             self.mount_ops(app, TokenCheck(settings.inspect_token))
         if page:
             Page(settings, path=path, inspect=ops and settings.inspect).mount(app)
+            Script().mount(app)
         if (ops or page) and checks_hosts:
             app.register_middleware(self._check_host, "request")
         app.before_server_start(self._on_start)

@@ -1,11 +1,11 @@
 """GET / is a page that shows channels live in a browser, and talks to them.
 
-It is one file, page.html, with its own style and script: nothing to build, nothing to fetch from anywhere.
+It is one file, page.html, with its own style and script: nothing to build, nothing to fetch but /mux.js beside it.
 The page shows messages of strangers, so it is protected twice:
 
 1. The script makes text nodes of payloads, never HTML.
-2. The Content-Security-Policy lets run that one script and apply that one style, known by their hashes, and
-   lets them connect to this server alone. It also takes HTML from the script's reach (Trusted Types).
+2. The Content-Security-Policy lets run that script and mux.js and apply that one style, known by their hashes, and
+   lets them connect to this server alone. It also takes HTML from the scripts' reach (Trusted Types).
 
 The page does not change while a process lives: it is filled in once, and a browser asks by its ETag.
 """
@@ -23,6 +23,8 @@ from sanic import Sanic
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
+from mux.endpoints.kept_file import KeptFile
+from mux.endpoints.script import INTEGRITY
 from mux.settings.settings import Settings
 from mux.version import __version__
 
@@ -41,6 +43,7 @@ class Page:
     def __init__(self, settings: Settings, *, path: str, inspect: bool) -> None:
         page = _FILE.read_text(encoding="utf-8")
         for name, value in {
+            "{integrity}": INTEGRITY,
             "{version}": __version__,
             "{prefix}": settings.prefix,
             "{path}": path.removeprefix("/"),
@@ -49,32 +52,23 @@ class Page:
             "{client_publish}": "yes" if settings.client_publish else "no",
         }.items():
             page = page.replace(name, escape(value), 1)
-        self._body = page.encode()
-        self._headers = {
-            "Cache-Control": "no-cache",
-            "Content-Security-Policy": _policy(page),
-            "ETag": f'"{sha256(self._body).hexdigest()[:32]}"',
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
-        }
+        headers = {"Content-Security-Policy": _policy(page), "Referrer-Policy": "no-referrer"}
+        self._file = KeptFile(page.encode(), "text/html; charset=utf-8", headers)
 
     def mount(self, app: Sanic[Any, Any]) -> None:
         """Add the route to an app."""
         app.add_route(self.page, "/", methods=["GET", "HEAD"], name="mux_page")
 
     async def page(self, request: Request) -> HTTPResponse:
-        """Answer with the page, or with 304 when the browser has it (RFC 9110, section 13.1.2)."""
-        known = request.headers.get("if-none-match", "")
-        if self._headers["ETag"] in {tag.strip().removeprefix("W/") for tag in known.split(",")}:
-            return HTTPResponse(status=304, headers=self._headers)
-        return HTTPResponse(self._body, 200, self._headers, "text/html; charset=utf-8")
+        """Answer with the page."""
+        return self._file.answer(request)
 
 
 def _policy(page: str) -> str:
     """Return the Content-Security-Policy of a page (W3C, Content Security Policy Level 3)."""
     directives = {
         "default-src": "'none'",
-        "script-src": _hash(page, "script"),
+        "script-src": f"{_hash(page, 'script')} '{INTEGRITY}'",
         "style-src": _hash(page, "style"),
         "img-src": "data:",  # the icon
         "connect-src": "'self'",  # of this host, ws: and wss: as well
