@@ -20,7 +20,15 @@
   const TOKEN_EXPIRED = 109;
 
   const pause = (attempts) => Math.random() * Math.min(LAST_RETRY_MS, RETRY_MS * 2 ** attempts);
-  const bytesOf = (base64) => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+
+  /** Return the bytes that base64 says, and what else if it is none: anybody may publish anything. */
+  function bytesOf(base64, otherwise) {
+    try {
+      return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    } catch {
+      return otherwise;
+    }
+  }
 
   class Feed {
     /** url is where the server is; token returns a token, or a promise of one, whenever one is needed. */
@@ -269,7 +277,8 @@
 
     give(channel, { data, offset }, replayed) {
       this.top = Math.max(this.top, offset ?? 0);
-      this.feed.take(this, channel, data?.b64 ? bytesOf(data.b64) : data, offset, replayed);
+      const isBytes = typeof data?.b64 === "string";
+      this.feed.take(this, channel, isBytes ? bytesOf(data.b64, data) : data, offset, replayed);
     }
 
     took({ id, push, ...reply }) {
