@@ -18,6 +18,9 @@ from mux.settings.values import check_pattern
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+LONGEST_SECONDS = 10**9 * 86400
+"""Longest time for which a token is made: the longest duration that can be written."""
+
 
 def mint(
     key: str,
@@ -52,6 +55,8 @@ def mint(
     for name, texts in (("subscribe", subscribe), ("publish", publish)):
         for text in texts:
             check_pattern(name, text)
+    if not abs(seconds) <= LONGEST_SECONDS:  # nor is it, where it is no number
+        raise InvalidSetting(f"a token holds for a number of seconds up to {LONGEST_SECONDS}, not for {seconds}")
     signs, algorithm = _signing_key(key, allows_weak=allows_weak)
     named = {"sub": subject, "aud": audience, "iss": issuer}
     claims: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
