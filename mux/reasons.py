@@ -18,9 +18,6 @@ from dataclasses import dataclass
 RETRY_AFTER: Mapping[str, str] = {"Retry-After": "2"}
 """Seconds: the longest pause between two tries to reach Redis (broker.LAST_RETRY_SECONDS)."""
 
-CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
-"""Every 401 has it (RFC 9110, section 15.5.2; RFC 6750, section 3)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -35,6 +32,7 @@ class Reason:
         come_back: whether a client is to come back, for the documentation.
         sentence: what a client is told; nothing where the sentence has figures or a name in it.
         evicts: the connection is ended because its client does not read or answer.
+        scheme: how a request shows that it may; every 401 names it (RFC 9110, section 15.5.2; RFC 6750, section 3).
         is_goodbye: nothing is wrong with the client. All it has sent is handled first, and an event stream ends with
             the time to come back, even one that has just been asked for.
     """
@@ -46,13 +44,14 @@ class Reason:
     come_back: str
     sentence: str = ""
     evicts: bool = False
+    scheme: str = "Bearer"
     is_goodbye: bool = False
 
     @property
     def fields(self) -> Mapping[str, str]:
         """The header fields of an answer: they say when to try again where that may help, or how to show a token."""
         if self.status == 401:
-            return CHALLENGE
+            return {"WWW-Authenticate": self.scheme}
         return RETRY_AFTER if self.status in (429, 503) else {}
 
 
@@ -124,6 +123,7 @@ API_KEY = Reason(
     0,
     "the [HTTP API](../backend/README.md) without one of its keys",
     "with it",
+    scheme="apikey",
 )
 FORBIDDEN = Reason(
     "forbidden",
