@@ -71,3 +71,22 @@ def test_dispatch_many_channels(channels: int, benchmark: Benchmark, score: Scor
         hub.router.join(null_client(hub), name)
     benchmark(hub.dispatch, [[b"pmessage", PATTERN, name, PAYLOAD] for name in names])
     score(case, "us/message", per=channels)
+
+
+@pytest.mark.parametrize(("wildcards", "is_heard"), [(0, False), (1, False), (1000, False), (1000, True)])
+def test_dispatch_wildcards(wildcards: int, is_heard: bool, smoke: bool, benchmark: Benchmark, score: Score) -> None:
+    """A batch over 512 channels with one subscriber each, beside wildcards with three lengths before the star.
+
+    Where they are heard, each message is for one of them.
+    """
+    wildcards = min(wildcards, 100 if smoke else 1000)
+    case = benchmark.group = f"dispatch_512ch_1sub_{wildcards}wildcards{'_heard' if is_heard else ''}"
+    hub = new_hub()
+    names = [PREFIX + b"room/%03d/%d" % (number, number) for number in range(512)]
+    for name in names:
+        hub.router.join(null_client(hub), name)
+    for number in range(wildcards):
+        stem = b"room/%03d/" if is_heard else b"hall/%03d/" + b"." * (number % 3)
+        hub.router.join(null_client(hub, EVENTS.encode), PREFIX + stem % number + b"*")
+    benchmark(hub.dispatch, [[b"pmessage", PATTERN, name, PAYLOAD] for name in names])
+    score(case, "us/message", per=512)

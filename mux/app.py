@@ -26,7 +26,7 @@ from mux.recovery.history import Query
 from mux.recovery.listener import Message
 from mux.settings.misspelt import unknown_variables
 from mux.settings.settings import Settings
-from mux.wire.channel import binary_variant, check_channel
+from mux.wire.channel import binary_variant, check_channel, check_subscription
 
 http_protocol = Doorstep
 """The protocol for an app that faces the public, as `app.run(protocol=mux.http_protocol)`. Requests are read strictly,
@@ -197,14 +197,14 @@ class Mux:
     def channel_of(self, request: Request) -> str | None:
         """Return the name of the channel a request is for, the very one that is used; for guards in middleware.
 
-        None means that it joins and publishes nowhere in this feed: it is for another route, or mux is about to refuse
-        the name.
+        A name that ends with `*` is for all channels that begin with what is before it. None means that it joins and
+        publishes nowhere in this feed: it is for another route, or mux is about to refuse the name.
         """
         route = self._mount.route
         if not route.is_asked(request):
             return None
         try:
-            return check_channel(route.channel_name(request)).decode()
+            return check_subscription(route.channel_name(request)).decode()
         except InvalidChannel:
             return None
 
@@ -222,9 +222,10 @@ class Mux:
 
         It is called with Sanic's request, the name of a channel, percent-decoded, and "subscribe" or "publish": for
         every client that joins, every POST, every GET of what passed, and for a WebSocket with both, as that may do
-        both. It returns True, False, or a Grant; anything else is no yes. It may be an `async def`, and has
-        handshake_seconds. Where the feed takes tokens, the token must grant it as well. What it raises refuses the
-        request with 500, and is logged.
+        both. A name to subscribe to that ends with `*` is for every channel that begins with what is before it: allow
+        it to those who may listen to all of these. It returns True, False, or a Grant; anything else is no yes. It may
+        be an `async def`, and has handshake_seconds. Where the feed takes tokens, the token must grant it as well. What
+        it raises refuses the request with 500, and is logged.
 
         Raises:
             InvalidSetting: there is one already.

@@ -71,12 +71,13 @@ class Core:
         self._hooks = hooks
         self._calls = calls
         self._row = row
-        self.hub = _hub(settings)
         self.namespace = Namespace(settings.prefix)
+        self.hub = _hub(settings, self.namespace)
         self._journal = Journal(
             max_bytes=settings.journal_bytes,
             max_seconds=settings.journal_seconds,
             talk=self.namespace.redis_channel(RESERVED),
+            is_channel=self.namespace.has_channel,
         )
         read_seconds = None if settings.gather_ms == "auto" else settings.gather_ms / 1000
         self._intake = BatchIntake(self.hub, self._journal, read_seconds)
@@ -234,7 +235,7 @@ class Core:
         self.feed.members.tick(time())
 
 
-def _hub(settings: Settings) -> Hub:
+def _hub(settings: Settings, namespace: Namespace) -> Hub:
     """Return the hub of a process with these settings."""
     descriptors = descriptor_limit()
     return Hub(
@@ -246,6 +247,7 @@ def _hub(settings: Settings) -> Hub:
         pong_seconds=settings.pong_seconds,
         max_message_bytes=max(settings.max_message_bytes, ANNOUNCEMENT_BYTES[settings.announce_as]),
         message_seconds=settings.handshake_seconds,
+        is_channel=namespace.has_channel,
         admission=Admission(
             max_connections=settings.max_connections,
             max_per_address=settings.max_connections_per_address,

@@ -1,7 +1,8 @@
 """Serve /feed/<channel>: every client of the channel receives what any of them sends.
 
     WebSocket       joins the channel; every message is published
-    event stream    joins the channel and listens; a GET that accepts text/event-stream
+    event stream    joins the channel and listens; a GET that accepts text/event-stream; `orders.*` is for all channels
+                    that begin with `orders.`
     POST            publishes the body
     GET             as JSON, the latest messages; otherwise 426: there is nothing to see without one of the others
 
@@ -32,13 +33,14 @@ from mux.endpoints.refusals import refuse
 from mux.endpoints.request_checks import Permit, RequestChecks
 from mux.endpoints.takeover import Asking, has_socket, transport_of
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
-from mux.errors import Refused
+from mux.errors import InvalidChannel, Refused
 from mux.grants.authority import Authority
 from mux.grants.grants import Action
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.recovery.history import OFF, Found, Query
 from mux.settings.settings import Settings
+from mux.wire.channel import is_wildcard
 from mux.wire.http.answer import preflight
 from mux.wire.http.content import accepts_explicitly
 from mux.wire.sse.encoder import STREAM, TYPE, Events, codings
@@ -75,7 +77,8 @@ class Feed:
         self._catch_up: CatchUp | None = None
         if past is not None:
             self._catch_up = CatchUp(hub, past.history, max_pending_bytes=settings.max_pending_bytes)
-        self._events = Events() if past is None else Events(past.numbering, past.quiet.note)
+        prefix = settings.prefix.encode()
+        self._events = Events(prefix=prefix) if past is None else Events(past.numbering, past.quiet.note, prefix=prefix)
         self._clients_publish = settings.client_publish
         self.checks = RequestChecks(hub, settings, authority)
         self.publishing = Publishing(hub, outbox, self.checks, hooks, settings)
@@ -133,7 +136,7 @@ class Feed:
         in whose path nothing was percent-encoded.
         """
         accepted = accept_usual(request.headers.items())
-        if accepted is None:
+        if accepted is None or is_wildcard(channel):
             return False
         permit = self.checks.permit_at_once(request, channel, Action.SUBSCRIBE)
         if permit is None:
@@ -167,6 +170,8 @@ class Feed:
         is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
         stream = None if is_websocket else self._stream_for(request)
         try:
+            if stream is None and channel.endswith("*"):
+                raise InvalidChannel("a name that ends with '*' stands for many channels: ask for an event stream")
             permit = await self.checks.permitted(request, channel, Action.SUBSCRIBE)
             if stream is None and not is_websocket and wants_messages(request):
                 return await self._messages(request, permit)

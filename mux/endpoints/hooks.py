@@ -164,7 +164,7 @@ class Hooks:
             if other is not None:
                 may_publish = True
                 grant = Grant(min(grant.until, other.until), grant.subject or other.subject)
-        only = Patterns([name])
+        only = Patterns(beginnings=[name[:-1]]) if name.endswith("*") else Patterns([name])
         held = permit.grants or Grants(None, only, only if may_publish else NONE)
         grants = replace(held, subject=grant.subject or held.subject, until=min(grant.until, held.until))
         return Permit(permit.redis_channel, may_publish, grants)

@@ -5,6 +5,9 @@ channel, whatever kind of client it is. An announcement is a message like any ot
 in its place among the rest, to the client it is about as well. What tells it from the same words of a client is the
 Redis channel it travels in, which no client can name.
 
+A client that listens to a wildcard is in none of the channels that it hears: nothing is announced there. The app is
+told that it has joined the wildcard, and left it.
+
 A client stays for as long as its grants hold (endpoints.expiry).
 """
 
@@ -20,7 +23,7 @@ from mux.grants.grants import Grants
 from mux.hub.router import Router
 from mux.hub.subscriber import AnySubscriber
 from mux.settings.settings import Settings
-from mux.wire.channel import marked
+from mux.wire.channel import is_wildcard, marked
 from mux.wire.publication import JOINED, LEFT, Kind
 
 SUBJECT_CHARACTERS = 255
@@ -54,16 +57,14 @@ class Membership:
         if grants is not None:
             self._expiry.watch(client)
         self._router.join(client, redis_channel)
-        if self._is_announced:
-            self._announce(client, redis_channel, JOINED)
+        self._announce(client, redis_channel, JOINED)
         self._hooks.tell_joined(client, redis_channel)
 
     def left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
         """Tell of a client that it has left all its channels."""
         self._expiry.forget(client)
-        if self._is_announced:
-            for redis_channel in redis_channels:
-                self._announce(client, redis_channel, LEFT)
+        for redis_channel in redis_channels:
+            self._announce(client, redis_channel, LEFT)
         self._hooks.tell_left(client, redis_channels)
 
     def renew(self, client: AnySubscriber, until: float) -> None:
@@ -78,6 +79,8 @@ class Membership:
         self._expiry.tick(now)
 
     def _announce(self, client: AnySubscriber, redis_channel: bytes, kind: Kind) -> None:
+        if not self._is_announced or is_wildcard(redis_channel):
+            return
         did = "joined" if kind == JOINED else "left"
         subject = self._subject_of(client) if self._tells_subjects else ""
         message = f"Client {subject or client.name_in(redis_channel)} has {did}".encode()

@@ -25,7 +25,7 @@ from mux.grants.grants import Action, Grants
 from mux.hub.admission import counted_as
 from mux.hub.hub import Hub
 from mux.settings.settings import Settings
-from mux.wire.channel import Namespace, check_channel
+from mux.wire.channel import Namespace, check_channel, check_subscription
 from mux.wire.http.answer import sharing
 from mux.wire.http.host import HostPolicy
 from mux.wire.http.origin import OriginPolicy
@@ -35,7 +35,7 @@ class Permit(NamedTuple):
     """The answer to a request that is allowed.
 
     Attributes:
-        redis_channel: the one channel it may use.
+        redis_channel: the one channel it may use, or the wildcard it may listen to.
         may_publish: whether a client that joins may publish to the channel.
         grants: what its token grants, and until when; None when nobody needs a token.
     """
@@ -121,12 +121,12 @@ class RequestChecks:
     async def _authorized(self, request: Asking, decision: Decision, name: str | bytes, action: Action) -> Permit:
         assert self.authorize is not None, "there is somebody to ask"
         permit = decision if isinstance(decision, Permit) else await decision()
-        return await self.authorize(request, permit, check_channel(name).decode(), action)
+        return await self.authorize(request, permit, check_subscription(name).decode(), action)
 
     def _by_token(self, request: Asking, name: str | bytes, action: Action) -> Decision:
         """Decide as permit(), without the app."""
         self.check_origin(request)
-        channel = check_channel(name)
+        channel = check_channel(name) if action is Action.PUBLISH else check_subscription(name)
         redis_channel = self._namespace.redis_channel(channel)
         if action is Action.PUBLISH and not self._may_publish:
             raise Refused(reasons.READ_ONLY)

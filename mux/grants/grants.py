@@ -46,7 +46,7 @@ class Grants:
     until: float = inf
 
     def allows(self, action: Action, name: str) -> bool:
-        """Tell whether this may be done with the channel of a name, percent-decoded."""
+        """Tell whether this may be done with the channel of a name, or all of a wildcard, percent-decoded."""
         return (self.subscribe if action is Action.SUBSCRIBE else self.publish).match(name)
 
 

@@ -1,8 +1,8 @@
 """Patterns of channels: which names a grant is for.
 
 A pattern is the name of a channel, or the beginning of names with `*` at its end. `{sub}` in it stands for the subject
-of a token. A subject never widens a pattern: what it brings is taken literally, also a `*`, and two subjects never
-become the same text.
+of a token. A subject never widens a pattern: what it brings is taken literally, also a `*`, which is percent-encoded at
+the end of a name, and two subjects never become the same text. A wildcard is matched by a beginning alone.
 
 Pure: no I/O, no clock.
 """
@@ -43,16 +43,20 @@ class Patterns:
                 continue
             beginning = text.removesuffix("*")  # before a subject is in it
             filled = beginning.replace(SUBJECT, quote(subject or "", safe=_KEPT, errors="surrogatepass"))
-            (names if beginning == text else beginnings).append(filled)
+            if beginning != text:
+                beginnings.append(filled)
+            else:
+                names.append(f"{filled[:-1]}%2A" if filled.endswith("*") else filled)
         return cls(names, beginnings)
 
     def __str__(self) -> str:
-        """Return the patterns as texts, in which the name of a channel that ends with `*` differs from a beginning."""
-        names = (f"{name} (one channel)" if name.endswith("*") else name for name in self._names)
-        return " ".join(sorted([*names, *(f"{beginning}*" for beginning in self._beginnings)])) or "-"
+        """Return the patterns as texts."""
+        return " ".join(sorted([*self._names, *(f"{beginning}*" for beginning in self._beginnings)])) or "-"
 
     def match(self, name: str) -> bool:
-        """Tell whether one of the patterns is for the channel of this name."""
+        """Tell whether one of the patterns is for the channel of this name, or for every channel of this wildcard."""
+        if name.endswith("*"):
+            return name[:-1].startswith(self._beginnings)
         return name in self._names or name.startswith(self._beginnings)
 
 

@@ -62,6 +62,7 @@ class Hub:
         ping_seconds: see Heartbeat.
         pong_seconds: see Heartbeat.
         max_message_bytes: see Router.
+        is_channel: see Router.
         max_pending_total_bytes: when more waits with all clients together, those with most are evicted.
         message_seconds: how long a client has from the first byte of a message to the last.
         admission: counts connections by address; without it, any number may come from one.
@@ -78,8 +79,9 @@ class Hub:
         max_pending_total_bytes: int = sys.maxsize,
         message_seconds: float = inf,
         admission: Admission[AnySubscriber] | None = None,
+        is_channel: Callable[[bytes], bool] = lambda channel: True,
     ) -> None:
-        self.router = Router(max_message_bytes)
+        self.router = Router(max_message_bytes, is_channel)
         self.admission: Admission[AnySubscriber] = Admission() if admission is None else admission
         self.evicted: Counter[str] = Counter()
         """Connections that were ended against the client's will, by reason."""

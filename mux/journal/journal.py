@@ -22,6 +22,7 @@ Pure: the time is given, in seconds on any clock that does not go back.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 
 from mux.journal.segment import Segment
 
@@ -50,6 +51,7 @@ class Journal:
         max_bytes: most bytes that are kept; 0 keeps nothing.
         max_seconds: how long a message is kept at least, if the bytes suffice, and about as long at most.
         talk: how the Redis channels begin in which processes talk to each other.
+        is_channel: tells whether clients can name a Redis channel.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Journal:
         "_talk",
         "complete_after",
         "healed",
+        "is_channel",
         "last",
         "max_bytes",
         "refused",
@@ -71,13 +74,21 @@ class Journal:
         "size",
     )
 
-    def __init__(self, *, max_bytes: int, max_seconds: float, talk: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        max_seconds: float,
+        talk: bytes,
+        is_channel: Callable[[bytes], bool] = lambda channel: True,
+    ) -> None:
         self.max_bytes = max_bytes if max_seconds else 0
         """Most bytes that are kept; 0 when nothing is."""
         self._max_seconds = max_seconds
         self._segment_bytes = min(SEGMENT_BYTES, max_bytes // SEGMENTS)
         self._is_due = False  # the open segment has been open for long enough
         self._talk = talk
+        self.is_channel = is_channel
         self._segments: deque[Segment] = deque()
         self._open = Segment(1)
         self._run = 0  # reads of the open segment since a message ended where a read ended

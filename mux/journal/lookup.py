@@ -1,4 +1,4 @@
-"""Look up what one channel had, in slices of work.
+"""Look up what one channel had, or all that match a wildcard, in slices of work.
 
 A lookup goes from the newest segment to the oldest, as far as it must. What it takes to parse a long journal would hold
 the event loop for a second, so the caller calls step() once in each turn of the loop until it returns True, and calls
@@ -69,7 +69,7 @@ class Lookup:
 
     Args:
         journal: where they are looked up.
-        channel: its full name in Redis.
+        channel: its full name in Redis, or a wildcard, for which every message is Matched.
         after: only messages with a greater number.
         most: no more than so many, the latest.
     """
@@ -98,7 +98,8 @@ class Lookup:
             if found >= self._most or (segment.size and segment.last <= self._after):
                 break
             if segment not in self._searched:
-                while not segment.parse(self._channel, is_growing=is_growing):
+                is_channel = self._journal.is_channel
+                while not segment.parse(self._channel, is_growing=is_growing, is_channel=is_channel):
                     slices -= 1
                     if not slices:
                         return False

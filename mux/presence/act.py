@@ -14,7 +14,7 @@ from mux import reasons
 from mux.errors import InvalidChannel
 from mux.fleet.messages import MAX_LABEL_LENGTH, is_label
 from mux.presence.roster import is_name
-from mux.wire.channel import check_channel
+from mux.wire.channel import check_subscription
 
 MAX_SENTENCE_BYTES = 123
 """Most bytes of what a client is told: a close frame has room for no more (RFC 6455, section 5.5)."""
@@ -36,6 +36,7 @@ class Act:
     subject: str | None = None
     """The subject of the clients' tokens; an empty one stands for clients without a subject."""
     channel: str | None = None
+    """The name of a channel, or of a wildcard: the clients that listen to this very one."""
     client: str | None = None
     """The name of one client in a channel, as presence tells it."""
     spared: Sequence[str] = ()
@@ -63,7 +64,7 @@ class Act:
         if len(self.spared) > MAX_SPARED or not all(map(is_name, self.spared)):
             raise ValueError(f"at most {MAX_SPARED} clients are spared, each named as presence tells it")
         if self.channel is not None:
-            check_channel(self.channel)
+            check_subscription(self.channel)
         elif self.act == "unsubscribe":
             raise ValueError("name the channel to unsubscribe from")
         if not is_label(self.sentence) or not 0 < len(self.sentence.encode()) <= MAX_SENTENCE_BYTES:

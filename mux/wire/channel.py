@@ -7,6 +7,10 @@ That guess is wrong for a binary message that happens to be valid UTF-8. So a ki
 after the name: NUL for binary, 0x01 for a client that has joined, 0x02 for one that has left. Names are printable
 ASCII, so a marked name is never another channel's and no client can name it; the pattern `feed:*` matches all of them;
 and as they travel on one connection, their order is kept. A message with another mark, of a later version, is dropped.
+
+A name that ends with `*` is no channel: it is a wildcard, and stands for all channels whose names begin with what is
+before the last `*`. Any other `*` is a character like all others. A wildcard can be listened to, and in Redis it would
+be `feed:orders.*`; nothing is published there, and what another program publishes there is heard by nobody.
 """
 
 from __future__ import annotations
@@ -25,15 +29,31 @@ MAX_PREFIX_BYTES = 64
 RESERVED = b"$"
 """Names that start with this belong to mux itself."""
 
+WILDCARD = b"*"
+"""A name that ends with this stands for all channels that begin with what is before it."""
+
 LAST_MARK = LEFT - BINARY
 """A kind is marked by its distance from BINARY; a Redis channel whose last byte is greater than this has no mark."""
 
-_ALLOWED = frozenset(range(0x21, 0x7F))
+_CHARACTERS = bytes(range(0x21, 0x7F))
+_ALLOWED = frozenset(_CHARACTERS)
 _GLOB = b"*?[]^\\"
 
 
 def check_channel(name: str | bytes) -> bytes:
     """Return the bytes of a channel name a client may use.
+
+    Raises:
+        InvalidChannel: as check_subscription(), or the name is a wildcard.
+    """
+    name = check_subscription(name)
+    if is_wildcard(name):
+        raise InvalidChannel("a name that ends with '*' stands for many channels, and here it must be one")
+    return name
+
+
+def check_subscription(name: str | bytes) -> bytes:
+    """Return the bytes of a name that can be subscribed to: that of a channel, or a wildcard.
 
     Raises:
         InvalidChannel: the name is empty, longer than 255 bytes, reserved, or has a byte that is not
@@ -50,6 +70,11 @@ def check_channel(name: str | bytes) -> bytes:
     if name.startswith(RESERVED):
         raise InvalidChannel("channel names that start with '$' are reserved")
     return name
+
+
+def is_wildcard(name: bytes) -> bool:
+    """Tell whether a name, or what it is in Redis, is that of a wildcard."""
+    return name.endswith(WILDCARD)
 
 
 def channel_from_path(segment: str) -> bytes:
@@ -81,7 +106,7 @@ class Namespace:
         InvalidSetting: the prefix is anything else.
     """
 
-    __slots__ = ("_prefix", "pattern")
+    __slots__ = ("_prefix", "_reserved", "pattern")
 
     def __init__(self, prefix: str) -> None:
         encoded = prefix.encode("utf-8", "surrogatepass")
@@ -90,6 +115,7 @@ class Namespace:
                 f"the prefix {prefix!r} must be 1 to {MAX_PREFIX_BYTES} printable ASCII characters without space"
             )
         self._prefix = encoded
+        self._reserved = encoded + RESERVED
         self.pattern = b"".join(b"\\%c" % byte if byte in _GLOB else b"%c" % byte for byte in encoded) + b"*"
         """The pattern to PSUBSCRIBE to: the prefix, with Redis' glob characters escaped, and a star."""
 
@@ -100,3 +126,12 @@ class Namespace:
     def channel(self, redis_channel: bytes) -> str:
         """Return the name of the channel of a Redis channel of this fleet."""
         return redis_channel[len(self._prefix) :].decode()
+
+    def has_channel(self, redis_channel: bytes) -> bool:
+        """Tell whether clients can name the channel of a Redis channel of this fleet, which has no mark."""
+        return (
+            0 < len(redis_channel) - len(self._prefix) <= MAX_CHANNEL_BYTES
+            and not redis_channel.startswith(self._reserved)
+            and not redis_channel.endswith(WILDCARD)
+            and not redis_channel.translate(None, _CHARACTERS)
+        )

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from mux.journal import journal as journal_module
 from mux.journal.journal import IDLE_SECONDS, STRIP_MESSAGES, Journal
 from mux.journal.lookup import STEP_SLICES, Lookup, Publications
-from mux.journal.segment import SLICE_BYTES
-from mux.wire.publication import BINARY, GUESS, JOINED
+from mux.journal.segment import MAX_WILDCARDS, PICKED_MESSAGES, SLICE_BYTES
+from mux.wire.channel import Namespace
+from mux.wire.publication import BINARY, GUESS, JOINED, matched
 from mux.wire.resp import encode_command, encode_push
 
 TALK = b"feed:$fleet"
@@ -34,7 +35,9 @@ class Source:
     """Redis and the process: feeds a journal with reads, and a list with what is in them."""
 
     def __init__(self, *, max_bytes: int = 1 << 20, max_seconds: float = 1000) -> None:
-        self.journal = Journal(max_bytes=max_bytes, max_seconds=max_seconds, talk=TALK)
+        self.journal = Journal(
+            max_bytes=max_bytes, max_seconds=max_seconds, talk=TALK, is_channel=Namespace("feed:").has_channel
+        )
         self.all: list[Heard] = []
         self.now = 0.0
         self._rest = b""
@@ -63,10 +66,12 @@ class Source:
         lookup = Lookup(self.journal, channel, after=after, most=most)
         while not lookup.step(self.now):
             pass
-        return [
-            Heard(number, channel, payload, kind, self.journal.time_of(number))
-            for payload, kind, number in lookup.result()
-        ]
+        found: list[Heard] = []
+        for one in lookup.result():
+            payload, kind, number = one[:3]
+            own = matched([one])[0][3] if channel.endswith(b"*") else channel
+            found.append(Heard(number, own, payload, kind, self.journal.time_of(number)))
+        return found
 
 
 @pytest.fixture
@@ -77,6 +82,16 @@ def source() -> Source:
 
 channels = st.sampled_from([b"feed:a", b"feed:ab", b"feed:a\x00", b"feed:b\x01", TALK])
 messages = st.lists(st.tuples(channels, st.binary(max_size=40)), min_size=1, max_size=12)
+WILDCARDS = [b"feed:*", b"feed:a*", b"feed:ab*", b"feed:none*"]
+
+
+def is_of(channel: bytes, asked: bytes) -> bool:
+    """Tell whether a channel is the one that is asked for, or one of a wildcard, which has no talk."""
+    if not asked.endswith(b"*"):
+        return channel == asked
+    return channel.startswith(asked[:-1]) and not channel.startswith(b"feed:$")
+
+
 reads = st.lists(st.tuples(messages, st.integers(0, 8)), max_size=30)
 
 
@@ -94,10 +109,12 @@ def test_a_lookup_finds_what_a_list_has(
             assert journal.size <= max_bytes
             assert journal.last == len(source.all)
             if data.draw(st.booleans()):
-                channel = data.draw(st.sampled_from([b"feed:a", b"feed:ab", b"feed:b", b"feed:none"]))
+                channel = data.draw(st.sampled_from([b"feed:a", b"feed:ab", b"feed:b", b"feed:none", *WILDCARDS]))
                 after = data.draw(st.integers(0, journal.last))
                 most = data.draw(st.sampled_from([inf, 0, 1, 3]))
-                kept = [m for m in source.all if m.channel == channel and m.number > max(after, journal.kept_after)]
+                kept = [
+                    m for m in source.all if is_of(m.channel, channel) and m.number > max(after, journal.kept_after)
+                ]
                 kept = kept if most == inf else kept[len(kept) - min(len(kept), int(most)) :]
                 found = source.look_up(channel, after=after, most=most)
                 assert [m[:4] for m in found] == [m[:4] for m in kept]
@@ -356,3 +373,35 @@ def test_what_is_too_old_is_dropped_in_slices(source: Source, monkeypatch: pytes
         source.journal.tick(source.now + 10_000)
         kept.append(sum(1 for segment in source.journal.segments() if segment.size))
     assert kept == [3, 1, 0]
+
+
+def test_a_wildcard_is_looked_up_in_slices_and_once(source: Source) -> None:
+    """What was picked for one is there for the next who asks, and no more is kept than for a few."""
+    batch = [(b"feed:%d" % number, b".") for number in range(2000)]
+    for _ in range(5):
+        source.read(*batch)
+    lookup, steps = Lookup(source.journal, b"feed:1*"), 1
+    while not lookup.step(source.now):
+        steps += 1
+    assert steps > source.journal.size // (STEP_SLICES * SLICE_BYTES)
+    found = list(lookup.result())
+    assert len(found) == 5 * 1111 > PICKED_MESSAGES
+    again = Lookup(source.journal, b"feed:1*")
+    assert again.step(source.now)
+    assert list(again.result()) == found
+    names = [b"feed:1%d*" % number for number in range(2 * MAX_WILDCARDS)]
+    assert all(source.look_up(name) for name in names)
+    segment = source.journal.segments()[0]
+    assert 0 < sum(bool(segment.messages(name)) for name in names) <= MAX_WILDCARDS
+
+
+def test_the_collector_does_not_visit_what_was_picked(source: Source) -> None:
+    """As what was parsed for a channel."""
+    for _ in range(5):
+        source.read(*[(b"feed:a", b".")] * 10, (b"feed:b", b"." * 2**17))
+    assert len(source.look_up(b"feed:a*")) == 50
+    gc.collect()
+    gc.collect()
+    closed = source.journal.segments()[1:]
+    assert closed
+    assert not any(gc.is_tracked(segment.messages(b"feed:a*")) for segment in closed)

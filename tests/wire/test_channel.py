@@ -3,7 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux.errors import InvalidChannel, InvalidSetting
-from mux.wire.channel import LAST_MARK, Namespace, binary_variant, channel_from_path, check_channel, marked
+from mux.wire.channel import (
+    LAST_MARK,
+    Namespace,
+    binary_variant,
+    channel_from_path,
+    check_channel,
+    check_subscription,
+    marked,
+)
 from mux.wire.publication import BINARY, JOINED, LEFT, Kind
 
 PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
@@ -49,6 +57,8 @@ def test_printable_ascii_of_1_to_255_bytes_is_a_channel(name: bytes) -> None:
         ("é" * 128, "256 bytes"),
         (b"$", "reserved"),
         (b"$probe", "reserved"),
+        (b"*", "many channels"),
+        (b"a.*", "many channels"),
     ],
 )
 def test_any_other_name_is_refused_with_the_reason(name: str | bytes, reason: str) -> None:
@@ -57,16 +67,18 @@ def test_any_other_name_is_refused_with_the_reason(name: str | bytes, reason: st
         check_channel(name)
 
 
-@given(st.binary(max_size=300))
+@given(st.binary(max_size=300) | st.text("a$*", max_size=4).map(str.encode))
 def test_a_name_is_a_channel_if_and_only_if_it_follows_the_rule(name: bytes) -> None:
-    """1 to 255 bytes from ! to ~, not beginning with $: nothing else passes and nothing else is refused."""
+    """1 to 255 bytes from ! to ~, not beginning with $ or ending with *: nothing else passes or is refused."""
     rule = 1 <= len(name) <= 255 and all(0x21 <= byte <= 0x7E for byte in name) and name[:1] != b"$"
-    try:
-        assert check_channel(name) == name
-        allowed = True
-    except InvalidChannel:
-        allowed = False
-    assert allowed == rule
+    for check, is_right in ((check_channel, rule and name[-1:] != b"*"), (check_subscription, rule)):
+        try:
+            assert check(name) == name
+            allowed = True
+        except InvalidChannel:
+            allowed = False
+        assert allowed == is_right
+    assert Namespace("feed:").has_channel(b"feed:" + name) == (rule and name[-1:] != b"*")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ What a client reads:
 2. Binary is an event named `binary` whose data is base64, and an announcement one named `joined` or `left`, so that
    a page that expects JSON in every message is not given a sentence. The name comes after the data, where the
    standard allows it as well, so that every event starts with the same bytes, and a batch is one join.
-3. The position of an event is its `id`, the last line of it. A client gives the last one back when it comes again. An
+3. The events of a wildcard, which stands for many channels, are named by their channels, percent-encoded. `?` cannot be
+   in such a name, and tells those that are no text apart: `orders.a?binary`, `orders.a?joined`, `orders.a?left`.
+4. The position of an event is its `id`, the last line of it. A client gives the last one back when it comes again. An
    event without a position, after others that had one, has an `id` that nobody can resume from.
-4. Whatever is said of the connection itself is a comment, or the time to wait before coming back. No empty line
+5. Whatever is said of the connection itself is a comment, or the time to wait before coming back. No empty line
    follows it, for some clients make an event without data of it then; a client acts on a line as soon as it is whole.
 
 Pure: no I/O, no clock, no asyncio.
@@ -26,11 +28,13 @@ from __future__ import annotations
 from binascii import b2a_base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import quote_from_bytes
 
 import orjson
 
+from mux.wire.channel import is_wildcard
 from mux.wire.position import NOWHERE, Numbering
-from mux.wire.publication import BINARY, JOINED, LEFT, Encoder, Kind, Publication, is_text
+from mux.wire.publication import BINARY, JOINED, LEFT, Encoder, Kind, Publication, is_text, matched
 
 GROWTH = 8
 """An encoded payload is at most so many times as long as it was: each line end becomes 7 bytes, with a few around
@@ -43,7 +47,12 @@ _BETWEEN = b"\n" + _FIRST
 _LAST = b"\n\n"
 _NEXT = _LAST + _FIRST
 _NOWHERE = b"\nid: " + NOWHERE.encode()
-_NAMES = {JOINED: b"\nevent: joined", LEFT: b"\nevent: left"}
+_NAMES = {BINARY: b"binary", JOINED: b"joined", LEFT: b"left"}
+_KEPT = "!*'()"  # with letters, digits and -_.~ all that encodeURIComponent() of JavaScript leaves as it is
+_TAKEN = frozenset(
+    (b"binary", b"error", b"expired", b"joined", b"left", b"message", b"missed", b"open", b"position", b"refused")
+)
+"""Names of events that mean something already, to mux or to an EventSource."""
 
 
 class Events:
@@ -51,21 +60,28 @@ class Events:
 
     Args:
         numbering: says the positions; without it, events have none.
-        on_encoded: called with each channel and the number of its last message, when there is a numbering.
+        on_encoded: called with each channel or wildcard and the number of its last message, when there is a numbering.
+        prefix: what the Redis channels of all channels begin with.
     """
 
     def __init__(
-        self, numbering: Numbering | None = None, on_encoded: Callable[[bytes, int], None] | None = None
+        self,
+        numbering: Numbering | None = None,
+        on_encoded: Callable[[bytes, int], None] | None = None,
+        *,
+        prefix: bytes = b"",
     ) -> None:
         self._numbering = numbering
         self._on_encoded = on_encoded
+        self._prefix = prefix
         self._has_numbered = False
 
     def encode(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
         """Return the events of a batch, in order, as one chunk; of an empty batch nothing: an empty chunk is the last.
 
         A publication known to be binary becomes a binary event, and so does one that is not valid UTF-8; announcements
-        have events of their own; everything else becomes text. A stream has one channel, so no event names it.
+        have events of their own; everything else becomes text. An event names its channel where the stream is for a
+        wildcard.
         """
         contents = self._contents(channel, publications)
         if not contents:
@@ -119,13 +135,16 @@ class Events:
 
     def _contents(self, channel: bytes, publications: Sequence[Publication]) -> list[bytes]:
         """Return what stands between the first `data: ` of each event and its empty line."""
-        contents = [
-            # One line of ASCII is done. A byte is looked for several times faster than a string of one byte.
-            payload
-            if not kind and payload.isascii() and _LF not in payload and _CR not in payload
-            else _content(payload, kind)
-            for payload, kind, _ in publications
-        ]
+        if is_wildcard(channel):
+            contents = [_content(payload, kind, self._name(own)) for payload, kind, _, own in matched(publications)]
+        else:
+            contents = [
+                # One line of ASCII is done. A byte is looked for several times faster than a string of one byte.
+                payload
+                if not kind and payload.isascii() and _LF not in payload and _CR not in payload
+                else _content(payload, kind)
+                for payload, kind, _ in publications
+            ]
         numbering = self._numbering
         if numbering is None or not contents:
             return contents
@@ -139,6 +158,13 @@ class Events:
             b"%b%b%d" % (content, mark, base + publication[2])
             for content, publication in zip(contents, publications, strict=True)
         ]
+
+    def _name(self, redis_channel: bytes) -> bytes:
+        """Return the name of the events of a channel in a stream for a wildcard."""
+        channel = redis_channel.removeprefix(self._prefix)
+        if channel in _TAKEN:
+            return b"%%%02X%b" % (channel[0], channel[1:])
+        return quote_from_bytes(channel, _KEPT).encode()
 
 
 def inflation(data: bytes) -> int:
@@ -212,8 +238,14 @@ def codings(events: Events) -> dict[str, Coding]:
     }
 
 
-def _content(payload: bytes, kind: Kind) -> bytes:
+def _content(payload: bytes, kind: Kind, channel: bytes = b"") -> bytes:
+    """Return the data of an event, and after it its name, of which that of a channel is a part where it is given."""
     if kind == BINARY or not is_text(payload):
-        return b2a_base64(payload, newline=False) + b"\nevent: binary"
-    lines = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return lines.replace(b"\n", _BETWEEN) + _NAMES.get(kind, b"")
+        kind = BINARY
+        data = b2a_base64(payload, newline=False)
+    else:
+        data = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", _BETWEEN)
+    name = _NAMES.get(kind, b"")
+    if channel:
+        name = b"%b?%b" % (channel, name) if name else channel
+    return b"%b\nevent: %b" % (data, name) if name else data

@@ -1,4 +1,5 @@
 from base64 import b64decode, b64encode
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,26 @@ def test_what_is_known_to_be_binary_stays_binary() -> None:
     assert (
         encode_plain(CHANNEL, [(b"hi", BINARY, 0), (b"", BINARY, 0)])
         == b"data: aGk=\nevent: binary\n\ndata: \nevent: binary\n\n"
+    )
+
+
+def test_the_events_of_a_wildcard_are_named_by_their_channels() -> None:
+    """As encodeURIComponent() names them; what is no text is told apart by what no name has."""
+    encode = Events(prefix=b"feed:").encode_plain
+    batch = [
+        (b"1", GUESS, 1, b"feed:orders.7"),
+        (b"2\n", GUESS, 2, b"feed:a/b?c=%&!'()*~"),
+        (b"3", BINARY, 3, b"feed:a"),
+        (b"Client 7 has joined", JOINED, 4, b"feed:a"),
+        (b"Client 7 has left", LEFT, 5, b"feed:a"),
+        (b"", GUESS, 6, b"feed:missed"),
+        (b"\xff", GUESS, 7, b"feed:error"),
+    ]
+    assert encode(b"feed:*", cast("Any", batch)) == (
+        b"data: 1\nevent: orders.7\n\ndata: 2\ndata: \nevent: a%2Fb%3Fc%3D%25%26!'()*~\n\n"
+        b"data: Mw==\nevent: a?binary\n\ndata: Client 7 has joined\nevent: a?joined\n\n"
+        b"data: Client 7 has left\nevent: a?left\n\ndata: \nevent: %6Dissed\n\n"
+        b"data: /w==\nevent: %65rror?binary\n\n"
     )
 
 
