@@ -8,6 +8,7 @@
  * Every message is given once and in order: a channel takes messages from one connection at a time, and none at or
  * below its offset. So a new connection may open while the old one still serves.
  */
+"use strict";
 {
   const OPENING_MS = 10000;
   const RETRY_MS = 250;           // the pause before a try is between 0 and this, then twice this, and so on
