@@ -113,6 +113,31 @@ async def test_the_wait_is_bounded(hub: Hub, bound: str, monkeypatch: pytest.Mon
     assert rig.paused[-1] is False
 
 
+async def test_the_wait_grows_while_the_process_does_not_keep_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 8 ms to 30 ms in a tenth of a second; it begins anew once a poll has brought little."""
+    now = 0.0
+    monkeypatch.setattr(intake_module, "perf_counter", lambda: now)
+    rig = Rig(hub)
+
+    async def waited() -> int:
+        """Return after how many milliseconds of large reads they are delivered."""
+        nonlocal now
+        before = len(rig.written[0])
+        for turn in range(100):
+            if len(rig.written[0]) > before:
+                return turn
+            rig.intake.take(LARGE, messages(b"1"), True)
+            now += 0.001
+            await asyncio.sleep(0)
+        raise AssertionError("never delivered")
+
+    assert [await waited() for _ in range(9)] == [8, 10, 13, 16, 20, 25, 30, 30, 30]
+    rig.intake.take(LARGE, messages(b"1"), True)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert await waited() == 8
+
+
 async def test_one_poll_that_brings_many_reads_does_not_hold_the_loop(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
