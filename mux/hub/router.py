@@ -202,7 +202,7 @@ class Router:
                     batch.append((payload, kind, number))
         except ValueError as error:  # costs nothing as long as nothing is raised
             raise BrokerGarbled(f"a message that cannot be: {error}") from error
-        if self._wildcards:
+        if self._wildcards.lengths:
             own_messages, oversized = self._wildcards.collect(messages, first, table)
             unheard -= own_messages
             self.oversized += oversized
@@ -236,13 +236,13 @@ class Router:
                 assert slot is not None, "a channel without a subscriber is not in the table"
                 slot.write(slot.encode(channel, batch))
                 self.delivered += len(batch)
-        wildcards = self._wildcards
-        while wildcards.has_waiting and not self._waiting:
-            wildcard, batch = wildcards.take(None if most_channels is None else MATCHES_AT_ONCE)
+        matched = self._wildcards.waiting
+        while matched and not self._waiting:
+            wildcard, batch = self._wildcards.take(None if most_channels is None else MATCHES_AT_ONCE)
             self._fan_out(self.subscribers(wildcard), wildcard, batch)
             if most_channels is not None:
                 break
-        return bool(self._waiting) or wildcards.has_waiting
+        return bool(self._waiting or matched)
 
     def deliver_channel(self, channel: bytes) -> None:
         """Deliver what waits for a channel or wildcard; to be done before a subscriber is given another encoder."""
@@ -252,7 +252,7 @@ class Router:
 
     def deliver_to(self, subscriber: AnySubscriber) -> None:
         """Deliver what waits for the channels of a subscriber."""
-        if self._waiting or self._wildcards.has_waiting:
+        if self._waiting or self._wildcards.waiting:
             for channel in members(subscriber.joined):
                 self.deliver_channel(channel)
 

@@ -33,24 +33,21 @@ class Wildcards:
         is_channel: tells whether clients can name a Redis channel.
     """
 
-    __slots__ = ("_counts", "_is_channel", "_lengths", "_max_message_bytes", "_slots", "_waiting")
+    __slots__ = ("_counts", "_is_channel", "_max_message_bytes", "_slots", "lengths", "waiting")
 
     def __init__(self, max_message_bytes: int, is_channel: Callable[[bytes], bool]) -> None:
         self._max_message_bytes = max_message_bytes
         self._is_channel = is_channel
         self._slots: dict[bytes, Slot[AnySubscriber]] = {}  # by what is before the star
         self._counts: Counter[int] = Counter()  # of the wildcards, by the length of that
-        self._lengths: list[int] = []
-        self._waiting: dict[bytes, list[Matched]] = {}
+        self.lengths: list[int] = []
+        """The distinct lengths of what is before the stars; none when nobody listens to a wildcard."""
+        self.waiting: dict[bytes, list[Matched]] = {}
+        """What waits to be delivered, by what is before the star."""
 
     def __len__(self) -> int:
         """Return the number of wildcards that have a subscriber."""
         return len(self._slots)
-
-    @property
-    def has_waiting(self) -> bool:
-        """True while anything waits to be delivered."""
-        return bool(self._waiting)
 
     def slot(self, wildcard: bytes) -> Slot[AnySubscriber]:
         """Return who listens to a wildcard."""
@@ -61,7 +58,7 @@ class Wildcards:
         stem = wildcard[:-1]
         if stem not in self._slots:
             self._counts[len(stem)] += 1
-            self._lengths = sorted(self._counts)
+            self.lengths = sorted(self._counts)
         self._slots[stem] = added(self._slots.get(stem), subscriber)
 
     def leave(self, subscriber: AnySubscriber, wildcard: bytes) -> None:
@@ -75,7 +72,7 @@ class Wildcards:
             return
         del self._slots[stem]
         self._counts -= Counter([len(stem)])  # one that is left at nothing is gone
-        self._lengths = sorted(self._counts)
+        self.lengths = sorted(self._counts)
 
     def collect(self, messages: Sequence[Push], first: int, heard: Container[bytes]) -> tuple[int, int]:
         """Take what is for wildcards from a batch, and let it wait.
@@ -88,7 +85,7 @@ class Wildcards:
         Returns:
             The number of messages that no client but these listens to, and how many of them are too large.
         """
-        lengths, slots, waiting = self._lengths, self._slots, self._waiting
+        lengths, slots, waiting = self.lengths, self._slots, self.waiting
         own = oversized = 0
         for number, (_, _, channel, payload) in enumerate(messages, first):
             kind = GUESS
@@ -112,13 +109,13 @@ class Wildcards:
 
         Each of them is Matched.
         """
-        stem, batch = next(iter(self._waiting.items()))
+        stem, batch = next(iter(self.waiting.items()))
         if most is None or len(batch) <= most:
-            del self._waiting[stem]
+            del self.waiting[stem]
         else:
-            batch, self._waiting[stem] = batch[:most], batch[most:]
+            batch, self.waiting[stem] = batch[:most], batch[most:]
         return stem + WILDCARD, cast("list[Publication]", batch)
 
     def pop(self, wildcard: bytes, default: None) -> list[Publication] | None:
         """Return what waits for a wildcard, which waits no more, or the default. Each message is Matched."""
-        return cast("list[Publication] | None", self._waiting.pop(wildcard[:-1], default))
+        return cast("list[Publication] | None", self.waiting.pop(wildcard[:-1], default))
