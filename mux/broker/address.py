@@ -1,4 +1,8 @@
-"""The address of a Redis server and how to get in; the options of a URL mean what they mean to redis-py."""
+"""The address of a Redis server and how to get in; the options of a URL mean what they mean to redis-py.
+
+redis-py is imported for URLs that have options, or TLS, and for no others: its import takes a third of all that a
+process takes to start.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +12,8 @@ import os
 import ssl
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import NamedTuple
 from urllib.parse import urlencode
-
-from redis.asyncio.connection import (
-    URL_QUERY_ARGUMENT_PARSERS,
-    AbstractConnection,
-    ConnectionPool,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
-from redis.exceptions import RedisError
 
 from mux.broker.url import Option, RedisUrl, join_hosts
 from mux.errors import InvalidSetting
@@ -31,10 +27,14 @@ REDIS_PORT = 6379
 
 _OF_THE_URL_ITSELF = frozenset(("host", "port", "path"))
 
-_KNOWN = {*URL_QUERY_ARGUMENT_PARSERS}.union(
-    *(inspect.signature(kind).parameters for kind in (AbstractConnection, SSLConnection, UnixDomainSocketConnection))
-) - _OF_THE_URL_ITSELF
-"""Options that a sentence may name: they are words of redis-py, whatever the URL was meant to be."""
+
+class _Options(NamedTuple):
+    """What redis-py makes of the options of a URL."""
+
+    tls: ssl.SSLContext | None = None
+    username: str | None = None
+    password: str | None = None
+    connect_seconds: float = CONNECT_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,7 @@ def make_address(url: RedisUrl) -> Address:
     if isinstance(made, Exception):
         # Raised here, where no error of others is at hand to be chained.
         raise InvalidSetting(_complain(url, made))
-    connection, connect_seconds = made
-    if not (isfinite(connect_seconds) and 0 < connect_seconds <= LONGEST_CONNECT_SECONDS):
+    if not (isfinite(made.connect_seconds) and 0 < made.connect_seconds <= LONGEST_CONNECT_SECONDS):
         raise InvalidSetting(
             f"the Redis URL's socket_connect_timeout must be more than 0 and at most {LONGEST_CONNECT_SECONDS:g}"
         )
@@ -87,26 +86,43 @@ def make_address(url: RedisUrl) -> Address:
         host=host,
         port=(port or REDIS_PORT) if host else 0,
         path="" if host else url.path,
-        tls=connection.ssl_context.get() if isinstance(connection, SSLConnection) else None,
-        username=url.username or connection.username,
-        password=url.password or connection.password,
-        connect_seconds=connect_seconds,
+        tls=made.tls,
+        username=url.username or made.username,
+        password=url.password or made.password,
+        connect_seconds=made.connect_seconds,
     )
 
 
-def _try_options(scheme: str, options: list[Option]) -> tuple[AbstractConnection, float] | Exception:
+def _try_options(scheme: str, options: list[Option]) -> _Options | Exception:
     """Have redis-py make a connection, which is not connected, of these options; return its error if it cannot."""
+    if not options and scheme != "rediss":
+        return _Options()
+    from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
+    from redis.exceptions import RedisError
+
     query = urlencode([(option.name, option.value) for option in reversed(options)])
     try:
         if any(option.name in _OF_THE_URL_ITSELF for option in options):
             return TypeError()
         pool = ConnectionPool.from_url(f"{scheme}://{'/socket' if scheme == 'unix' else 'localhost'}?{query}")
         connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
-        if isinstance(connection, SSLConnection):
-            connection.ssl_context.get()
-        return connection, float(pool.connection_kwargs.get("socket_connect_timeout", CONNECT_SECONDS))
+        return _Options(
+            connection.ssl_context.get() if isinstance(connection, SSLConnection) else None,
+            connection.username,
+            connection.password,
+            float(pool.connection_kwargs.get("socket_connect_timeout", CONNECT_SECONDS)),
+        )
     except (ValueError, TypeError, AttributeError, LookupError, OSError, RedisError) as error:
         return error
+
+
+def _known_options() -> set[str]:
+    """Return the options that a sentence may name: they are words of redis-py, whatever the URL was meant to be."""
+    from redis.asyncio import connection as made_by
+
+    kinds = (made_by.AbstractConnection, made_by.SSLConnection, made_by.UnixDomainSocketConnection)
+    known = {*made_by.URL_QUERY_ARGUMENT_PARSERS}.union(*(inspect.signature(kind).parameters for kind in kinds))
+    return known - _OF_THE_URL_ITSELF
 
 
 def _complain(url: RedisUrl, error: Exception) -> str:
@@ -116,7 +132,7 @@ def _complain(url: RedisUrl, error: Exception) -> str:
     for option in url.options:
         wrong = _try_options(url.scheme, [option])
         if isinstance(wrong, Exception):
-            if option.name not in _KNOWN:
+            if option.name not in _known_options():
                 return f"option {option.number} of the Redis URL is unknown; there are those of redis-py"
             why = _why_no_file(wrong) or "it has a value that it cannot have"
             return f"the Redis URL's option {option.name} cannot be used: {why}"

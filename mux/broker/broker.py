@@ -18,11 +18,10 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from random import uniform
 from time import monotonic
 from typing import Protocol
 from uuid import uuid4
-
-from redis.backoff import FullJitterBackoff
 
 from mux.broker.connection import Connection, OnRead
 from mux.broker.gap import Gap, Moment
@@ -37,7 +36,7 @@ from mux.wire.resp import escape_name
 
 FIRST_RETRY_SECONDS = 0.05
 LAST_RETRY_SECONDS = 2.0
-"""The pause before the next try to connect grows from FIRST_RETRY_SECONDS to LAST_RETRY_SECONDS."""
+"""The longest pause before the next try to connect doubles from FIRST_RETRY_SECONDS up to LAST_RETRY_SECONDS."""
 
 STABLE_SECONDS = 5.0
 """A connection that lived for more seconds was in order: after it the pauses start from the shortest again."""
@@ -197,7 +196,6 @@ class Broker:
         self._again = task.get_loop().call_later(LAST_RETRY_SECONDS, self._begin)
 
     async def _keep_connected(self, connection: Connection | None) -> None:
-        backoff = FullJitterBackoff(cap=LAST_RETRY_SECONDS, base=FIRST_RETRY_SECONDS)
         failures = 0
         while True:
             if connection is not None:
@@ -206,8 +204,7 @@ class Broker:
                 if monotonic() - since > STABLE_SECONDS:
                     failures = 0
             failures += 1
-            # 2**failures is a float in redis-py: far enough up it overflows.
-            await asyncio.sleep(backoff.compute(min(failures, 16)))
+            await asyncio.sleep(_pause(failures))
             try:
                 connection = await self._open()
             except BrokerError as error:
@@ -294,3 +291,9 @@ class Broker:
         self.reconnects[loss.cause] += 1
         self._loss = None
         return Gap.between(0, good, Moment.now(), loss.cause, loss.reason)
+
+
+def _pause(failures: int) -> float:
+    """Return the seconds until the next try to connect, drawn anew each time."""
+    longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(failures, 16))  # 2**1024 is no float
+    return uniform(0, longest)  # noqa: S311 - nothing is kept secret by it

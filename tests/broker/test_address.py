@@ -90,6 +90,6 @@ def test_a_process_without_descriptors_is_no_fault_of_an_option(monkeypatch: pyt
     def refuse(url: str) -> None:
         raise OSError(errno.EMFILE, "")
 
-    monkeypatch.setattr("mux.broker.address.ConnectionPool.from_url", refuse)
+    monkeypatch.setattr("redis.asyncio.connection.ConnectionPool.from_url", refuse)
     with pytest.raises(InvalidSetting, match=r"^the Redis URL cannot be used now: too many open files$"):
-        parse_address("redis://localhost")
+        parse_address("redis://localhost?db=1")

@@ -363,11 +363,11 @@ async def test_pauses_grow_while_redis_comes_and_goes(monkeypatch: pytest.Monkey
     """A Redis that lets everybody in and drops them is not stormed, not even by the first retry."""
     failures: list[int] = []
 
-    def compute(self: object, number: int) -> float:
+    def pause(number: int) -> float:
         failures.append(number)
         return 0.0
 
-    monkeypatch.setattr("mux.broker.broker.FullJitterBackoff.compute", compute)
+    monkeypatch.setattr("mux.broker.broker._pause", pause)
     gone = asyncio.Event()
     gone.set()
     async with scripted_redis(then=gone) as url, broker_on(url):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -227,7 +228,7 @@ async def test_readiness_is_answered_while_the_server_drains(redis_url: str, pre
     options = ("--redis-url", redis_url, "--prefix", prefix, "--ops-port", str(free_port), "--drain-seconds", "1")
     with mux_serve(*options) as server:
         async with raw_client(server.port):  # it does not answer the goodbye, so the drain waits for it
-            server.process.terminate()
+            server.process.send_signal(signal.SIGTERM)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while (status := (await ask(free_port, "/readyz", token=None))[0]) == 200:
                     await asyncio.sleep(0.01)

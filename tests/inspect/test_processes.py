@@ -295,7 +295,7 @@ async def test_four_processes(
     async with serving(redis_url=redis_url, prefix=prefix, ops=True) as here:
         await answer(here.port, "/stats", processes=5)
         four[3].process.kill()
-        four[3].process.wait()
+        four[3].process.wait(PATIENCE_SECONDS)
         found = await get(here.port, "/stats")
         assert [one["pid"] for one in found["missing"]] == [four[3].pid]
         monkeypatch.setattr(census_module, "FORGET_SECONDS", 0.5)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -23,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from mux import Mux
 from mux.serve.listening import listening_socket
 from tests.support.touchup import rewrite_once
-from tests.support.warm import WARM, become_mux
+from tests.support.warm import WARM, Forked, become_mux
 
 PATIENCE_SECONDS = 30.0
 """How long a test waits for what must happen; only a failing test waits so long."""
@@ -107,7 +105,7 @@ async def serving(*, app: Sanic[Any, Any] | None = None, ssl: Any = None, **opti
 class ServerProcess:
     """`mux serve`, as an operator runs it."""
 
-    def __init__(self, process: subprocess.Popen[str], port: int, welcome: str) -> None:
+    def __init__(self, process: Forked, port: int, welcome: str) -> None:
         self.process = process
         self.port = port
         self.welcome = welcome
@@ -128,8 +126,8 @@ class ServerProcess:
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
         """End it and return its exit status and what it said."""
         self.process.send_signal(sig)
-        said, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
-        return self.process.returncode, said
+        said = self.process.communicate(PATIENCE_SECONDS)
+        return self.process.wait(0), said
 
 
 def run_mux(*arguments: str, env: dict[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -154,16 +152,11 @@ def run_mux(*arguments: str, env: dict[str, str] | None = None, stdin: str = "")
 def mux_serve(
     *options: str, env: dict[str, str] | None = None, descriptors: int | None = None
 ) -> Iterator[ServerProcess]:
-    """Run `mux serve` on a free port for as long as the block runs; with so many descriptors, or as many as here."""
-    limited = [] if descriptors is None else ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
-    process = subprocess.Popen(
-        [*limited, sys.executable, "-m", "mux", "serve", "--port", "0", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "MUX_INSPECT_TOKEN": TOKEN, **(env or {})},
-    )
-    assert process.stdout is not None
+    """Run `mux serve` on a free port for as long as the block runs.
+
+    Its process is forked from one that has imported mux already; its workers are not.
+    """
+    process = Forked(("serve", "--port", "0", *options), {"MUX_INSPECT_TOKEN": TOKEN, **(env or {})}, descriptors)
     try:
         welcome = ""
         # Read byte by byte: communicate() never sees what a buffer has taken beyond the welcome.
@@ -176,13 +169,9 @@ def mux_serve(
         assert found, welcome
         yield ServerProcess(process, int(found[1]), welcome)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.communicate(timeout=PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(PATIENCE_SECONDS)
         process.stdout.close()
 
 
