@@ -153,7 +153,6 @@ async def test_one_poll_that_brings_many_reads_does_not_hold_the_loop(
 
 async def test_what_was_gathered_is_delivered_in_slices(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """While Redis is not read from, so that no more is gathered than the bound."""
-    monkeypatch.setattr(intake_module, "CHANNELS_AT_ONCE", 1)
     rig = Rig(hub)
     for name in b"abcd":
         rig.intake.take(LARGE, messages(b"1", b"2", channel=b"feed:%c" % name), True)

@@ -193,9 +193,9 @@ class Hub:
         self.evict_overflowing()
         return has_own
 
-    def deliver(self, most_channels: int | None = None) -> bool:
+    def deliver(self, is_late: Callable[[], bool] | None = None) -> bool:
         """Deliver what waits, then end the connections it was too much for; as Router.deliver()."""
-        has_more = self.router.deliver(most_channels)
+        has_more = self.router.deliver(is_late)
         self.evict_overflowing()
         return has_more
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
-from itertools import islice
 
 from mux.errors import BrokerGarbled
 from mux.hub.slot import Slot, added, members, removed
@@ -219,16 +218,16 @@ class Router:
                 own[channel](payload, number)
         return bool(between_processes)
 
-    def deliver(self, most_channels: int | None = None) -> bool:
-        """Deliver what waits, of so many channels and then of one wildcard a part; return whether more waits."""
+    def deliver(self, is_late: Callable[[], bool] | None = None) -> bool:
+        """Deliver what waits, or what of it there is time for; return whether more waits.
+
+        Args:
+            is_late: is asked after each channel, and each part of a wildcard; True leaves the others for the next call.
+        """
         batches, table = self._waiting, self._subscribers
-        if most_channels is None or len(batches) <= most_channels:
-            self._waiting = {}
-        else:
-            batches = {channel: batches[channel] for channel in islice(batches, most_channels)}
-            for channel in batches:
-                del self._waiting[channel]
-        for channel, batch in batches.items():
+        self._waiting = {}
+        rest = iter(batches.items())
+        for channel, batch in rest:
             slot = table[channel]
             if isinstance(slot, set):
                 self._fan_out(slot, channel, batch)
@@ -236,11 +235,14 @@ class Router:
                 assert slot is not None, "a channel without a subscriber is not in the table"
                 slot.write(slot.encode(channel, batch))
                 self.delivered += len(batch)
+            if is_late is not None and is_late():
+                self._waiting = dict(rest)
+                break
         matched = self._wildcards.waiting
         while matched and not self._waiting:
-            wildcard, batch = self._wildcards.take(None if most_channels is None else MATCHES_AT_ONCE)
+            wildcard, batch = self._wildcards.take(None if is_late is None else MATCHES_AT_ONCE)
             self._fan_out(self.subscribers(wildcard), wildcard, batch)
-            if most_channels is not None:
+            if is_late is not None and is_late():
                 break
         return bool(self._waiting or matched)
 
