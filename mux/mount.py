@@ -18,6 +18,7 @@ from mux import reasons
 from mux.backend.routes import Api
 from mux.core import Core
 from mux.endpoints.calls import Calls
+from mux.endpoints.compression import Compression
 from mux.endpoints.hooks import Hooks
 from mux.endpoints.operator_check import OperatorCheck, TokenCheck
 from mux.endpoints.ops import Ops
@@ -111,6 +112,7 @@ class Mount:
             inspector=(lambda: self.core.inspector) if self.settings.inspect else None,
             operators=operators,
             hub=lambda: self.core.hub,
+            compression=Compression(self.settings),
         ).mount(app)
 
     def mount_api(self, app: Sanic[Any, Any]) -> None:

@@ -23,6 +23,7 @@ from mux import reasons
 from mux.backend.backend import Backend
 from mux.backend.errors import STATUSES
 from mux.backend.keys import PARAMETER, Keys
+from mux.endpoints.compression import Compression
 from mux.endpoints.credentials import hide_parameter
 from mux.endpoints.past import Answers
 from mux.endpoints.publishing import read_body
@@ -47,7 +48,7 @@ class Api:
     """The API of an app.
 
     Args:
-        settings: api_key, of which there is at least one, max_message_bytes and handshake_seconds.
+        settings: api_key, of which there is at least one, max_message_bytes, handshake_seconds, and what compresses.
         backend: returns what does the commands in this run of the app.
         hub: returns where refusals are counted.
     """
@@ -58,6 +59,7 @@ class Api:
         self._backend = backend
         self._hub = hub
         self._answers = Answers()
+        self._compression = Compression(settings)
         self.max_body_bytes = max(MAX_BODY_BYTES, 2 * settings.max_message_bytes)
 
     def mount(self, app: Sanic[Any, Any]) -> None:
@@ -106,7 +108,8 @@ class Api:
         is_bare = wrong is not None and request.headers.get(ERROR_MODE) == "transport"
         content = orjson.dumps(wrong if is_bare else answer)
         self._answers.add(transport_of(request), len(content))
-        return raw(content, STATUSES[wrong["code"]] if wrong and is_bare else 200, content_type="application/json")
+        status = STATUSES[wrong["code"]] if wrong and is_bare else 200
+        return await self._compression.compress(request, raw(content, status, content_type="application/json"))
 
 
 def _hide_key(route: str, request: Request) -> None:

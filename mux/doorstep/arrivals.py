@@ -30,7 +30,7 @@ from mux.hub.admission import Admission
 from mux.hub.measures import Deadlines, RunningTime
 from mux.wire.http.content import accepts_explicitly
 from mux.wire.http.head import RequestHead
-from mux.wire.sse.encoder import TYPE
+from mux.wire.sse.coding import TYPE
 
 ENDING_SECONDS = 2.0
 """Seconds in which a client has to close a connection after its last answer. Closing first could cut the answer off:

@@ -32,7 +32,8 @@ from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.reasons import Reason
-from mux.wire.sse.encoder import EXPIRED, NOT_KEPT, TYPE, Coding, Events, come_back, comment, inflation, missed_in_gap
+from mux.wire.sse.coding import NOT_KEPT, TYPE, Coding
+from mux.wire.sse.encoder import EXPIRED, Events, come_back, comment, inflation, missed_in_gap
 
 EventStreamClient: TypeAlias = Subscriber[None]
 
@@ -42,7 +43,7 @@ lose a server at the same moment come back over 4 s."""
 
 
 class EventStreamEndpoint:
-    """The endpoint of event streams of one version of HTTP (hub.subscriber.Endpoint).
+    """The endpoint of event streams of one version of HTTP and one content coding (hub.subscriber.Endpoint).
 
     Args:
         hub: where they are connected.
@@ -85,7 +86,7 @@ class EventStreamEndpoint:
         return self._coding.wrap(self._events.heartbeat(self._last()))
 
     def inflation(self, data: bytes) -> int:
-        """Return how many bytes the names before the lines of events take."""
+        """Return how many bytes the names before the lines of events take, where they are not compressed."""
         if data is not self._measured:  # a batch is written to one client after the other
             self._measured, self._inflation = data, inflation(data)
         return self._inflation
@@ -112,9 +113,10 @@ class EventStreamEndpoint:
             beginning += self._events.missed(owed.asked, owed.found.missed, self._last())
         take_over(
             request,
-            self._coding.head(headers) + self._coding.wrap(beginning),
+            self._coding.head(headers) + self._coding.begin(beginning),
             join,
             kind=self,
+            encode=self.encode,
             hub=self._hub,
             address=address,
             unacknowledged_seconds=self._unacknowledged_seconds,

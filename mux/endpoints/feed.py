@@ -24,6 +24,7 @@ from sanic.response import HTTPResponse, raw
 from mux import reasons
 from mux.broker.outbox import Outbox
 from mux.endpoints.catch_up import CatchUp, Owed, withhold
+from mux.endpoints.compression import Compression
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.hooks import Hooks
 from mux.endpoints.membership import Membership
@@ -32,7 +33,7 @@ from mux.endpoints.publishing import Publishing
 from mux.endpoints.refusals import refuse
 from mux.endpoints.request_checks import Permit, RequestChecks
 from mux.endpoints.takeover import Asking, has_socket, transport_of
-from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
+from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
 from mux.errors import InvalidChannel, Refused
 from mux.grants.authority import Authority
 from mux.grants.grants import Action
@@ -43,8 +44,8 @@ from mux.settings.settings import Settings
 from mux.wire.channel import is_wildcard
 from mux.wire.http.answer import preflight
 from mux.wire.http.content import accepts_explicitly
-from mux.wire.sse.encoder import STREAM, TYPE, Events, codings
-from mux.wire.websocket.handshake import accept_usual
+from mux.wire.sse.coding import STREAM, TYPE, codings
+from mux.wire.sse.encoder import Events
 
 
 class Feed:
@@ -80,6 +81,7 @@ class Feed:
         prefix = settings.prefix.encode()
         self._events = Events(prefix=prefix) if past is None else Events(past.numbering, past.quiet.note, prefix=prefix)
         self._clients_publish = settings.client_publish
+        self._compression = Compression(settings)
         self.checks = RequestChecks(hub, settings, authority)
         self.publishing = Publishing(hub, outbox, self.checks, hooks, settings)
         self.members = Membership(hub.router, outbox, hooks, settings)
@@ -90,11 +92,12 @@ class Feed:
             on_leave=self.members.left,
             pace=_pace(settings),
             is_writable=lambda: outbox.is_writable,
+            compress_min_bytes=self._compression.min_bytes,
         )
         # The hub evicts a client that does not read, and logs it, before the kernel gives up on the client.
         silent_seconds = settings.pong_seconds + max(settings.ping_seconds, settings.max_unwritable_seconds)
         self._streams = {
-            version: EventStreamEndpoint(
+            form: EventStreamEndpoint(
                 hub,
                 coding,
                 self._events,
@@ -102,7 +105,7 @@ class Feed:
                 unacknowledged_seconds=silent_seconds,
                 on_leave=self._stop_listening,
             )
-            for version, coding in codings(self._events).items()
+            for form, coding in codings(self._events, self._compression.min_bytes).items()
         }
         self.heed_hooks()
 
@@ -135,7 +138,7 @@ class Feed:
         It is not when there is anything to refuse, to wait for, or unusual: connect() answers that. channel is a name
         in whose path nothing was percent-encoded.
         """
-        accepted = accept_usual(request.headers.items())
+        accepted = self._websockets.accept_usual(request)
         if accepted is None or is_wildcard(channel):
             return False
         permit = self.checks.permit_at_once(request, channel, Action.SUBSCRIBE)
@@ -155,9 +158,10 @@ class Feed:
             response = await answering
         except Refused as error:
             response = refuse(self._hub, error)
-        if response is not None:
-            response.headers.update(self.checks.sharing(request))
-        return response
+        if response is None:
+            return None
+        response.headers.update(self.checks.sharing(request))
+        return await self._compression.compress(request, response)
 
     async def connect(self, request: Request, channel: str) -> HTTPResponse | None:
         """Let a client in, whose socket is then the feed's, and return None; or return another answer.
@@ -239,12 +243,13 @@ class Feed:
         address = self.checks.admit(request)
         if stream is None:
             return self._websockets.accept(request, address, partial(self._join, permit, owed))
-        stream.accept(request, self.checks.sharing(request), address, partial(self._listen, permit, owed), owed)
+        fields = self.checks.sharing(request) | self._compression.fields
+        stream.accept(request, fields, address, partial(self._listen, permit, owed), owed)
         return None
 
     def _join(self, permit: Permit, owed: Owed | None, client: WebSocketClient) -> None:
         """Let a WebSocket client listen to one channel, and publish to it if it may, and give it what it is owed."""
-        client.session = WebSocketSession(permit.redis_channel if permit.may_publish else None)
+        client.session = self._websockets.new_session(client, permit.redis_channel if permit.may_publish else None)
         self.members.join(client, permit.redis_channel, permit.grants)
         if owed is not None and owed.found.missed:
             self._websockets.close(client, reasons.MISSED)
@@ -272,7 +277,8 @@ class Feed:
     def _stream_for(self, request: Request) -> EventStreamEndpoint | None:
         """Return the endpoint of the event stream that a request is for, if it is for one."""
         accept = ",".join(request.headers.getall("accept", []))
-        return self._streams.get(request.version) if accepts_explicitly(accept, TYPE) else None
+        form = request.version, self._compression.coding(request)
+        return self._streams.get(form) if accepts_explicitly(accept, TYPE) else None
 
     async def preflight(self, request: Request) -> HTTPResponse:
         """Answer OPTIONS.

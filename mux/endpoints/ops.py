@@ -23,6 +23,7 @@ from sanic.request import Request
 from sanic.response import HTTPResponse, raw, text
 
 from mux import reasons
+from mux.endpoints.compression import Compression
 from mux.endpoints.operator_check import OperatorCheck
 from mux.endpoints.refusals import refuse
 from mux.errors import Refused
@@ -54,6 +55,7 @@ class Ops:
         inspector: returns what asks the fleet; None leaves out /stats and /channels.
         operators: decides who may see the numbers.
         hub: returns where refusals are counted.
+        compression: decides which answers are compressed.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Ops:
         inspector: Callable[[], Inspector] | None,
         operators: OperatorCheck,
         hub: Callable[[], Hub],
+        compression: Compression,
     ) -> None:
         self._conditions = conditions
         self._exposition = Exposition(snapshot)
         self._inspector = inspector
         self._operators = operators
         self._hub = hub
+        self._compression = compression
 
     def mount(self, app: Sanic[Any, Any]) -> None:
         """Add the routes to an app."""
@@ -90,7 +94,7 @@ class Ops:
                 self._operators.check(
                     authorization=headers.getall("authorization", []), hosts=headers.getall("host", [])
                 )
-                return await handler(request)
+                return await self._compression.compress(request, await handler(request))
             except Refused as error:
                 return refuse(self._hub(), error, NO_STORE)
 

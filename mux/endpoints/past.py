@@ -20,7 +20,7 @@ from mux.recovery.order import Order
 from mux.wire.http.content import accepts_explicitly
 from mux.wire.position import Numbering
 from mux.wire.publication import BINARY, JOINED, LEFT, Publication, is_text
-from mux.wire.sse.encoder import TYPE
+from mux.wire.sse.coding import TYPE
 
 DEFAULT_MESSAGES = 100
 """Messages in an answer of JSON when nobody says how many."""

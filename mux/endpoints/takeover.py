@@ -97,10 +97,6 @@ S = TypeVar("S")
 class Kind(Endpoint[S], Protocol[S]):
     """The endpoint of a kind of client, as far as the take-over asks it."""
 
-    @property
-    def encode(self) -> Encoder:
-        """Turns publications into bytes that such a client reads."""
-
     def ended(self, client: Subscriber[S]) -> None:
         """End a client that had said before it was one that it sends no more."""
 
@@ -120,6 +116,7 @@ def take_over(
     join: Callable[[Subscriber[S]], None],
     *,
     kind: Kind[S],
+    encode: Encoder,
     hub: Hub,
     address: str,
     unacknowledged_seconds: float | None = None,
@@ -133,6 +130,7 @@ def take_over(
         beginning: the answer, and what else the client reads before anything of its channels.
         join: is called with the connected client before anything it sent is looked at.
         kind: the endpoint of the client.
+        encode: turns publications into bytes that the client reads.
         hub: connects the client.
         address: the client counts as one from here; see Hub.connected().
         unacknowledged_seconds: how long the client's machine may leave unacknowledged what was sent to it; None leaves
@@ -142,7 +140,7 @@ def take_over(
     if taken is None:
         return
     transport = taken.transport
-    client = Subscriber(transport, endpoint=kind, encode=kind.encode, backlog=hub)
+    client = Subscriber(transport, endpoint=kind, encode=encode, backlog=hub)
     if not taken.is_bounded or unacknowledged_seconds is not None:
         _set_options(transport, unacknowledged_seconds)
     # It has the methods of asyncio.Protocol, but is not asked for connection_made().

@@ -4,7 +4,8 @@ One read can bring tens of thousands of frames, and a thousand clients can send 
 loop is for so many frames and no more, whoever sent them. A client with more waits: it is not read from, and in later
 turns gets a slice whenever the others that wait have had one.
 
-A read of a few bytes never waits, so a client that says something now and then does not notice the others.
+A read of a few bytes does not wait, so a client that says something now and then does not notice the others. It does
+when so many bytes were inflated in this turn that a few bytes are no small thing any more.
 
 Clients that publish also wait while Redis does not keep up. One that has left its channels publishes no more, so it
 waits for its turn and for nothing else.
@@ -42,8 +43,9 @@ class Turns(Generic[C]):
     """Clients whose frames are handled slice by slice.
 
     Args:
-        serve: handles at most so many frames of a client, possibly none, and returns how many it has handled. It
-            calls wait() when there are more, and done() when there are none.
+        serve: handles at most so many frames of a client, possibly none, and returns how many it has handled; a frame
+            that takes longer counts as several, though they be more than were asked for. It calls wait() when there
+            are more, and done() when there are none.
         is_writable: tells whether messages can be published now.
     """
 
@@ -64,8 +66,11 @@ class Turns(Generic[C]):
 
     def came(self, client: C, size: int) -> None:
         """Handle a read of so many bytes, as far as this turn allows. The client does not wait yet."""
-        if size <= LIGHT_BYTES:
-            self._serve(client, LIGHT_FRAMES)
+        if size <= LIGHT_BYTES and self._left > -FRAMES_PER_TURN:
+            served = self._serve(client, LIGHT_FRAMES)
+            if served > LIGHT_FRAMES:  # a few bytes became many when they were inflated
+                self._left -= served
+                self._schedule()
         elif self._left > 0:
             self._spend(client)
             self._schedule()

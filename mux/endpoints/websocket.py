@@ -28,8 +28,8 @@ from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.reasons import Reason
-from mux.wire.websocket.encoder import PING, encode
-from mux.wire.websocket.handshake import Handshake, accept_usual
+from mux.wire.websocket.encoder import PING, encode, encoders
+from mux.wire.websocket.handshake import Accepted, Handshake, accept_usual, window_bits
 from mux.wire.websocket.parser import WebSocketParser
 
 
@@ -42,10 +42,21 @@ class WebSocketSession:
 
     __slots__ = ("parser", "publishes_to")
 
+    is_compressed = False
+    """True when the client may send compressed messages. The class has it, so it takes no memory of a session."""
+
     def __init__(self, publishes_to: bytes | None) -> None:
         self.publishes_to = publishes_to
         self.parser: WebSocketParser | None = None
         """The client's bytes go through it; None while the client has sent nothing that must be kept."""
+
+
+class CompressedSession(WebSocketSession):
+    """The state of one WebSocket client that compression was agreed on with."""
+
+    __slots__ = ()
+
+    is_compressed = True
 
 
 WebSocketClient: TypeAlias = Subscriber[WebSocketSession]
@@ -61,6 +72,8 @@ class WebSocketEndpoint:
         on_leave: takes a client and the channels it has just left; called once for each that had any.
         pace: how fast a client may speak.
         is_writable: tells whether on_message may be called; while it may not, clients that have messages wait.
+        compress_min_bytes: the size from which messages are compressed for clients that can read that; None compresses
+            nothing.
     """
 
     def __init__(
@@ -72,9 +85,12 @@ class WebSocketEndpoint:
         on_leave: Callable[[WebSocketClient, list[bytes]], None],
         pace: Pace[WebSocketClient],
         is_writable: Callable[[], bool],
+        compress_min_bytes: int | None = None,
     ) -> None:
         self._hub = hub
-        self._handshake = Handshake()
+        self.compresses = compress_min_bytes is not None
+        self._encoders = {0: encode, **encoders(compress_min_bytes or 0)}
+        self._handshake = Handshake(compresses=self.compresses)
         self._max_message_bytes = max_message_bytes
         self.on_message = on_message
         self._on_leave = on_leave
@@ -83,7 +99,6 @@ class WebSocketEndpoint:
         self._turns: Turns[WebSocketClient] = Turns(self._serve, is_writable)
         self._afterwards: dict[WebSocketClient, Callable[[], None]] = {}
 
-    encode = staticmethod(encode)
     is_answered = True
 
     def ping(self, client: WebSocketClient) -> bytes:
@@ -100,7 +115,7 @@ class WebSocketEndpoint:
         join gives the client its session. Returns what to answer instead when the handshake is refused, and None
         otherwise, also when the client has gone.
         """
-        accepted = accept_usual(request.headers.items())
+        accepted = self.accept_usual(request)
         if accepted is None:
             answer = self._handshake.answer(request.path, request.headers.items())
             if answer.status_code != 101:
@@ -108,13 +123,22 @@ class WebSocketEndpoint:
                 # Upgrade needs Connection to list it, which is Sanic's to say; see also reasons.NO_UPGRADE.
                 headers = {name: value for name, value in answer.headers.raw_items() if name != "Upgrade"}
                 return HTTPResponse(answer.body, answer.status_code, headers)
-            accepted = answer.serialize()
+            accepted = Accepted(answer.serialize(), window_bits(answer))
         self.open(request, accepted, address, join)
         return None
 
-    def open(self, request: Asking, accepted: bytes, address: str, join: Callable[[WebSocketClient], None]) -> None:
+    def accept_usual(self, request: Asking) -> Accepted | None:
+        """Return the answer to a usual handshake, None if it is another."""
+        return accept_usual(request.headers.items(), compresses=self.compresses)
+
+    def open(self, request: Asking, accepted: Accepted, address: str, join: Callable[[WebSocketClient], None]) -> None:
         """Take the connection of a request over; accepted is the answer to its handshake."""
-        take_over(request, accepted, join, kind=self, hub=self._hub, address=address)
+        encoder = self._encoders[accepted.window_bits]
+        take_over(request, accepted.answer, join, kind=self, encode=encoder, hub=self._hub, address=address)
+
+    def new_session(self, client: WebSocketClient, publishes_to: bytes | None) -> WebSocketSession:
+        """Return the session of a client that has just connected."""
+        return (WebSocketSession if client.encode is encode else CompressedSession)(publishes_to)
 
     def ended(self, client: WebSocketClient) -> None:
         """Close a connection whose client sends no more, when all it has sent has been handled."""
@@ -165,7 +189,8 @@ class WebSocketEndpoint:
         session = client.session
         if session is not None and session.parser is not None:
             return session.parser
-        parser = WebSocketParser(max_message_bytes=self._max_message_bytes)
+        inflates = session is not None and session.is_compressed
+        parser = WebSocketParser(max_message_bytes=self._max_message_bytes, inflates=inflates)
         if session is not None:  # nothing is kept of a client that has been evicted
             session.parser = parser
         return parser

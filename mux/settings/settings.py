@@ -150,6 +150,12 @@ class Settings:
         minimum=0,
         maximum=100,
     )
+    compress: bool = _setting(
+        False, "Compress what clients receive, once for all that can read it (permessage-deflate, gzip, deflate)."
+    )
+    compress_min_bytes: int = _setting(
+        256, "A smaller message, or a smaller part of an event stream, is not compressed.", "bytes", 1
+    )
     max_held_bytes: int = _setting(
         4 * 1024 * 1024, "What is published while Redis is away is held, up to so much.", "bytes", 0
     )

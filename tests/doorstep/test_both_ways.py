@@ -28,6 +28,14 @@ HANDSHAKES = {
     "another site": ("lobby", ("Sec-Fetch-Site: cross-site",)),
     "subprotocols": ("lobby", ("Sec-WebSocket-Protocol: one, two",)),
     "an extension": ("lobby", ("Sec-WebSocket-Extensions: permessage-deflate",)),
+    "an extension with a window": (
+        "lobby",
+        ("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",),
+    ),
+    "an extension with a small window": (
+        "lobby",
+        ("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9",),
+    ),
     "a second key": ("lobby", ("Sec-WebSocket-Key: AAAA",)),
     "a token": ("mine", (f"Authorization: Bearer {TOKEN}",)),
     "a token as a subprotocol": ("mine", (f"Sec-WebSocket-Protocol: bearer, {TOKEN}",)),
@@ -49,9 +57,10 @@ def _join(
     "settings",
     [
         {},
+        {"compress": True},
         {"token_key": SECRET, "token_audience": AUDIENCE, "anyone_subscribe": ("lobby",), "anyone_publish": ("lobby",)},
     ],
-    ids=["open", "with a key"],
+    ids=["open", "compressing", "with a key"],
 )
 async def test_both_ways_give_the_same(
     serve: Serve, caplog: pytest.LogCaptureFixture, settings: dict[str, object]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from mux.hub.subscriber import AnySubscriber, Backlog, Subscriber
@@ -133,3 +134,9 @@ class FakeClient:
         if self.is_broken:
             raise OSError("Transport endpoint is not connected")
         self.written.append(b"EOF")
+
+
+def late_after(times: int) -> Callable[[], bool]:
+    """Return a function that says that it is late when it is called for the so many-th time, and from then on."""
+    calls = count(1)
+    return lambda: next(calls) >= times

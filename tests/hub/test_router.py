@@ -12,7 +12,7 @@ from mux.hub.router import Router
 from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, Publication
 from mux.wire.resp import Push
 
-from .fakes import FakeClient, lines
+from .fakes import FakeClient, late_after, lines
 
 
 class RecordingEncoder:
@@ -319,11 +319,11 @@ def test_what_is_delivered_later_is_what_would_have_been_delivered_at_once(steps
             late.collect(batch, serial + 1)
             serial += len(batch)
         elif what == "deliver":
-            late.deliver(None if args[0] is None else iter([False] * (args[0] - 1) + [True]).__next__)
+            late.deliver(None if args[0] is None else late_after(args[0]))
         else:
             for router, own in zip((prompt, late), clients, strict=True):
                 getattr(router, what)(own[args[0]].subscriber, args[1])
-    while late.deliver(lambda: True):
+    while late.deliver(late_after(1)):
         pass
     for one, other in zip(*clients, strict=True):
         sent = [b"".join(client.written).splitlines() for client in (one, other)]

@@ -14,7 +14,7 @@ from mux.wire.channel import Namespace
 from mux.wire.publication import BINARY, JOINED, Publication, matched
 from mux.wire.resp import Push
 
-from .fakes import FakeClient, lines
+from .fakes import FakeClient, late_after, lines
 
 
 def named(channel: bytes, publications: Sequence[Publication]) -> bytes:
@@ -129,7 +129,7 @@ def test_a_torrent_is_delivered_in_parts(router: Router) -> None:
     client = listener(router, b"feed:*")
     count = 2 * MATCHES_AT_ONCE + 1
     router.collect([message(b"feed:%d" % number) for number in range(count)])
-    assert [router.deliver(1), router.deliver(1), router.deliver(1)] == [True, True, False]
+    assert [router.deliver(late_after(1)) for _ in range(3)] == [True, True, False]
     assert [int(line.split()[1]) for line in heard(client)] == list(range(1, count + 1))
 
 
@@ -171,12 +171,12 @@ def test_everybody_hears_what_a_plain_list_says(steps: list[Any]) -> None:
                 unheard += sum(map(len, expected)) == before
             last += len(args[0])
         elif what == "deliver":
-            router.deliver(*args)
+            router.deliver(None if args[0] is None else late_after(args[0]))
         else:
             client, channel = args
             getattr(router, what)(clients[client].subscriber, channel)
             getattr(joined[client], "add" if what == "join" else "discard")(channel)
-    while router.deliver(1):
+    while router.deliver(late_after(1)):
         pass
     assert (router.received, router.unheard) == (last, unheard)
     for client, lines_ in zip(clients, expected, strict=True):

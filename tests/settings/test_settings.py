@@ -47,6 +47,8 @@ DEFAULTS = {
     "pong_seconds": 10,
     "probe_seconds": 5,
     "gather_ms": 0,
+    "compress": False,
+    "compress_min_bytes": 256,
     "max_held_bytes": 4 * 1024 * 1024,
     "max_held_seconds": 5,
     "journal_bytes": 32 * 1024 * 1024,

@@ -8,6 +8,7 @@ Pure: values in, a decision out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from mux import reasons
@@ -18,6 +19,9 @@ BINARY_TYPE = "application/octet-stream"
 
 _UTF8 = frozenset(("utf-8", "utf8", "us-ascii", "ascii"))
 """ASCII is UTF-8 as well."""
+
+
+_is_weight = re.compile(r"\s*q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*").fullmatch  # RFC 9110, section 12.4.2
 
 
 def is_binary(content_types: Sequence[str], content_codings: Sequence[str]) -> bool:
@@ -52,6 +56,29 @@ def accepts_explicitly(accept: str, media_type: str) -> bool:
         if kind.strip() == media_type and not any(map(_is_zero_weight, parameters)):
             return True
     return False
+
+
+def content_coding(accept_encoding: str) -> str:
+    """Return the content coding for an answer by an Accept-Encoding header: gzip, deflate or, for none, nothing.
+
+    One that is not named has the weight of `*` (RFC 9110, section 12.5.3). A weight that is none counts as 0.
+    """
+    weights: dict[str, float] = {}
+    for element in accept_encoding.lower().split(","):
+        name, *parameters = element.split(";")
+        weights[name.strip()] = _weight(parameters)
+    others = weights.get("*", 0.0)
+    gzip = weights.get("gzip", weights.get("x-gzip", others))
+    deflate = weights.get("deflate", others)
+    best = max(gzip, deflate)
+    if not best or best < weights.get("identity", 0.0):
+        return ""
+    return "gzip" if gzip == best else "deflate"
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    found = [_is_weight(parameter) for parameter in parameters]
+    return min((0.0 if one is None else float(one[1]) for one in found), default=1.0)
 
 
 def _is_zero_weight(parameter: str) -> bool:

@@ -26,15 +26,14 @@ Pure: no I/O, no clock, no asyncio.
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 from urllib.parse import quote_from_bytes
 
 import orjson
 
 from mux.wire.channel import is_wildcard
 from mux.wire.position import NOWHERE, Numbering
-from mux.wire.publication import BINARY, JOINED, LEFT, Encoder, Kind, Publication, is_text, matched
+from mux.wire.publication import BINARY, JOINED, LEFT, Kind, Publication, is_text, matched
 
 GROWTH = 8
 """An encoded payload is at most so many times as long as it was: each line end becomes 7 bytes, with a few around
@@ -194,48 +193,8 @@ def come_back(milliseconds: int) -> bytes:
     return b"retry: %d\n" % milliseconds
 
 
-def chunk(data: bytes) -> bytes:
-    """Return data, of which there is some, as one chunk."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-class Coding(NamedTuple):
-    """The form of an event stream in one version of HTTP."""
-
-    encode: Encoder
-    wrap: Callable[[bytes], bytes]
-    """Turns lines of the stream into what is sent."""
-    end: bytes
-    """The end of the body, after which the connection ends."""
-    transfer: dict[str, str]
-    """Headers of its own."""
-
-    def head(self, headers: Mapping[str, str]) -> bytes:
-        """Return the head of the response (RFC 9112, section 4), with further headers."""
-        lines = [f"{name}: {value}\r\n" for name, value in {**STREAM, **self.transfer, **headers}.items()]
-        # Sanic reads headers in this way, and a value that came from a request goes back as it came.
-        return "".join(["HTTP/1.1 200 OK\r\n", *lines, "\r\n"]).encode(errors="surrogateescape")
-
-
 EXPIRED = b"event: expired\ndata: token expired\n\n"
 """The event that tells a client to come back with another token. It has data, as browsers drop events without."""
-
-TYPE = "text/event-stream"
-"""The content type; an event stream is UTF-8 whatever else is said (HTML standard, section 9.2.5)."""
-
-NOT_KEPT = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-"""Header fields by which proxies neither keep, compress nor gather a stream; nginx and others read the second."""
-
-STREAM = {"Content-Type": TYPE, **NOT_KEPT, "Connection": "close"}
-"""The headers of every stream. It is the last response on its connection."""
-
-
-def codings(events: Events) -> dict[str, Coding]:
-    """Return how event streams travel, by the version of the request."""
-    return {
-        "1.1": Coding(events.encode, chunk, b"0\r\n\r\n", {"Transfer-Encoding": "chunked"}),
-        "1.0": Coding(events.encode_plain, lambda data: data, b"", {}),
-    }
 
 
 def _content(payload: bytes, kind: Kind, channel: bytes = b"") -> bytes:

@@ -1,14 +1,23 @@
 """Publications to WebSocket frames.
 
 A server's frames are not masked (RFC 6455, section 5.1), so a batch is encoded once, and the very same bytes object is
-written to every subscriber. Every message is one frame, and never compressed, for that has a state per connection.
+written to every subscriber. Every message is one frame. Where compression was agreed on, no message refers to the one
+before it (RFC 7692, section 7.1.1), so compressed frames are the same for all subscribers as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mux.wire.publication import BINARY, Publication, is_text
+from mux.wire.deflate import AT_ONCE_BYTES, END, WINDOW_BITS, deflated
+from mux.wire.publication import BINARY, Encoder, Publication, is_text
+from mux.wire.websocket.message import COMPRESSED
+
+MIN_WINDOW_BITS = 9
+"""Smallest window of a client that frames are compressed for, in bits: zlib has no smaller one."""
+
+MAX_WINDOW_BITS = 15
+"""Largest window there is, in bits (RFC 7692, section 7.1.2)."""
 
 _FIN_TEXT = 0x81
 _FIN_BINARY = 0x82
@@ -43,3 +52,43 @@ def encode(channel: bytes, publications: Sequence[Publication]) -> bytes:
             append(_TEXT_HEADERS[size] if size < 126 else _long_header(_FIN_TEXT, size))
         append(payload)
     return b"".join(parts)
+
+
+class Compressed:
+    """Frames of clients that have agreed on compression: a message is compressed where that makes it smaller.
+
+    Args:
+        min_bytes: a smaller message is not compressed.
+        window_bits: how far back in a message its clients can refer, as a power of 2.
+    """
+
+    def __init__(self, min_bytes: int, window_bits: int) -> None:
+        self._min_bytes = min_bytes
+        self._window_bits = window_bits
+
+    def encode(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
+        """Return the frames of a batch, in order, as one buffer, of which AT_ONCE_BYTES are compressed at most.
+
+        They are text and binary as those of encode() are.
+        """
+        parts: list[bytes] = []
+        left = AT_ONCE_BYTES
+        for payload, kind, _ in publications:
+            size = len(payload)
+            first = _FIN_BINARY if kind == BINARY or not is_text(payload) else _FIN_TEXT
+            if self._min_bytes <= size <= left:
+                left -= size
+                smaller = deflated(payload, self._window_bits).removesuffix(END)
+                if len(smaller) < size:
+                    first, payload, size = first | COMPRESSED, smaller, len(smaller)
+            parts.append(bytes((first, size)) if size < 126 else _long_header(first, size))
+            parts.append(payload)
+        return b"".join(parts)
+
+
+def encoders(min_bytes: int) -> dict[int, Encoder]:
+    """Return the encoders of compressed frames, by the window that was agreed on, in bits."""
+    own: dict[int, Encoder] = {
+        bits: Compressed(min_bytes, bits).encode for bits in range(MIN_WINDOW_BITS, WINDOW_BITS + 1)
+    }
+    return own | dict.fromkeys(range(WINDOW_BITS, MAX_WINDOW_BITS + 1), own[WINDOW_BITS])

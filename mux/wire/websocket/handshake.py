@@ -4,10 +4,12 @@ Sanic has parsed the request already, and `websockets` judges it. That takes a q
 connection, and nearly every client sends the same few headers; so these are accepted without it.
 
 1. `websockets` would accept every request that is answered without it, and it alone refuses one.
-2. No extension is agreed on. Of the subprotocols that a client offers the first is chosen: mux carries any, and a
-   browser ends a connection whose server chooses none of its offers.
-3. Only the headers of the handshake are read: a cookie in some odd encoding does no harm.
-4. A handshake keeps nothing of a connection: one object answers for all.
+2. No extension is agreed on but compression (RFC 7692), where it is wanted, and then without context from one message
+   to the next in both directions: so nothing is kept of a client for it.
+3. Of the subprotocols that a client offers the first is chosen: mux carries any, and a browser ends a connection whose
+   server chooses none of its offers.
+4. Only the headers of the handshake are read: a cookie in some odd encoding does no harm.
+5. A handshake keeps nothing of a connection: one object answers for all.
 """
 
 from __future__ import annotations
@@ -17,13 +19,17 @@ from binascii import b2a_base64
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha1
 from http import HTTPStatus
+from typing import NamedTuple
 
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
+
+from mux.wire.websocket.encoder import MAX_WINDOW_BITS
 
 _HEADERS = ("connection", "upgrade", "sec-websocket-")
 
@@ -43,15 +49,31 @@ _ACCEPTED = (
     b"Upgrade: websocket\r\n"
     b"Connection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: %b\r\n"
+    b"%b"  # the compression
     b"%b"  # the chosen subprotocol
     b"\r\n"
 )
+_COMPRESSION = (
+    b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
+)
+_window_bits = re.compile(r"server_max_window_bits=(\d+)").search
 
 
-def accept_usual(headers: Collection[tuple[str, str]]) -> bytes | None:
+class Accepted(NamedTuple):
+    """A handshake that is accepted."""
+
+    answer: bytes
+    """The whole answer."""
+    window_bits: int = 0
+    """The window of the compression that was agreed on, in bits; 0 when none was."""
+
+
+def accept_usual(headers: Collection[tuple[str, str]], *, compresses: bool = False) -> Accepted | None:
     """Return the whole answer to a handshake as nearly all clients send it, None if it is another.
 
-    The names of the headers are in lower case, and none comes twice in a usual handshake.
+    Args:
+        headers: their names are in lower case, and none comes twice in a usual handshake.
+        compresses: agree on compression with clients that offer it.
     """
     values = dict(headers)
     value_of = values.get
@@ -70,17 +92,28 @@ def accept_usual(headers: Collection[tuple[str, str]]) -> bytes | None:
         if offered is None:
             return None
         chosen = b"Sec-WebSocket-Protocol: %b\r\n" % offered[1].encode()
-    digest = sha1(key.encode() + _GUID, usedforsecurity=False).digest()
-    return _ACCEPTED % (b2a_base64(digest, newline=False), chosen)
+    digest = b2a_base64(sha1(key.encode() + _GUID, usedforsecurity=False).digest(), newline=False)
+    if compresses and value_of("sec-websocket-extensions"):
+        return Accepted(_ACCEPTED % (digest, _COMPRESSION, chosen), MAX_WINDOW_BITS)
+    return Accepted(_ACCEPTED % (digest, b"", chosen))
 
 
 class Handshake:
-    """Answers any opening handshake."""
+    """Answers any opening handshake.
+
+    Args:
+        compresses: agree on compression with clients that offer it.
+    """
 
     __slots__ = ("_protocol",)
 
-    def __init__(self) -> None:
-        self._protocol = ServerProtocol(state=State.OPEN, select_subprotocol=_first)
+    def __init__(self, *, compresses: bool = False) -> None:
+        without_context = ServerPerMessageDeflateFactory(
+            server_no_context_takeover=True, client_no_context_takeover=True
+        )
+        self._protocol = ServerProtocol(
+            extensions=[without_context] if compresses else None, state=State.OPEN, select_subprotocol=_first
+        )
 
     def answer(self, path: str, headers: Iterable[tuple[str, str]]) -> Response:
         """Return the response: 101 for yes; anything else is a refusal, and the connection stays HTTP's."""
@@ -97,6 +130,15 @@ class Handshake:
             # free them.
             wrong.__traceback__ = None
         return answer
+
+
+def window_bits(answer: Response) -> int:
+    """Return the window of the compression that an answer agrees on, in bits; 0 when it agrees on none."""
+    agreed = answer.headers.get("Sec-WebSocket-Extensions")
+    if agreed is None:
+        return 0
+    found = _window_bits(agreed)
+    return MAX_WINDOW_BITS if found is None else int(found[1])
 
 
 def _first(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:

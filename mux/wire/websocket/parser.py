@@ -7,6 +7,8 @@ The parser takes frames apart, answers pings, joins fragments and runs the closi
 2. A message is bounded in bytes and in fragments. One that is too large fails by the header that shows it.
 3. Text is valid UTF-8 or the connection fails with 1007 (section 8.1), at the first fragment that shows it.
 4. Messages that came whole before a mistake or a close frame are delivered, and nothing after it.
+5. A compressed message (RFC 7692) is inflated when it is whole, and only then known to be text. Its size counts as it
+   was before it was compressed, and inflating it counts as many frames.
 
 One read can bring 40,000 frames, and no other client is served while they are parsed. So parse() goes as far as its
 caller says, and keeps the rest for the next call.
@@ -20,24 +22,15 @@ Pure: no I/O, no clock, no asyncio.
 
 from __future__ import annotations
 
-import codecs
 import sys
-from typing import TypeAlias
 
 from websockets.frames import apply_mask  # type: ignore[attr-defined]  # in C where it was compiled
 
 from mux import reasons
 from mux.errors import MessageTooLarge, Refused
+from mux.wire.deflate import most_deflated
 from mux.wire.publication import is_text
-
-Message: TypeAlias = tuple[bytes, bool]
-"""(payload, sent as binary)."""
-
-MIN_FRAGMENTS = 64
-"""A message may have this many fragments, whatever the limit on its size."""
-
-BYTES_PER_FRAGMENT = 64
-"""A message may have one fragment for this many bytes of the limit, if that is more than MIN_FRAGMENTS."""
+from mux.wire.websocket.message import COMPRESSED, Fragments, Message, inflated_message, no_text
 
 MAX_CONTROL_BYTES = 125
 """Largest payload of a control frame, and of any frame whose length takes 7 bits (RFC 6455, section 5.2 and 5.5)."""
@@ -45,9 +38,14 @@ MAX_CONTROL_BYTES = 125
 _FIN_TEXT, _FIN_BINARY, _CLOSE, _PING, _PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 _BINARY, _FIN_CONTINUATION = 0x02, 0x80
 
+INFLATED_PER_FRAME = 1024
+"""Bytes of an inflated message that take as long as a frame."""
+
 _CONTROL = frozenset((_CLOSE, _PING, _PONG))
 _BETWEEN_MESSAGES = _CONTROL | {0x01, _BINARY, _FIN_TEXT, _FIN_BINARY}
 """First bytes that a frame may have when no message is under way."""
+_BETWEEN_COMPRESSED = _BETWEEN_MESSAGES | {first | COMPRESSED for first in (0x01, _BINARY, _FIN_TEXT, _FIN_BINARY)}
+"""The same where compression was agreed on."""
 _AMID_MESSAGE = _CONTROL | {0x00, _FIN_CONTINUATION}
 """First bytes that a frame may have when the last fragment of a message has not come."""
 
@@ -57,20 +55,6 @@ _CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5
 _END = b""
 """This stands in what is to be written where this side ends the connection."""
 
-_new_text_decoder = codecs.getincrementaldecoder("utf-8")
-
-
-class _Fragments:
-    """A message of which the last fragment has not come."""
-
-    __slots__ = ("binary", "buffer", "count", "decoder")
-
-    def __init__(self, *, binary: bool) -> None:
-        self.binary = binary
-        self.buffer = bytearray()
-        self.count = 0
-        self.decoder = None if binary else _new_text_decoder()
-
 
 class WebSocketParser:
     """The server's side of an open WebSocket connection, without the socket.
@@ -79,15 +63,18 @@ class WebSocketParser:
 
     Args:
         max_message_bytes: a longer message fails the connection with 1009.
+        inflates: whether compression was agreed on, without context from one message to the next.
     """
 
     __slots__ = (
         "_at",
         "_begun",
+        "_between",
         "_control_frames",
         "_data",
         "_fragments",
         "_has_ended",
+        "_inflated",
         "_max_bytes",
         "_needed",
         "_writes",
@@ -96,8 +83,10 @@ class WebSocketParser:
         "messages",
     )
 
-    def __init__(self, *, max_message_bytes: int) -> None:
+    def __init__(self, *, max_message_bytes: int, inflates: bool = False) -> None:
         self._max_bytes = max_message_bytes
+        self._between = _BETWEEN_COMPRESSED if inflates else _BETWEEN_MESSAGES
+        self._inflated = 0  # what the last frame has counted for beside itself, in frames
         self.messages: list[Message] = []
         """Messages that came whole, oldest first. The caller takes out those that it has handled."""
         self.is_open = True
@@ -109,7 +98,7 @@ class WebSocketParser:
         self._at = 0
         self._begun = bytearray()  # a frame that is not whole
         self._needed = 0  # how many bytes it has, or its header, when that is not whole; 0 when no frame is begun
-        self._fragments: _Fragments | None = None
+        self._fragments: Fragments | None = None
         self._control_frames = 0
         self._writes: list[bytes] = []
 
@@ -152,7 +141,8 @@ class WebSocketParser:
             size: a frame that begins so many bytes from here or later is left.
 
         Returns:
-            How many frames were parsed, one that is not whole included.
+            How many frames were parsed, one that is not whole included; more than were asked for when the last one
+            was inflated.
         """
         data, at, left = self._data, self._at, frames
         end = len(data)
@@ -171,6 +161,8 @@ class WebSocketParser:
                     self.messages.append((payload, False))
                 elif self._take(first, payload):
                     break
+                elif self._inflated:
+                    left, self._inflated = left - self._inflated, 0
         except Refused as error:
             self._fail(error)
         if at == end or self._has_ended:
@@ -215,7 +207,7 @@ class WebSocketParser:
             return at, at + 2
         first, size, start = data[at], data[at + 1] ^ 0x80, at + 6
         fragments = self._fragments
-        if first not in (_BETWEEN_MESSAGES if fragments is None else _AMID_MESSAGE):
+        if first not in (self._between if fragments is None else _AMID_MESSAGE):
             raise Refused(reasons.PROTOCOL, "no frame may begin so here")
         if size > MAX_CONTROL_BYTES:
             if size > 0x7F:
@@ -226,15 +218,22 @@ class WebSocketParser:
             if end < start - 4:
                 return start, start - 4
             size = int.from_bytes(data[at + 2 : start - 4])
-        if first not in _CONTROL and size + (0 if fragments is None else len(fragments.buffer)) > self._max_bytes:
-            raise MessageTooLarge(f"a message may have at most {self._max_bytes} bytes")
+        if first not in _CONTROL:
+            whole = size + (0 if fragments is None else len(fragments.buffer))
+            if whole > self._max_bytes and whole > self._most(first):
+                raise MessageTooLarge(f"a message may have at most {self._max_bytes} bytes")
         return start, start + size
+
+    def _most(self, first: int) -> int:
+        """Return how many bytes a message may have as it travels, by the first byte of a frame of it."""
+        is_compressed = first & COMPRESSED if self._fragments is None else self._fragments.is_compressed
+        return most_deflated(self._max_bytes) if is_compressed else self._max_bytes
 
     def _take(self, first: int, payload: bytes) -> bool:
         """Take a frame with its first byte and its payload; return whether it ends the connection."""
         if first == _FIN_TEXT:
             if not is_text(payload):
-                raise _no_text()
+                raise no_text()
             self.messages.append((payload, False))
         elif first == _FIN_BINARY:
             self.messages.append((payload, True))
@@ -245,6 +244,8 @@ class WebSocketParser:
             self._control_frames += 1
         elif first == _CLOSE:
             self._take_close(payload)
+        elif first in (_FIN_TEXT | COMPRESSED, _FIN_BINARY | COMPRESSED):
+            self._whole(inflated_message(first, payload, self._max_bytes), is_compressed=True)
         else:
             self._join(first, payload)
         return self._has_ended
@@ -252,26 +253,23 @@ class WebSocketParser:
     def _join(self, first: int, payload: bytes) -> None:
         fragments = self._fragments
         if fragments is None:
-            fragments = self._fragments = _Fragments(binary=first == _BINARY)
+            fragments = self._fragments = Fragments(first, self._max_bytes)
         is_last = first == _FIN_CONTINUATION
-        if fragments.decoder is not None:
-            try:
-                fragments.decoder.decode(payload, is_last)
-            except UnicodeDecodeError:
-                raise _no_text() from None
-        fragments.buffer += payload
-        fragments.count += 1
-        if fragments.count > max(MIN_FRAGMENTS, self._max_bytes // BYTES_PER_FRAGMENT):
-            raise MessageTooLarge("a message has too many fragments")
+        fragments.add(payload, is_last=is_last)
         if is_last:
             self._fragments = None
-            self.messages.append((bytes(fragments.buffer), fragments.binary))
+            self._whole(fragments.message(), is_compressed=fragments.is_compressed)
+
+    def _whole(self, message: Message, *, is_compressed: bool) -> None:
+        self.messages.append(message)
+        if is_compressed:
+            self._inflated = len(message[0]) // INFLATED_PER_FRAME
 
     def _take_close(self, payload: bytes) -> None:
         """Answer a close frame with its own payload, unless it is the answer to ours (RFC 6455, section 5.5.1)."""
         if payload:
             if not is_text(payload[2:]):
-                raise _no_text()
+                raise no_text()
             if len(payload) < 2 or int.from_bytes(payload[:2]) not in _CLOSE_CODES:
                 raise Refused(reasons.PROTOCOL, "a close frame has no code that may be sent")
         if self.is_open:
@@ -290,7 +288,3 @@ class WebSocketParser:
         self._has_ended = True
         self._fragments = None
         self._writes.append(_END)
-
-
-def _no_text() -> Refused:
-    return Refused(reasons.TEXT, "text is UTF-8, and this is not")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux import reasons
-from mux.wire.http.content import accepts_explicitly, is_binary
+from mux.wire.http.content import accepts_explicitly, content_coding, is_binary
 from tests.support.refusals import refused
 
 
@@ -78,3 +78,37 @@ def test_a_type_is_named_by_itself_and_not_refused(accept: str, is_named: bool) 
 def test_whatever_is_sent_has_an_answer(accept: str) -> None:
     """Nonsense names nothing, or something, and breaks nothing."""
     accepts_explicitly(accept, "text/event-stream")
+    content_coding(accept)
+
+
+@pytest.mark.parametrize(
+    ("accept", "coding"),
+    [
+        ("", ""),
+        ("identity", ""),
+        ("br, zstd", ""),
+        ("gzip", "gzip"),
+        ("x-gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("deflate", "deflate"),
+        ("gzip, deflate, br, zstd", "gzip"),  # Chromium
+        ("deflate, gzip", "gzip"),
+        ("gzip;q=0.5, deflate", "deflate"),
+        ("gzip; q=0.001 , deflate;q=0", "gzip"),
+        ("gzip;q=0", ""),
+        ("gzip;q=0.000, *", "deflate"),
+        ("*", "gzip"),
+        ("*;q=0", ""),
+        ("gzip;q=0.5, identity;q=0.8", ""),
+        ("gzip;q=0.5, identity;q=0.5", "gzip"),
+        ("identity;q=0, deflate;q=0.1", "deflate"),
+        ("gzip;q=2", ""),
+        ("gzip;q=", ""),
+        ("gzip;q=0.1234", ""),
+        ("gzip;level=9", ""),
+        (" , gzip", "gzip"),
+    ],
+)
+def test_an_answer_has_the_coding_that_is_wanted_most(accept: str, coding: str) -> None:
+    """By its weight (RFC 9110, section 12.5.3), gzip before deflate; none where a weight is none."""
+    assert content_coding(accept) == coding

@@ -6,14 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mux.wire.publication import BINARY, GUESS, JOINED, LEFT, Kind, Publication, is_text
-from mux.wire.sse.encoder import GROWTH, Events, chunk, codings, come_back, comment
+from mux.wire.sse.coding import chunk, codings
+from mux.wire.sse.encoder import GROWTH, Events, come_back, comment
 from tests.support.event_streams import Event, parse, unchunked
 
 CHANNEL = b"feed:lobby"
 
 EVENTS = Events()
 encode, encode_plain = EVENTS.encode, EVENTS.encode_plain
-CHUNKED, PLAIN = codings(EVENTS)["1.1"], codings(EVENTS)["1.0"]
+CHUNKED, PLAIN = codings(EVENTS)["1.1", ""], codings(EVENTS)["1.0", ""]
 
 payloads = (
     st.binary(max_size=200)

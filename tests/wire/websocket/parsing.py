@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mux.wire.websocket.parser import Message, WebSocketParser
+from mux.wire.websocket.message import Message
+from mux.wire.websocket.parser import WebSocketParser
 
 
 def receive(parser: WebSocketParser, data: bytes) -> list[Message]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mux.wire.websocket.handshake import Handshake, accept_usual
+from mux.wire.websocket.handshake import Handshake, accept_usual, window_bits
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -22,9 +22,10 @@ REQUEST: Fields = {
 }
 
 
-def _accepted(fields: Iterable[tuple[str, str]]) -> bytes | None:
+def _accepted(fields: Iterable[tuple[str, str]], *, compresses: bool = False) -> bytes | None:
     """Return the quick answer to fields whose names have been read, as all are, in lower case."""
-    return accept_usual([(name.lower(), value) for name, value in fields])
+    accepted = accept_usual([(name.lower(), value) for name, value in fields], compresses=compresses)
+    return None if accepted is None else accepted.answer
 
 
 def test_the_handshake_of_the_rfc_is_accepted() -> None:
@@ -96,12 +97,42 @@ def test_a_header_that_comes_twice_is_refused(twice: str) -> None:
     assert Handshake().answer("/chat", [*REQUEST.items(), (twice, REQUEST[twice])]).status_code == 400
 
 
-def test_no_compression_is_agreed_on() -> None:
+def test_no_compression_is_agreed_on_unless_it_is_wanted() -> None:
     """Frames are the same bytes for every client, whatever a client offers."""
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate"}
     answer = Handshake().answer("/chat", (REQUEST | offer).items())
     assert answer.status_code == 101
     assert "Sec-WebSocket-Extensions" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("offer", "agreed", "bits"),
+    [
+        ("permessage-deflate", "", 15),
+        ("permessage-deflate; client_max_window_bits", "", 15),
+        ("permessage-deflate; client_max_window_bits=9", "; client_max_window_bits=9", 15),
+        ("permessage-deflate; server_max_window_bits=9", "; server_max_window_bits=9", 9),
+        ("permessage-deflate; server_no_context_takeover; client_no_context_takeover", "", 15),
+        ("permessage-deflate; server_max_window_bits=8, permessage-deflate", "", 15),
+        (
+            "permessage-deflate; unknown, permessage-deflate; server_max_window_bits=12",
+            "; server_max_window_bits=12",
+            12,
+        ),
+        ("permessage-deflate, permessage-deflate; server_max_window_bits=12", "", 15),
+        ("permessage-deflate; server_max_window_bits=8", None, 0),
+        ("permessage-deflate; client_max_window_bits=16", None, 0),
+        ("permessage-deflate; server_no_context_takeover=1", None, 0),
+        ("permessage-deflate; server_no_context_takeover; server_no_context_takeover", None, 0),
+        ("x-webkit-deflate-frame", None, 0),
+    ],
+)
+def test_compression_keeps_no_context(offer: str, agreed: str | None, bits: int) -> None:
+    """The first offer that can be met (RFC 7692, section 7.1), with no context from one message to the next."""
+    answer = Handshake(compresses=True).answer("/", [*REQUEST.items(), ("Sec-WebSocket-Extensions", offer)])
+    both = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+    assert answer.headers.get("Sec-WebSocket-Extensions") == (None if agreed is None else both + agreed)
+    assert window_bits(answer) == bits
 
 
 @pytest.mark.parametrize(
@@ -213,17 +244,18 @@ _fields = st.lists(
     more=_fields,
     key=st.binary(min_size=14, max_size=18).map(lambda raw: b64encode(raw).decode()),
     version=st.sampled_from(["13", "8"]),
+    compresses=st.booleans(),
 )
 def test_what_is_answered_at_once_websockets_would_answer_the_same(
-    dropped: set[str], more: list[tuple[str, str]], key: str, version: str
+    dropped: set[str], more: list[tuple[str, str]], key: str, version: str, compresses: bool
 ) -> None:
     """Whatever is sent, also twice: the quick answer says nothing, or what the judge says."""
     request = REQUEST | {"Sec-WebSocket-Key": key, "Sec-WebSocket-Version": version}
     replaced = dropped | {name for name, _ in more if len(more) % 2}
     fields = [*((name, value) for name, value in request.items() if name not in replaced), *more]
-    answer = _accepted(fields)
+    answer = _accepted(fields, compresses=compresses)
     if answer is not None:
-        judged = Handshake().answer("/", fields)
+        judged = Handshake(compresses=compresses).answer("/", fields)
         assert judged.status_code == 101
         judged.headers.pop("Date")  # which a 101 may go without (RFC 9110, section 6.6.1)
         assert answer == judged.serialize()

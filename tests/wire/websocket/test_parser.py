@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mux import reasons
 from mux.reasons import Reason
-from mux.wire.websocket.parser import Message, WebSocketParser
+from mux.wire.websocket.message import Message
+from mux.wire.websocket.parser import WebSocketParser
 from tests.wire.websocket.parsing import receive
 
 LIMIT = 200
