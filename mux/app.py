@@ -46,6 +46,8 @@ class Mux:
         settings: all settings at once, and the environment is not read; without them, the environment and the options
             are used.
         path: in place of /feed. Several feeds on one app each have a path and a prefix of their own.
+        sdk: also serve many channels on one connection: event streams at /feed?channel=a&channel=b. What guards a path
+            with a channel in it does not guard them.
         ops: also mount /healthz, /readyz and /metrics, and /stats and /channels unless inspect is False; an app
             may have its own. The last three want the inspect_token; without one they let nobody in.
         page: also mount the page at /, which an app has a use of its own for.
@@ -65,6 +67,7 @@ class Mux:
         settings: Settings | None = None,
         *,
         path: str = "/feed",
+        sdk: bool = False,
         ops: bool = False,
         page: bool = False,
         **options: object,
@@ -72,7 +75,7 @@ class Mux:
         if settings is not None and options:
             raise InvalidSetting("give either settings or single options, not both")
         self.settings = settings or _load(options)
-        self._mount = Mount(app, self.settings, path=path, ops=ops, page=page)
+        self._mount = Mount(app, self.settings, path=path, many=sdk, ops=ops, page=page)
 
     @property
     def _core(self) -> Core:

@@ -23,7 +23,7 @@ from mux.endpoints.hooks import Hooks
 from mux.endpoints.operator_check import OperatorCheck, TokenCheck
 from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
-from mux.endpoints.routes import FEED_ROUTE, FeedRoute, mount_feed, own_route
+from mux.endpoints.routes import FEED_ROUTE, FeedRoute, mount_feed, mount_many, own_route
 from mux.endpoints.script import Script
 from mux.endpoints.takeover import is_under_asgi_server
 from mux.errors import InvalidSetting, NoSockets
@@ -41,6 +41,7 @@ class Mount:
         app: gets the routes, and listeners that start and stop the feed with the app.
         settings: all of them.
         path: what the path of every channel begins with.
+        many: also mount event streams of several channels, at that path.
         ops: also mount the operator's routes.
         page: also mount the page at /.
         checks_hosts: hold the routes beside the feed to the hosts that are served; False when that is done before.
@@ -57,6 +58,7 @@ class Mount:
         settings: Settings,
         *,
         path: str = "/feed",
+        many: bool = False,
         ops: bool = False,
         page: bool = False,
         checks_hosts: bool = True,
@@ -75,6 +77,8 @@ class Mount:
         self.core = self._new_core()
         self._beside.append(self)
         mount_feed(app, self.route, lambda: self.core.feed)
+        if many:
+            mount_many(app, self.route, lambda: self.core.feed)
         self._api = Api(settings, lambda: self.core.backend, lambda: self.core.hub) if settings.api_key else None
         self.mount_api(app)
         if ops:

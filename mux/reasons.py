@@ -78,6 +78,7 @@ GAP = Reason(
 CONNECTIONS = Reason("connections", 503, 0, "a process has `--max-connections` clients", _LATER)
 DESCRIPTORS = Reason("descriptors", 503, 0, "a process has as many connections as it may open files", _LATER)
 ADDRESS = Reason("address", 429, 0, "an address has `--max-connections-per-address` clients in a process", _LATER)
+CHANNELS = Reason("channels", 400, 0, "more than `--max-channels-per-connection` for one connection", "with fewer")
 INQUIRIES = Reason("inquiries", 503, 0, "too many ask for `/stats`, `/channels` or messages at the same time", _LATER)
 MESSAGES = Reason("messages", 0, 1008, "more than `--max-messages-per-second`", "more slowly", "too many messages")
 CONTROL_FRAMES = Reason(

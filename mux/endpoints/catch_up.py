@@ -11,16 +11,16 @@ A client that reads more slowly than the journal forgets is ended, as a slow con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from mux import reasons
 from mux.endpoints.tasks import Tasks
 from mux.hub.hub import Hub
 from mux.hub.subscriber import AnySubscriber
 from mux.recovery.history import Found, History
-from mux.wire.publication import Encoder, Publication
+from mux.wire.publication import Encoder, Matched, Publication
 
 AT_ONCE_BYTES = 256 * 1024
 """Most bytes of a replay that are written in one turn of the loop: less than may wait for a client by default."""
@@ -33,6 +33,13 @@ MESSAGE_BYTES = 64
 
 HELD_MESSAGES = 4096
 """Most messages of a replay that are held for a client; what follows is looked up when they are written."""
+
+
+P = TypeVar("P", Publication, Matched)
+
+Following: TypeAlias = Callable[[], Awaitable[tuple[Sequence[P], bool] | None]]
+"""Returns the messages that follow those it has returned, and whether they are all up to this turn of the loop, or None
+when not all of them are kept any more."""
 
 
 class Owed(NamedTuple):
@@ -80,47 +87,83 @@ class CatchUp:
             self._hub.evict_overflowing()
             return
         encode, client.encode = client.encode, withhold
-        self._tasks.begin(self._go_on(client, owed.channel, publications[:HELD_MESSAGES], encode), "mux-catch-up")
+        following = _Following(self._history, owed.channel, publications[:HELD_MESSAGES])
+        going_on = self.go_on(client, partial(encode, owed.channel), encode, following.next)
+        self._tasks.begin(going_on, "mux-catch-up")
 
     async def aclose(self) -> None:
         """End what is under way."""
         await self._tasks.aclose()
 
-    async def _go_on(
-        self, client: AnySubscriber, channel: bytes, publications: Sequence[Publication], encode: Encoder
+    async def go_on(
+        self,
+        client: AnySubscriber,
+        write_as: Callable[[Sequence[P]], bytes],
+        encode: Encoder,
+        following: Following[P],
     ) -> None:
+        """Write what a client is owed, as it takes it, until it has caught up.
+
+        Args:
+            client: its encoder is one that withholds.
+            write_as: turns what it is owed into what it is written.
+            encode: its encoder from then on.
+            following: returns what it is owed.
+        """
         while True:
-            for piece in _pieces(publications):
-                await self._until_writable(client)
-                if not self._is_there(client):
-                    return
-                client.write(encode(channel, piece))
-                await asyncio.sleep(0)
-            number = publications[-1][2]
-            publications = ()  # not while it is waited for the next
-            following = await self._history.after(channel, number)
-            if not self._is_there(client):
+            found = await following()
+            if not self.is_there(client):
                 return
-            if following is None:
+            if found is None:
                 self._hub.evict(client, reasons.OVERFLOW)
                 return
-            if _is_little(following, self._at_once_bytes):
-                self._hub.router.deliver_channel(channel)  # it is in what follows, and would be written twice
+            publications, is_all = found
+            if is_all and _is_little(publications, self._at_once_bytes):
+                self._hub.router.deliver_to(client)  # it is in what follows, and would be written twice
                 client.encode = encode
-                if following:
-                    client.write(encode(channel, following))
+                if publications:
+                    client.write(write_as(publications))
                     self._hub.evict_overflowing()
                 return
-            publications = following[:HELD_MESSAGES]
+            for piece in _pieces(publications):
+                await self._until_writable(client)
+                if not self.is_there(client):
+                    return
+                client.write(write_as(piece))
+                await asyncio.sleep(0)
+            found, publications = None, ()  # not while it is waited for the next
 
-    def _is_there(self, client: AnySubscriber) -> bool:
+    def is_there(self, client: AnySubscriber) -> bool:
+        """Tell whether a client still listens."""
         return self._hub.router.is_listening(client) and not client.transport.is_closing()
 
     async def _until_writable(self, client: AnySubscriber) -> None:
-        while client.is_blocked and self._is_there(client):
+        while client.is_blocked and self.is_there(client):
             writable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._hub.when_writable(client, partial(_done, writable))
             await writable
+
+
+class _Following:
+    """The messages of one channel that follow each other; those that were found already come first."""
+
+    def __init__(self, history: History, channel: bytes, first: Sequence[Publication]) -> None:
+        self._history = history
+        self._channel = channel
+        self._first = first
+        self._number = first[-1][2]
+
+    async def next(self) -> tuple[Sequence[Publication], bool] | None:
+        if self._first:
+            first, self._first = self._first, ()
+            return first, False
+        found = await self._history.after(self._channel, self._number)
+        if found is None:
+            return None
+        some = found[:HELD_MESSAGES]
+        if some:
+            self._number = some[-1][2]
+        return some, len(some) == len(found)
 
 
 def withhold(channel: bytes, publications: Sequence[Publication]) -> bytes:
@@ -128,12 +171,12 @@ def withhold(channel: bytes, publications: Sequence[Publication]) -> bytes:
     return b""
 
 
-def _is_little(publications: Sequence[Publication], limit_bytes: int) -> bool:
+def _is_little(publications: Sequence[P], limit_bytes: int) -> bool:
     rest = limit_bytes - MESSAGE_BYTES * len(publications)
     return rest >= 0 and sum(len(publication[0]) for publication in publications) <= rest
 
 
-def _pieces(publications: Sequence[Publication]) -> Iterator[Sequence[Publication]]:
+def _pieces(publications: Sequence[P]) -> Iterator[Sequence[P]]:
     start = size = 0
     for end, publication in enumerate(publications):
         size += len(publication[0]) + MESSAGE_BYTES

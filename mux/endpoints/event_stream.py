@@ -26,7 +26,6 @@ from sanic.response import HTTPResponse
 
 from mux import reasons
 from mux.broker.gap import Gap
-from mux.endpoints.catch_up import Owed
 from mux.endpoints.takeover import take_over
 from mux.errors import Refused
 from mux.hub.hub import Hub
@@ -52,6 +51,7 @@ class EventStreamEndpoint:
         last: returns the number of the last message that was delivered.
         unacknowledged_seconds: how long a client's machine may leave unacknowledged what was sent to it.
         on_leave: takes a client and the channels it has just left; called once for each that had any.
+        settle: writes what has been delivered and waits for the client; called before its connection is spoken of.
     """
 
     def __init__(
@@ -63,14 +63,17 @@ class EventStreamEndpoint:
         last: Callable[[], int],
         unacknowledged_seconds: float,
         on_leave: Callable[[EventStreamClient, list[bytes]], None],
+        settle: Callable[[EventStreamClient], object] = lambda client: None,
     ) -> None:
         self._hub = hub
         self._coding = coding
         self._events = events
         self._last = last
         self.encode = coding.encode
+        self.wrap = coding.wrap
         self._unacknowledged_seconds = unacknowledged_seconds
         self._on_leave = on_leave
+        self._settle = settle
         self._dice = Random()  # noqa: S311 - nothing is kept secret by it
         self._measured = b""
         self._inflation = 0
@@ -80,9 +83,10 @@ class EventStreamEndpoint:
 
     def ping(self, client: EventStreamClient) -> bytes:
         """Return a heartbeat; it tells a client that has been given everything where it is."""
-        if client.encode == self._events.withhold:
+        if client.encode != self.encode:
             return self._quiet_ping
         self._hub.router.deliver_to(client)  # the position is that of the last message, which may wait
+        self._settle(client)
         return self._coding.wrap(self._events.heartbeat(self._last()))
 
     def inflation(self, data: bytes) -> int:
@@ -97,7 +101,7 @@ class EventStreamEndpoint:
         headers: Mapping[str, str],
         address: str,
         join: Callable[[EventStreamClient], None],
-        owed: Owed | None = None,
+        told: bytes = b"",
     ) -> None:
         """Answer with the beginning of a stream and take the connection over; see take_over().
 
@@ -106,14 +110,11 @@ class EventStreamEndpoint:
             headers: to be sent beside those of every stream.
             address: where the client counts.
             join: is called with the connected client.
-            owed: what join gives the client; if that is not all it has asked for, it is told so first.
+            told: events that the client reads before those of its channels.
         """
-        beginning = self._come_back()
-        if owed is not None and owed.found.missed:
-            beginning += self._events.missed(owed.asked, owed.found.missed, self._last())
         take_over(
             request,
-            self._coding.head(headers) + self._coding.begin(beginning),
+            self._coding.head(headers) + self._coding.begin(self._come_back() + told),
             join,
             kind=self,
             encode=self.encode,
@@ -140,6 +141,7 @@ class EventStreamEndpoint:
         if not self._hub.router.is_listening(client) or client.transport.is_closing():
             return
         self._leave(client)
+        self._settle(client)
         self._hub.closing(client)
         goodbye = comment(f"{reason.code} {reason.sentence}") + self._come_back()
         if reason is reasons.TOKEN_EXPIRED:  # the URL of an EventSource has this token: the page makes another

@@ -27,8 +27,17 @@ from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.compression import Compression
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.hooks import Hooks
+from mux.endpoints.many_channels import ManyChannels
 from mux.endpoints.membership import Membership
-from mux.endpoints.past import DEFAULT_MESSAGES, Answers, Past, messages_json, query_of, wants_messages
+from mux.endpoints.past import (
+    DEFAULT_MESSAGES,
+    Answers,
+    Past,
+    messages_json,
+    query_of,
+    wants_messages,
+    wants_stream,
+)
 from mux.endpoints.publishing import Publishing
 from mux.endpoints.refusals import refuse
 from mux.endpoints.request_checks import Permit, RequestChecks
@@ -36,15 +45,14 @@ from mux.endpoints.takeover import Asking, has_socket, transport_of
 from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
 from mux.errors import InvalidChannel, Refused
 from mux.grants.authority import Authority
-from mux.grants.grants import Action
+from mux.grants.grants import Action, Grants
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.recovery.history import OFF, Found, Query
 from mux.settings.settings import Settings
 from mux.wire.channel import is_wildcard
 from mux.wire.http.answer import preflight
-from mux.wire.http.content import accepts_explicitly
-from mux.wire.sse.coding import STREAM, TYPE, codings
+from mux.wire.sse.coding import STREAM, codings
 from mux.wire.sse.encoder import Events
 
 
@@ -107,6 +115,18 @@ class Feed:
             )
             for form, coding in codings(self._events, self._compression.min_bytes).items()
         }
+        self.many = ManyChannels(
+            hub,
+            self.checks,
+            settings,
+            self._events,
+            past,
+            self._catch_up,
+            join=self._join_stream,
+            on_leave=self._stop_listening,
+            last=self._last,
+            unacknowledged_seconds=silent_seconds,
+        )
         self.heed_hooks()
 
     def heed_hooks(self) -> None:
@@ -125,6 +145,7 @@ class Feed:
 
     async def aclose(self) -> None:
         """End what is still being given to clients."""
+        await self.many.aclose()
         if self._catch_up is not None:
             await self._catch_up.aclose()
 
@@ -234,8 +255,7 @@ class Feed:
             Refused: the request cannot be for a client, or no client can be let in now.
         """
         self.checks.check_not_leaving()
-        if _has_body(request):
-            raise Refused(reasons.BODY, "a request to join has no body")
+        self.checks.check_no_body(request)
         if stream is None and (not is_websocket or request.method == "HEAD"):
             raise Refused(reasons.NO_UPGRADE)
         if request.method == "HEAD":
@@ -243,8 +263,11 @@ class Feed:
         address = self.checks.admit(request)
         if stream is None:
             return self._websockets.accept(request, address, partial(self._join, permit, owed))
+        told = b""
+        if owed is not None and owed.found.missed:
+            told = self._events.missed(owed.asked, owed.found.missed, self._last())
         fields = self.checks.sharing(request) | self._compression.fields
-        stream.accept(request, fields, address, partial(self._listen, permit, owed), owed)
+        stream.accept(request, fields, address, partial(self._listen, permit, owed), told)
         return None
 
     def _join(self, permit: Permit, owed: Owed | None, client: WebSocketClient) -> None:
@@ -258,11 +281,14 @@ class Feed:
 
     def _listen(self, permit: Permit, owed: Owed | None, client: EventStreamClient) -> None:
         """Let the client of an event stream listen to one channel, and give it what it is owed."""
-        self.members.join(client, permit.redis_channel, permit.grants)
-        if self._past is not None:
-            self._past.quiet.entered(permit.redis_channel, self._last())
+        self._join_stream(client, permit.redis_channel, permit.grants)
         if owed is not None and self._catch_up is not None:
             self._catch_up.begin(client, owed, self._events.withhold)
+
+    def _join_stream(self, client: EventStreamClient, redis_channel: bytes, grants: Grants | None) -> None:
+        self.members.join(client, redis_channel, grants)
+        if self._past is not None:
+            self._past.quiet.entered(redis_channel, self._last())
 
     def _stop_listening(self, client: EventStreamClient, redis_channels: list[bytes]) -> None:
         if self._past is not None:
@@ -276,9 +302,8 @@ class Feed:
 
     def _stream_for(self, request: Request) -> EventStreamEndpoint | None:
         """Return the endpoint of the event stream that a request is for, if it is for one."""
-        accept = ",".join(request.headers.getall("accept", []))
         form = request.version, self._compression.coding(request)
-        return self._streams.get(form) if accepts_explicitly(accept, TYPE) else None
+        return self._streams.get(form) if wants_stream(request) else None
 
     async def preflight(self, request: Request) -> HTTPResponse:
         """Answer OPTIONS.
@@ -288,10 +313,6 @@ class Feed:
         """
         self.checks.check_origin(request)
         return HTTPResponse(status=204, headers=preflight(publishes=self._clients_publish))
-
-
-def _has_body(request: Request) -> bool:
-    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 def _pace(settings: Settings) -> Pace[WebSocketClient]:

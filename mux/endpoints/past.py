@@ -92,6 +92,11 @@ def wants_messages(request: Request) -> bool:
     )
 
 
+def wants_stream(request: Request) -> bool:
+    """Tell whether a request is for an event stream."""
+    return accepts_explicitly(",".join(request.headers.getall("accept", [])), TYPE)
+
+
 def query_of(request: Request) -> Query | None:
     """Return which messages from before it a request asks for; None when it asks for none.
 

@@ -11,7 +11,8 @@ Each raises a Refused, which refusals.py counts and answers.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from time import time
 from typing import NamedTuple, TypeAlias, cast
@@ -20,7 +21,7 @@ from mux import reasons
 from mux.endpoints.credentials import token_of
 from mux.endpoints.takeover import Asking, keep, kept, own_end, plain_connections
 from mux.errors import Refused
-from mux.grants.authority import Authority
+from mux.grants.authority import Authority, Found
 from mux.grants.grants import Action, Grants
 from mux.hub.admission import counted_as
 from mux.hub.hub import Hub
@@ -44,6 +45,9 @@ class Permit(NamedTuple):
     may_publish: bool
     grants: Grants | None
 
+
+NAMES_PER_TURN = 100
+"""Most channels of one request that are decided on in one turn of the loop: a millisecond."""
 
 Decision: TypeAlias = Permit | Callable[[], Awaitable[Permit]]
 """A Permit, or a function to call and await for one. Nothing has begun before the call, so a caller that cannot wait
@@ -132,11 +136,19 @@ class RequestChecks:
             raise Refused(reasons.READ_ONLY)
         if not self.takes_tokens:
             return Permit(redis_channel, self._may_publish, None)
-        token = token_of(request, self._cookie_of(request))
-        found = self._authority.grants(token, "" if token is None else counted_as(request.client_ip))
+        found, has_token = self._found(request)
         if isinstance(found, Grants):
-            return self._granted(found, channel, action, has_token=token is not None)
+            return self._granted(found, channel, action, has_token=has_token)
         return partial(self._granted_later, found, channel, action)
+
+    def _found(self, request: Asking) -> tuple[Found, bool]:
+        """Return the grants of a request, and whether it has a token.
+
+        Raises:
+            Refused: as token_of() and Authority.grants().
+        """
+        token = token_of(request, self._cookie_of(request))
+        return self._authority.grants(token, "" if token is None else counted_as(request.client_ip)), token is not None
 
     async def _granted_later(self, grants: Callable[[], Awaitable[Grants]], channel: bytes, action: Action) -> Permit:
         return self._granted(await grants(), channel, action, has_token=True)
@@ -199,6 +211,27 @@ class RequestChecks:
                 del decision  # its traceback has this frame, which would hold it in turn
         return decision if isinstance(decision, Permit) else await decision()
 
+    async def permitted_each(
+        self, request: Asking, names: Iterable[str]
+    ) -> AsyncIterator[tuple[str, Permit | Refused]]:
+        """Decide for each of several channels whether a request may subscribe to it.
+
+        Raises:
+            Refused: as check_origin(), or the request has a token that is not valid.
+        """
+        self.check_origin(request)
+        if self.takes_tokens:
+            found, _ = self._found(request)
+            if not isinstance(found, Grants):
+                await found()  # from now on it is known
+        for count, name in enumerate(names, 1):
+            try:
+                yield name, await self.permitted(request, name, Action.SUBSCRIBE)
+            except Refused as error:
+                yield name, error.with_traceback(None)
+            if not count % NAMES_PER_TURN:
+                await asyncio.sleep(0)
+
     def check_not_leaving(self) -> None:
         """Let a request pass unless the process leaves.
 
@@ -207,6 +240,16 @@ class RequestChecks:
         """
         if self.is_draining:
             raise Refused(reasons.LEAVING)
+
+    def check_no_body(self, request: Asking) -> None:
+        """Let a request pass that has no body.
+
+        Raises:
+            Refused: it has one.
+        """
+        headers = request.headers
+        if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+            raise Refused(reasons.BODY, "a request to join has no body")
 
     def check_site(self, request: Asking) -> None:
         """Let a request pass that a page of another site has not sent in secret.

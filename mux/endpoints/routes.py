@@ -45,7 +45,7 @@ class FeedRoute:
 
     @property
     def names(self) -> tuple[str, str, str]:
-        """The names of the feed's routes, without that of the app."""
+        """The names of the routes of one channel, without that of the app."""
         return self.name, f"{self.name}_post", f"{self.name}_options"
 
     def is_asked(self, request: Request) -> bool:
@@ -79,7 +79,8 @@ def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed])
 
     def hide(request: Request) -> None:
         """Do the same for a request by a method that a channel does not take, which is for no route."""
-        if request.route is None and request.path.startswith(f"{at.path}/") and current().checks.takes_tokens:
+        is_feeds = request.path == at.path or request.path.startswith(f"{at.path}/")
+        if request.route is None and is_feeds and current().checks.takes_tokens:
             hide_query_tokens(request)
 
     app.register_middleware(hide, "request", priority=FIRST)
@@ -100,6 +101,30 @@ def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed])
 
     @app.options(route, name=f"{at.name}_options", strict_slashes=True)
     async def preflight(request: Request, channel: str) -> HTTPResponse | None:
+        feed = current()
+        return await feed.answer(request, feed.preflight(request))
+
+
+def mount_many(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed]) -> None:
+    """Add the route of event streams of several channels to an app; the arguments are those of mount_feed()."""
+    name = f"{at.name}_many"
+    names = [f"{app.name}.{name}", f"{app.name}.{name}_options"]
+
+    def hide(request: Request) -> None:
+        """Let a token leave the URL before anybody logs it."""
+        if current().checks.takes_tokens:
+            hide_query_tokens(request)
+
+    app.register_named_middleware(hide, names, "request", priority=FIRST)
+
+    @app.route(at.path, methods=["GET", "HEAD"], name=name, strict_slashes=True, ignore_body=True)
+    @may_take_over
+    async def connect(request: Request) -> HTTPResponse | None:
+        feed = current()
+        return await feed.answer(request, feed.many.connect(request))
+
+    @app.options(at.path, name=f"{name}_options", strict_slashes=True)
+    async def preflight(request: Request) -> HTTPResponse | None:
         feed = current()
         return await feed.answer(request, feed.preflight(request))
 

@@ -53,6 +53,7 @@ class Router:
         "_waiting",
         "_wildcards",
         "delivered",
+        "on_delivered",
         "oversized",
         "received",
         "unheard",
@@ -66,6 +67,8 @@ class Router:
         self._own: dict[bytes, Callable[[bytes, int], None]] = {}
         self._waiting: dict[bytes, list[Publication]] = {}
         self._wildcards = Wildcards(max_message_bytes, is_channel)
+        self.on_delivered: Callable[[], None] | None = None
+        """Called when deliver() has left nothing that waits. Nobody may join or leave there."""
         self.received = 0
         """Messages that came from Redis, without those that processes send to one another."""
         self.unheard = 0
@@ -244,7 +247,11 @@ class Router:
             self._fan_out(self.subscribers(wildcard), wildcard, batch)
             if is_late is not None and is_late():
                 break
-        return bool(self._waiting or matched)
+        if self._waiting or matched:
+            return True
+        if self.on_delivered is not None:
+            self.on_delivered()
+        return False
 
     def deliver_channel(self, channel: bytes) -> None:
         """Deliver what waits for a channel or wildcard; to be done before a subscriber is given another encoder."""

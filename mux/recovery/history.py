@@ -110,16 +110,16 @@ class History:
     """
 
     def __init__(self, journal: Journal, order: Order, quiet: Quiet) -> None:
-        self._journal = journal
+        self.journal = journal
         self._order = order
         self._quiet = quiet
         # One lookup at a time: each works for milliseconds in one turn of the loop, and thousands may be asked for.
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()
 
     @property
     def last(self) -> int:
         """The number, in this process, of the last message that was delivered."""
-        return self._journal.last
+        return self.journal.last
 
     def position(self, number: int) -> str:
         """Return the position of a message of this process; nothing while there is no order."""
@@ -129,7 +129,7 @@ class History:
     def time_of(self, number: int) -> float:
         """Return when a message came, in seconds of Unix time; this moment if it is not kept any more."""
         try:
-            return time() - (perf_counter() - self._journal.time_of(number))
+            return time() - (perf_counter() - self.journal.time_of(number))
         except ValueError:
             return time()
 
@@ -141,38 +141,39 @@ class History:
             query: what is wanted.
         """
         if not query.since:
-            after = -inf if query.seconds == inf else self._journal.last_before(perf_counter() - query.seconds)
+            after = -inf if query.seconds == inf else self.journal.last_before(perf_counter() - query.seconds)
             return Found(await self._look_up(channel, after=after, most=query.last))
-        number = await self._number_of(query.since)
+        number = await self.number_of(query.since)
         if isinstance(number, int):
-            why = self._refusal(channel, number)
+            why = self.refusal(channel, number)
             if not why:
                 publications = await self._look_up(channel, after=number, most=query.last)
                 # The journal may have forgotten the beginning meanwhile.
-                why = self._refusal(channel, number)
+                why = self.refusal(channel, number)
                 if not why:
-                    self._journal.resumed += 1
+                    self.journal.resumed += 1
                     return Found(publications)
         else:
             why = number
-        self._journal.refused[why] += 1
+        self.journal.refused[why] += 1
         return Found([], why)
 
     async def after(self, channel: bytes, number: int) -> Sequence[Publication] | None:
         """Return what a channel had after a message of this process; None when not all of it is kept any more."""
         publications = await self._look_up(channel, after=number)
-        return None if self._refusal(channel, number) else publications
+        return None if self.refusal(channel, number) else publications
 
-    def _refusal(self, channel: bytes, after: int) -> str:
-        kept_after = self._journal.kept_after
+    def refusal(self, channel: bytes, after: float) -> str:
+        """Return why not all that a channel had after a number is known any more; nothing when all of it is."""
+        kept_after = self.journal.kept_after
         if after >= kept_after:
             return ""
         quiet_after = self._quiet.quiet_after(channel, kept_after)
         return "" if quiet_after is not None and after >= quiet_after else TOO_OLD
 
-    async def _number_of(self, text: str) -> int | str:
+    async def number_of(self, text: str) -> int | str:
         """Return the number of a position in this process, or why it has none."""
-        if not self._journal.is_on:
+        if not self.journal.is_on:
             return OFF
         position = parse_position(text)
         if position is None:
@@ -184,15 +185,15 @@ class History:
                 number = position.number - order.base
                 if position.epoch != order.epoch:
                     return OTHER_EPOCH
-                if number <= self._journal.last:
+                if number <= self.journal.last:
                     return number
             if perf_counter() > until:
                 return AHEAD if order.is_placed else NO_ORDER
             await asyncio.sleep(POLL_SECONDS)
 
     async def _look_up(self, channel: bytes, *, after: float, most: float = inf) -> Publications:
-        lookup = Lookup(self._journal, channel, after=after, most=most)
-        async with self._turn:
+        lookup = Lookup(self.journal, channel, after=after, most=most)
+        async with self.turn:
             while not lookup.step(perf_counter()):  # noqa: ASYNC110 - each turn of the loop is a slice of the work
                 await asyncio.sleep(0)
             return lookup.result()

@@ -190,6 +190,7 @@ class Settings:
     max_connections_per_address: int = _setting(
         0, "Of these, in each process, from one address or one /64 of IPv6; 0 is any number.", minimum=0
     )
+    max_channels_per_connection: int = _setting(1000, "Channels that one connection may listen to.", minimum=1)
     handshake_seconds: float = _setting(
         10.0, "A connection without a complete request by then is closed, or with half a message.", "seconds", 0.2
     )

@@ -59,6 +59,7 @@ DEFAULTS = {
     "log_json": False,
     "max_connections": 0,
     "max_connections_per_address": 0,
+    "max_channels_per_connection": 1000,
     "handshake_seconds": 10,
     "keep_alive_seconds": 75,
     "max_messages_per_second": 0,

@@ -26,7 +26,7 @@ Pure: no I/O, no clock, no asyncio.
 from __future__ import annotations
 
 from binascii import b2a_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote_from_bytes
 
 import orjson
@@ -144,6 +144,10 @@ class Events:
                 else _content(payload, kind)
                 for payload, kind, _ in publications
             ]
+        return self.with_positions(channel, contents, publications)
+
+    def with_positions(self, channel: bytes, contents: list[bytes], publications: Sequence[Publication]) -> list[bytes]:
+        """Return the contents of the events of publications, each with its position as the last line."""
         numbering = self._numbering
         if numbering is None or not contents:
             return contents
@@ -179,8 +183,12 @@ def missed_in_gap(count: int | None) -> bytes:
     Args:
         count: the number of messages of all channels that were missed; None when it is not known.
     """
-    told = {"reason": "gap"} if count is None else {"reason": "gap", "missed": count}
-    return b"event: missed\ndata: %b\n\n" % orjson.dumps(told)
+    return told("missed", {"reason": "gap"} if count is None else {"reason": "gap", "missed": count})
+
+
+def told(name: str, fields: Mapping[str, object]) -> bytes:
+    """Return an event that tells a client something that is no message; it has no position."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(fields))
 
 
 def comment(text: str) -> bytes:
