@@ -107,6 +107,8 @@ class Joining:
             if why and self._is_there(client):
                 _write(client, self._missed(query.since, why, missed, replay))
         await self._catch_up.go_on(client, partial(self._replayed, client), encode, replay.next)
+        if query is not None and self._is_there(client):
+            client.write(_endpoint(client).ping(client))  # it has caught up
 
     def _missed(self, since: str, why: str, missed: Sequence[bytes], replay: JointReplay) -> bytes:
         """Return the event that tells that not all of what some channels had can be given, or any had."""

@@ -16,7 +16,7 @@
   const STABLE_MS = 5000;         // after a connection that lasted longer, pauses begin anew
   const SOCKET_TRIES = 2;         // failures until a Stream is tried
   const RETURN_MS = 60000;        // from a Stream, a Socket is tried again
-  const SILENCE_MS = 60000;       // a Stream without even a heartbeat for so long is dead
+  const SILENCE_MS = 55000;       // a Stream without even a heartbeat for so long is dead
   const COMMANDS_PER_FRAME = 100;
   const TOKEN_EXPIRED = 109;
 
@@ -118,7 +118,7 @@
     /** Move channels on to an offset up to which a connection has brought everything, also to those that were quiet. */
     settle(link, epoch, offset) {
       for (const channel of this.channels.values()) {
-        if (channel.link !== link || (channel.epoch ?? epoch) !== epoch) continue;
+        if (channel.link !== link || channel.isBehind || (channel.epoch ?? epoch) !== epoch) continue;
         channel.epoch = epoch;
         channel.offset = Math.max(channel.offset, offset);
       }
@@ -266,9 +266,10 @@
       });
     }
 
-    joined(channel, { recovered, epoch, offset = 0, publications = [] }) {
+    joined(channel, { recovered, epoch, offset = 0, publications = [], data }) {
       if (!recovered) this.feed.begin(channel, this, epoch);
       channel.link = this;
+      channel.isBehind = Boolean(data?.mux?.more);
       for (const publication of publications) this.give(channel, publication, true);
       channel.offset = Math.max(channel.offset, offset);
       if (epoch !== this.epoch) this.top = this.mark = 0;
@@ -333,47 +334,56 @@
     constructor(feed) {
       this.feed = feed;
       this.asked = new Map();
+      this.isReplaying = true;  // until a heartbeat
     }
 
     open(token) {
       const { feed } = this;
       this.token = token;
-      this.asked = new Map(feed.channels);
+      feed.link?.settle?.();
+      const [known, fresh] = [[], []];
+      for (const channel of feed.channels.values()) (channel.link ? known : fresh).push(channel);
+      // One position is for all channels: where the one is that is furthest behind.
+      const epoch = known[0]?.epoch;
+      const canResume = epoch && known.every((channel) => channel.epoch === epoch);
+      if (!canResume) for (const channel of known) feed.begin(channel);
+      // A stream that resumes has no `last`; so channels that are new have one of their own first, for what they had.
+      const isForFresh = canResume && fresh.some(({ last }) => last);
+      this.asked = isForFresh ? new Map(fresh.map((channel) => [channel.name, channel])) : new Map(feed.channels);
       if (!this.asked.size) return feed.up(this);
-      const source = this.source = new EventSource(this.address());
+      const offset = Math.min(...known.map((channel) => channel.offset));
+      this.listen(canResume && !isForFresh ? `${epoch}-${offset}` : "", isForFresh);
+    }
+
+    listen(since, isForFresh) {
+      const { feed } = this;
+      const asked = [...this.asked.values()];
+      const query = new URLSearchParams({ channel: [...this.asked.keys()].join(" ") });
+      if (since) query.set("last_event_id", since);
+      else query.set("last", Math.max(...asked.map(({ last }) => last)));
+      if (this.token) query.set("token", this.token);
+      const source = this.source = new EventSource(`${new URL(feed.path, feed.url)}?${query}`);
       this.watch();
       source.onerror = () => feed.down(this, "the stream ended");
       source.onopen = () => {
-        for (const channel of this.asked.values()) channel.link = this;
-        feed.up(this);
+        for (const channel of asked) Object.assign(channel, { link: this, isBehind: false });
+        if (!isForFresh) feed.up(this);
       };
       const hear = (name, then) => source.addEventListener(name, ({ data, lastEventId }) => {
         this.watch();
-        const [, epoch, offset] = /^(\w+)-(\d+)$/.exec(lastEventId) ?? [];
-        Object.assign(this, { epoch, offset: Number(offset) || undefined });
-        then?.(data && JSON.parse(data));
+        const [, epoch, offset = 0] = /^(\w+)-(\d+)$/.exec(lastEventId) ?? [];
+        Object.assign(this, { epoch, offset: Number(offset) });
+        then(data && JSON.parse(data));
       });
-      hear("position");
+      hear("position", () => {
+        this.isReplaying = false;
+        if (isForFresh) feed.connect(Stream);
+      });
       hear("message", (message) => this.give(message));
-      hear("missed", () => this.asked.forEach((channel) => feed.begin(channel, this)));
+      hear("missed", ({ channels = [...this.asked.keys()] }) => {
+        for (const name of channels) feed.begin(this.asked.get(name), this);
+      });
       hear("refused", ({ channel, reason }) => feed.call(feed.listeners.refused, channel, reason));
-    }
-
-    /** Return the URL of the stream: of all channels, from where the one is that is furthest behind. */
-    address() {
-      const { feed } = this;
-      const query = new URLSearchParams([...this.asked.keys()].map((name) => ["channel", name]));
-      feed.link?.settle?.();
-      const known = [...this.asked.values()].filter(({ link }) => link);
-      const epoch = known[0]?.epoch;
-      if (epoch && known.every((channel) => channel.epoch === epoch)) {
-        query.set("last_event_id", `${epoch}-${Math.min(...known.map(({ offset }) => offset))}`);
-      } else {
-        query.set("last", Math.max(...[...this.asked.values()].map(({ last }) => last)));
-        for (const channel of known) feed.begin(channel);
-      }
-      if (this.token) query.set("token", this.token);
-      return `${new URL(feed.path, feed.url)}?${query}`;
     }
 
     watch() {
@@ -385,7 +395,8 @@
       const channel = this.asked.get(name);
       if (!channel) return;
       if (channel.epoch !== this.epoch) Object.assign(channel, { epoch: this.epoch, offset: 0 });
-      this.feed.take(this, channel, base64 === undefined ? data : bytesOf(base64), this.offset, false);
+      const message = base64 === undefined ? data : bytesOf(base64);
+      this.feed.take(this, channel, message, this.offset || undefined, this.isReplaying && this.offset > 0);
     }
 
     /** A set of channels belongs to a stream for good: another set is another stream. */

@@ -30,6 +30,8 @@ from mux.version import __version__
 
 _FILE = Path(__file__).with_name("page.html")
 
+_SCRIPT = f'<script src="mux.js" integrity="{INTEGRITY}"></script>'
+
 
 class Page:
     """The page of one process.
@@ -37,13 +39,13 @@ class Page:
     Args:
         settings: the page names the prefix, and what may be sent, if anything.
         path: where the feed is.
+        sdk: whether /mux.js is there, and what it connects to.
         inspect: whether /stats and /channels are there to be asked.
     """
 
-    def __init__(self, settings: Settings, *, path: str, inspect: bool) -> None:
-        page = _FILE.read_text(encoding="utf-8")
+    def __init__(self, settings: Settings, *, path: str, sdk: bool, inspect: bool) -> None:
+        page = _FILE.read_text(encoding="utf-8").replace("{script}", _SCRIPT if sdk else "", 1)
         for name, value in {
-            "{integrity}": INTEGRITY,
             "{version}": __version__,
             "{prefix}": settings.prefix,
             "{path}": path.removeprefix("/"),
@@ -52,7 +54,7 @@ class Page:
             "{client_publish}": "yes" if settings.client_publish else "no",
         }.items():
             page = page.replace(name, escape(value), 1)
-        headers = {"Content-Security-Policy": _policy(page), "Referrer-Policy": "no-referrer"}
+        headers = {"Content-Security-Policy": _policy(page, sdk=sdk), "Referrer-Policy": "no-referrer"}
         self._file = KeptFile(page.encode(), "text/html; charset=utf-8", headers)
 
     def mount(self, app: Sanic[Any, Any]) -> None:
@@ -64,11 +66,11 @@ class Page:
         return self._file.answer(request)
 
 
-def _policy(page: str) -> str:
+def _policy(page: str, *, sdk: bool) -> str:
     """Return the Content-Security-Policy of a page (W3C, Content Security Policy Level 3)."""
     directives = {
         "default-src": "'none'",
-        "script-src": f"{_hash(page, 'script')} '{INTEGRITY}'",
+        "script-src": _hash(page, "script") + (f" '{INTEGRITY}'" if sdk else ""),
         "style-src": _hash(page, "style"),
         "img-src": "data:",  # the icon
         "connect-src": "'self'",  # of this host, ws: and wss: as well

@@ -1,4 +1,4 @@
-"""GET /mux.js is a client for pages: many channels on one connection. It is one file, mux.js, served as it is written.
+"""GET /mux.js is a client for pages: many channels on one connection. It is one file, served as it is written.
 
 On the wire it is compressed by gzip, also for a client that does not say what it accepts (RFC 9110, section 12.5.3).
 Pages of all origins may load it: it has no secrets.

@@ -22,8 +22,8 @@ MAX_BYTES = 6000
 
 @pytest.fixture
 async def site(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
-    """Return a feed with the page."""
-    async with serving(redis_url=redis_url, prefix=prefix, page=True) as one:
+    """Return a feed with the script and the page."""
+    async with serving(redis_url=redis_url, prefix=prefix, page=True, sdk=True) as one:
         yield one
 
 
