@@ -15,10 +15,11 @@ import httptools
 MAX_BYTES = 4096
 """Most bytes of a request that is known by sight."""
 
-# A query that may ask for the past of a channel or have a token is read elsewhere, and so is what is percent-encoded.
+# A query that may ask for the past of a channel or the latest messages, or have a token, is read elsewhere, and so is
+# what is percent-encoded.
 _asks_for_feed = re.compile(
     rb"GET /feed/([A-Za-z0-9._~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@/-]*)"
-    rb"(?:\?(?![^ ]*(?:last|since|token))[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)? HTTP/1\.1\r\n"
+    rb"(?:\?(?![^ ]*(?:last|latest|since|token))[A-Za-z0-9._~!$&'()*+,;=:@/?-]*)? HTTP/1\.1\r\n"
 ).match
 _is_host = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?").fullmatch
 _UPGRADES = ("websocket", "WebSocket")

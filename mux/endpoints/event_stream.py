@@ -26,13 +26,15 @@ from sanic.response import HTTPResponse
 
 from mux import reasons
 from mux.broker.gap import Gap
+from mux.endpoints.latest import Held
 from mux.endpoints.takeover import take_over
 from mux.errors import Refused
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.reasons import Reason
 from mux.wire.sse.coding import NOT_KEPT, TYPE, Coding
-from mux.wire.sse.encoder import EXPIRED, Events, come_back, comment, inflation, missed_in_gap
+from mux.wire.sse.encoder import EXPIRED, Events, come_back, comment, inflation, missed_in_gap, told
+from mux.wire.sse.named import NamedEvents
 
 EventStreamClient: TypeAlias = Subscriber[None]
 
@@ -52,6 +54,7 @@ class EventStreamEndpoint:
         unacknowledged_seconds: how long a client's machine may leave unacknowledged what was sent to it.
         on_leave: takes a client and the channels it has just left; called once for each that had any.
         settle: writes what has been delivered and waits for the client; called before its connection is spoken of.
+        named: makes the events of streams with several channels; None for streams of one channel.
     """
 
     def __init__(
@@ -63,7 +66,8 @@ class EventStreamEndpoint:
         last: Callable[[], int],
         unacknowledged_seconds: float,
         on_leave: Callable[[EventStreamClient, list[bytes]], None],
-        settle: Callable[[EventStreamClient], object] = lambda client: None,
+        settle: Callable[[EventStreamClient], object],
+        named: NamedEvents | None = None,
     ) -> None:
         self._hub = hub
         self._coding = coding
@@ -74,6 +78,7 @@ class EventStreamEndpoint:
         self._unacknowledged_seconds = unacknowledged_seconds
         self._on_leave = on_leave
         self._settle = settle
+        self._named = named
         self._dice = Random()  # noqa: S311 - nothing is kept secret by it
         self._measured = b""
         self._inflation = 0
@@ -94,6 +99,16 @@ class EventStreamEndpoint:
         if data is not self._measured:  # a batch is written to one client after the other
             self._measured, self._inflation = data, inflation(data)
         return self._inflation
+
+    def conflated(self, client: EventStreamClient, held: Held) -> bytes:
+        """Return what a client is written that was behind: how many messages were left out, and the newest."""
+        if self._named is None:
+            count = held.skipped.total()
+            return (self.wrap(told("skipped", {"count": count})) if count else b"") + held.encoded()
+        name = self._named.name
+        events = [told("skipped", {"channel": name(one), "count": count}) for one, count in held.skipped.items()]
+        events += self._named.encode_matched(held.in_order()).values()
+        return self.wrap(b"".join(events))
 
     def accept(
         self,

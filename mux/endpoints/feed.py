@@ -27,6 +27,7 @@ from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.compression import Compression
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.hooks import Hooks
+from mux.endpoints.latest import Latest
 from mux.endpoints.many_channels import ManyChannels
 from mux.endpoints.membership import Membership
 from mux.endpoints.past import (
@@ -35,6 +36,7 @@ from mux.endpoints.past import (
     Past,
     messages_json,
     query_of,
+    wants_latest,
     wants_messages,
     wants_stream,
 )
@@ -93,11 +95,13 @@ class Feed:
         self.checks = RequestChecks(hub, settings, authority)
         self.publishing = Publishing(hub, outbox, self.checks, hooks, settings)
         self.members = Membership(hub.router, outbox, hooks, settings)
+        self._latest = Latest(hub, self._events.withhold, (withhold, self._events.withhold))
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,
             on_message=self.publishing.from_client,
             on_leave=self.members.left,
+            settle=self._latest.settle,
             pace=_pace(settings),
             is_writable=lambda: outbox.is_writable,
             compress_min_bytes=self._compression.min_bytes,
@@ -112,6 +116,7 @@ class Feed:
                 last=self._last,
                 unacknowledged_seconds=silent_seconds,
                 on_leave=self._stop_listening,
+                settle=self._latest.settle,
             )
             for form, coding in codings(self._events, self._compression.min_bytes).items()
         }
@@ -122,6 +127,7 @@ class Feed:
             self._events,
             past,
             self._catch_up,
+            self._latest,
             join=self._join_stream,
             on_leave=self._stop_listening,
             last=self._last,
@@ -170,7 +176,7 @@ class Feed:
             address = self.checks.admit(request)
         except Refused:
             return False
-        self._websockets.open(request, accepted, address, partial(self._join, permit, None))
+        self._websockets.open(request, accepted, address, partial(self._join, permit, None, False))
         return True
 
     async def answer(self, request: Request, answering: Awaitable[HTTPResponse | None]) -> HTTPResponse | None:
@@ -260,18 +266,21 @@ class Feed:
             raise Refused(reasons.NO_UPGRADE)
         if request.method == "HEAD":
             return HTTPResponse(status=200, headers=dict(STREAM))
+        is_latest = wants_latest(request)
         address = self.checks.admit(request)
         if stream is None:
-            return self._websockets.accept(request, address, partial(self._join, permit, owed))
+            return self._websockets.accept(request, address, partial(self._join, permit, owed, is_latest))
         told = b""
         if owed is not None and owed.found.missed:
             told = self._events.missed(owed.asked, owed.found.missed, self._last())
         fields = self.checks.sharing(request) | self._compression.fields
-        stream.accept(request, fields, address, partial(self._listen, permit, owed), told)
+        stream.accept(request, fields, address, partial(self._listen, permit, owed, is_latest), told)
         return None
 
-    def _join(self, permit: Permit, owed: Owed | None, client: WebSocketClient) -> None:
+    def _join(self, permit: Permit, owed: Owed | None, is_latest: bool, client: WebSocketClient) -> None:
         """Let a WebSocket client listen to one channel, and publish to it if it may, and give it what it is owed."""
+        if is_latest:
+            self._latest.watch(client)
         client.session = self._websockets.new_session(client, permit.redis_channel if permit.may_publish else None)
         self.members.join(client, permit.redis_channel, permit.grants)
         if owed is not None and owed.found.missed:
@@ -279,8 +288,10 @@ class Feed:
         elif owed is not None and self._catch_up is not None:
             self._catch_up.begin(client, owed, withhold)
 
-    def _listen(self, permit: Permit, owed: Owed | None, client: EventStreamClient) -> None:
+    def _listen(self, permit: Permit, owed: Owed | None, is_latest: bool, client: EventStreamClient) -> None:
         """Let the client of an event stream listen to one channel, and give it what it is owed."""
+        if is_latest:
+            self._latest.watch(client)
         self._join_stream(client, permit.redis_channel, permit.grants)
         if owed is not None and self._catch_up is not None:
             self._catch_up.begin(client, owed, self._events.withhold)

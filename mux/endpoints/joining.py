@@ -12,8 +12,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from typing import TypeAlias, cast
 
 from mux.endpoints.catch_up import CatchUp
@@ -33,8 +31,6 @@ JOINED_PER_TURN = 50
 
 JoinOne: TypeAlias = Callable[[EventStreamClient, bytes, Grants | None], None]
 """Lets a client join one channel, with its grants."""
-
-_CHANNEL = itemgetter(3)
 
 
 class Joining:
@@ -118,10 +114,7 @@ class Joining:
 
     def _replayed(self, client: EventStreamClient, found: Sequence[Matched]) -> bytes:
         """Return what a client is written of messages of several channels, which are in order."""
-        events: dict[int, bytes] = {}
-        for channel, some in groupby(found, _CHANNEL):
-            events |= self._named.encode(channel, [(payload, kind, number) for payload, kind, number, _ in some])
-        return _endpoint(client).wrap(b"".join(events.values()))
+        return _endpoint(client).wrap(b"".join(self._named.encode_matched(found).values()))
 
     def _is_there(self, client: EventStreamClient) -> bool:
         return self._catch_up is None or self._catch_up.is_there(client)

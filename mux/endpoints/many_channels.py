@@ -20,11 +20,13 @@ from mux.endpoints.catch_up import CatchUp
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.in_order import InOrder
 from mux.endpoints.joining import Joining, JoinOne
-from mux.endpoints.past import Past, query_of, wants_stream
+from mux.endpoints.latest import Latest
+from mux.endpoints.past import Past, query_of, wants_latest, wants_stream
 from mux.endpoints.request_checks import Permit, RequestChecks
 from mux.endpoints.takeover import has_socket
 from mux.errors import Refused
 from mux.hub.hub import Hub
+from mux.recovery.history import Query
 from mux.settings.settings import Settings
 from mux.wire.sse.coding import STREAM, codings
 from mux.wire.sse.encoder import Events, told
@@ -46,6 +48,7 @@ class ManyChannels:
         events: gives events their positions.
         past: what there was before a client came; None when nothing is known of that.
         catch_up: writes what a client has missed; None when nothing is known of that.
+        latest: gives clients that ask for it the newest messages when they do not keep up.
         join: lets a client join a channel.
         on_leave: takes a client and the channels it has just left.
         last: returns the number of the last message that was delivered.
@@ -60,6 +63,7 @@ class ManyChannels:
         events: Events,
         past: Past | None,
         catch_up: CatchUp | None,
+        latest: Latest,
         *,
         join: JoinOne,
         on_leave: Callable[[EventStreamClient, list[bytes]], None],
@@ -73,6 +77,7 @@ class ManyChannels:
         named = NamedEvents(events, settings.prefix.encode())
         self._in_order = InOrder(hub.router, named)
         hub.router.on_delivered = self._in_order.flush
+        self._latest = latest
         self._joining = Joining(join, events, named, past, catch_up)
         self._streams = {
             form: EventStreamEndpoint(
@@ -82,7 +87,8 @@ class ManyChannels:
                 last=last,
                 unacknowledged_seconds=unacknowledged_seconds,
                 on_leave=on_leave,
-                settle=self._in_order.settle,
+                settle=self._settle,
+                named=named,
             )
             for form, coding in codings(events).items()
         }
@@ -105,7 +111,7 @@ class ManyChannels:
         if stream is None:
             raise Refused(reasons.NO_UPGRADE, _SENTENCE)
         try:
-            query = query_of(request)
+            query, is_latest = query_of(request), wants_latest(request)
             permits, refusals = await self._decide(request, names)
             # Nothing waits from here on, so what is true now is true when the client joins.
             self._checks.check_not_leaving()
@@ -117,7 +123,7 @@ class ManyChannels:
             if not error.reason.is_goodbye:
                 raise
             return stream.turn_away(error)
-        begin = partial(self._joining.begin, permits, query)
+        begin = partial(self._begin, permits, query, is_latest)
         refused = b"".join([self._refused(name, error) for name, error in refusals])
         stream.accept(request, self._checks.sharing(request), address, begin, refused)
         return None
@@ -160,3 +166,14 @@ class ManyChannels:
         """Count a channel that is refused, and return the event that tells it."""
         self._hub.refuse(error.reason)
         return told("refused", {"channel": name, "status": error.reason.status, "reason": str(error)})
+
+    def _begin(
+        self, permits: Sequence[Permit], query: Query | None, is_latest: bool, client: EventStreamClient
+    ) -> None:
+        if is_latest:
+            self._latest.watch(client)
+        self._joining.begin(permits, query, client)
+
+    def _settle(self, client: EventStreamClient) -> None:
+        self._in_order.settle(client)
+        self._latest.settle(client)

@@ -97,6 +97,18 @@ def wants_stream(request: Request) -> bool:
     return accepts_explicitly(",".join(request.headers.getall("accept", [])), TYPE)
 
 
+def wants_latest(request: Request) -> bool:
+    """Tell whether a request is for the newest messages alone whenever its client does not keep up.
+
+    Raises:
+        Refused: it asks for what cannot be.
+    """
+    latest = _only(request.args if request.query_string else {}, "latest")
+    if latest not in ("", "1"):
+        raise Refused(reasons.QUERY, "`latest` is 1, or is not given")
+    return latest == "1"
+
+
 def query_of(request: Request) -> Query | None:
     """Return which messages from before it a request asks for; None when it asks for none.
 

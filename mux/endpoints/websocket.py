@@ -22,12 +22,14 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from mux import reasons
+from mux.endpoints.latest import Held
 from mux.endpoints.takeover import Asking, take_over
 from mux.endpoints.turns import BYTES_PER_SLICE, Turns
 from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.reasons import Reason
+from mux.wire.publication import GUESS, Publication
 from mux.wire.websocket.encoder import PING, encode, encoders
 from mux.wire.websocket.handshake import Accepted, Handshake, accept_usual, window_bits
 from mux.wire.websocket.parser import WebSocketParser
@@ -72,6 +74,7 @@ class WebSocketEndpoint:
         on_leave: takes a client and the channels it has just left; called once for each that had any.
         pace: how fast a client may speak.
         is_writable: tells whether on_message may be called; while it may not, clients that have messages wait.
+        settle: writes what is held for a client; called before its connection is closed.
         compress_min_bytes: the size from which messages are compressed for clients that can read that; None compresses
             nothing.
     """
@@ -85,6 +88,7 @@ class WebSocketEndpoint:
         on_leave: Callable[[WebSocketClient, list[bytes]], None],
         pace: Pace[WebSocketClient],
         is_writable: Callable[[], bool],
+        settle: Callable[[WebSocketClient], object] = lambda client: None,
         compress_min_bytes: int | None = None,
     ) -> None:
         self._hub = hub
@@ -94,6 +98,7 @@ class WebSocketEndpoint:
         self._max_message_bytes = max_message_bytes
         self.on_message = on_message
         self._on_leave = on_leave
+        self._write_held = settle
         self._pace = pace
         self._is_writable = is_writable
         self._turns: Turns[WebSocketClient] = Turns(self._serve, is_writable)
@@ -108,6 +113,12 @@ class WebSocketEndpoint:
     def inflation(self, data: bytes) -> int:
         """Return 0: the header of a frame is small."""
         return 0
+
+    def conflated(self, client: WebSocketClient, held: Held) -> bytes:
+        """Return what a client is written that was behind: how many messages were left out, and the newest."""
+        count = held.skipped.total()
+        told: list[Publication] = [(b'{"mux":{"skipped":%d}}' % count, GUESS, 0)] if count else []
+        return encode(b"", told) + held.encoded()
 
     def accept(self, request: Request, address: str, join: Callable[[WebSocketClient], None]) -> HTTPResponse | None:
         """Answer the opening handshake and take the connection over; see take_over().
@@ -264,6 +275,7 @@ class WebSocketEndpoint:
             return
         if not parser.is_open:  # nothing may follow the close frame
             self._hub.router.deliver_to(client)
+            self._write_held(client)
         if data:
             client.write(data)
         if not parser.is_open:

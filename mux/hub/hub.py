@@ -87,6 +87,8 @@ class Hub:
         """Connections that were ended against the client's will, by reason."""
         self.evicted_bytes = 0
         """Bytes that waited for them, together."""
+        self.skipped = 0
+        """Messages that were left out for clients that did not keep up and had asked for the newest alone."""
         self.refused: Counter[str] = Counter()
         """Requests that were refused, and clients that were closed for breaking a rule, by reason."""
         self.on_empty: Callable[[], None] | None = None
@@ -178,6 +180,10 @@ class Hub:
             self._unfinished.start(subscriber)
         elif self._unfinished:
             self._unfinished.stop(subscriber)
+
+    def hold(self, subscriber: AnySubscriber, count: int) -> None:
+        """Note how many bytes are held back for a client that is behind; 0 when none are. As piled_up()."""
+        self._waiting.hold(subscriber, count)
 
     def when_writable(self, subscriber: AnySubscriber, call: Callable[[], object]) -> None:
         """Call a function, once, when the socket of a subscriber takes bytes again, or is gone."""

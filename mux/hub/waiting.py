@@ -1,4 +1,4 @@
-"""The bytes that wait for the clients of a process, and those that are kept of messages that clients have begun.
+"""The bytes that wait or are held for the clients of a process, and those kept of messages that clients have begun.
 
 1. They are bounded for each client, and for all together: then those with most are named, for the hub to end.
 2. Only clients that are behind are measured. Bytes that leave show that a client reads, however much still waits.
@@ -48,17 +48,18 @@ class Waiting:
         self._outgoing: Pending[AnySubscriber] = Pending()
         self._inflation: dict[AnySubscriber, int] = {}
         self._incoming: Pending[AnySubscriber] = Pending()
+        self._held: Pending[AnySubscriber] = Pending()
         self._unmeasured: list[AnySubscriber] = []
 
     @property
     def total_bytes(self) -> int:
         """All bytes that wait; a tick old at most."""
-        return self._outgoing.total + self._incoming.total
+        return self._outgoing.total + self._incoming.total + self._held.total
 
     @property
     def is_too_much(self) -> bool:
         """True when more than max_total_bytes wait."""
-        return self._outgoing.total + self._incoming.total > self._max_total_bytes
+        return self._outgoing.total + self._incoming.total + self._held.total > self._max_total_bytes
 
     @property
     def has_more(self) -> bool:
@@ -94,11 +95,22 @@ class Waiting:
         elif subscriber in self._incoming.amounts:
             self._incoming.forget(subscriber)
 
+    def hold(self, subscriber: AnySubscriber, count: int) -> None:
+        """Note how many bytes are held back for a client until it takes more; 0 when none are."""
+        if count:
+            self._held.note(subscriber, count)
+        else:
+            self._held.forget(subscriber)
+        if count > self._max_bytes:
+            self.overflowing.add(subscriber)
+
     def forget(self, subscriber: AnySubscriber) -> int:
         """Forget the bytes of a client that is ended, and return how many they were."""
-        amount = subscriber.pending_bytes + self._incoming.amounts.get(subscriber, 0)
+        kept = self._incoming.amounts.get(subscriber, 0) + self._held.amounts.get(subscriber, 0)
+        amount = subscriber.pending_bytes + kept
         self._outgoing.forget(subscriber)
         self._incoming.forget(subscriber)
+        self._held.forget(subscriber)
         return amount
 
     def has_taken(self, subscriber: AnySubscriber, written: int = 0) -> bool:
@@ -127,8 +139,9 @@ class Waiting:
     def largest(self) -> list[AnySubscriber]:
         """Return the clients with which most waits, as many as it takes for the sum to be well within its bound."""
         # Not all are sorted and measured again, which takes 20 ms for 18,000: the others follow in the next dispatch.
-        outgoing, incoming = self._outgoing.amounts, self._incoming.amounts
-        candidates = nlargest(ENDED_AT_ONCE, outgoing.keys() | incoming.keys(), key=self._amount)
+        outgoing = self._outgoing.amounts
+        clients = outgoing.keys() | self._incoming.amounts.keys() | self._held.amounts.keys()
+        candidates = nlargest(ENDED_AT_ONCE, clients, key=self._amount)
         for subscriber in candidates:
             if subscriber in outgoing:
                 self._outgoing.note(subscriber, subscriber.pending_bytes)
@@ -145,4 +158,4 @@ class Waiting:
         return largest
 
     def _amount(self, subscriber: AnySubscriber) -> int:
-        return self._outgoing.amounts.get(subscriber, 0) + self._incoming.amounts.get(subscriber, 0)
+        return sum(one.amounts.get(subscriber, 0) for one in (self._outgoing, self._incoming, self._held))

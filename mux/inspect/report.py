@@ -24,6 +24,7 @@ _METRICS = {
     "received": "mux_messages_received",
     "unheard": "mux_messages_unheard",
     "delivered": "mux_messages_delivered",
+    "skipped": "mux_messages_skipped",
     "published": "mux_messages_published",
     "pending_bytes": "mux_pending_bytes",
     "gaps": "mux_gaps",

@@ -109,6 +109,11 @@ METRICS = (
         is_highest=True,
     ),
     _counter("mux_messages_delivered", "Messages handed to sockets of clients.", lambda of: of.hub.router.delivered),
+    _counter(
+        "mux_messages_skipped",
+        "Messages left out for clients that did not keep up and had asked for the newest alone.",
+        lambda of: of.hub.skipped,
+    ),
     _counter("mux_messages_published", "Messages that Redis has taken from us.", lambda of: of.broker.outbox.published),
     _counter(
         "mux_refusals",

@@ -31,6 +31,7 @@ ODD = {
     "a length": USUAL[:-2] + b"Content-Length: 0\r\n\r\n",
     "chunks": USUAL[:-2] + b"Transfer-Encoding: chunked\r\n\r\n",
     "a query that asks for the past": USUAL.replace(b"lobby", b"lobby?a=b&since=1"),
+    "a query that asks for the newest": USUAL.replace(b"lobby", b"lobby?latest=1"),
     "a query with a token": USUAL.replace(b"lobby", b"lobby?a=b&token=c"),
     "a field that asks for the past": USUAL[:-2] + b"Last-Event-ID: 1\r\n\r\n",
     "an expectation": USUAL[:-2] + b"Expect: 100-continue\r\n\r\n",

@@ -49,7 +49,19 @@ _NOWHERE = b"\nid: " + NOWHERE.encode()
 _NAMES = {BINARY: b"binary", JOINED: b"joined", LEFT: b"left"}
 _KEPT = "!*'()"  # with letters, digits and -_.~ all that encodeURIComponent() of JavaScript leaves as it is
 _TAKEN = frozenset(
-    (b"binary", b"error", b"expired", b"joined", b"left", b"message", b"missed", b"open", b"position", b"refused")
+    (
+        b"binary",
+        b"error",
+        b"expired",
+        b"joined",
+        b"left",
+        b"message",
+        b"missed",
+        b"open",
+        b"position",
+        b"refused",
+        b"skipped",
+    )
 )
 """Names of events that mean something already, to mux or to an EventSource."""
 

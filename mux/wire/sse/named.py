@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import orjson
 
 from mux.wire.channel import is_wildcard
 from mux.wire.json_value import json_value
-from mux.wire.publication import BINARY, JOINED, LEFT, Kind, Publication, is_text, matched
+from mux.wire.publication import BINARY, JOINED, LEFT, Kind, Matched, Publication, is_text, matched
 from mux.wire.sse.encoder import Events
 
 _NAMES = {JOINED: b"\nevent: joined", LEFT: b"\nevent: left"}
@@ -44,6 +46,13 @@ class NamedEvents:
             contents = [self._content(channel, payload, kind) for payload, kind, _ in publications]
         contents = self._events.with_positions(channel, contents, publications)
         return {publication[2]: content + b"\n\n" for publication, content in zip(publications, contents, strict=True)}
+
+    def encode_matched(self, publications: Sequence[Matched]) -> dict[int, bytes]:
+        """Return the events of messages of several channels by their numbers, in order."""
+        events: dict[int, bytes] = {}
+        for channel, some in groupby(publications, itemgetter(3)):
+            events |= self.encode(channel, [(payload, kind, number) for payload, kind, number, _ in some])
+        return events
 
     def _content(self, channel: bytes, payload: bytes, kind: Kind) -> bytes:
         name = orjson.dumps(self.name(channel))
