@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from math import inf
 from typing import Any
 
@@ -15,6 +15,7 @@ from mux import reasons
 from mux.core import Core
 from mux.doorstep.doorstep import Doorstep
 from mux.endpoints.hooks import Authorize, GapCallback, OnMember, OnMessage
+from mux.endpoints.sdk.rpc import Rpc
 from mux.errors import InvalidChannel, InvalidSetting, MessageTooLarge
 from mux.grants.mint import mint
 from mux.mount import Mount
@@ -51,6 +52,7 @@ class Mux:
         ops: also mount /healthz, /readyz and /metrics, and /stats and /channels unless inspect is False; an app
             may have its own. The last three want the inspect_token; without one they let nobody in.
         page: also mount the page at /, which an app has a use of its own for.
+        sdk: also serve the SDKs of Centrifugo at /connection/websocket; one Mux of an app can.
         options: fields of Settings.
 
     Raises:
@@ -75,7 +77,7 @@ class Mux:
         if settings is not None and options:
             raise InvalidSetting("give either settings or single options, not both")
         self.settings = settings or _load(options)
-        self._mount = Mount(app, self.settings, path=path, many=sdk, ops=ops, page=page)
+        self._mount = Mount(app, self.settings, path=path, many=sdk, ops=ops, page=page, sdk=sdk)
 
     @property
     def _core(self) -> Core:
@@ -250,6 +252,23 @@ class Mux:
         self._mount.hooks.set_message(hook)
         self._core.feed.heed_hooks()
         return hook
+
+    def rpc(self, name: str) -> Callable[[Rpc], Rpc]:
+        """Let SDK clients call a function by a name. A decorator: `@mux.rpc("time")`.
+
+        It is called with an RpcCall, and what it returns is sent as JSON. It may be an `async def`, and has
+        handshake_seconds. It raises CommandFailed with a code from 400 to 1999 to have the client told an error of the
+        app's own. What else it raises is logged, and the client is told that the server has failed.
+
+        Raises:
+            InvalidSetting: there is one of this name already.
+        """
+
+        def add(rpc: Rpc) -> Rpc:
+            self._mount.rpcs.add(name, rpc)
+            return rpc
+
+        return add
 
     def on_join(self, hook: OnMember) -> OnMember:
         """Have a function called with a Member when a client has joined a channel of this process. A decorator.

@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 from time import time
 
-from mux.backend.backend import Backend, Parts
+from mux.backend.backend import Backend
+from mux.backend.backend import Parts as BackendParts
 from mux.backend.once import Once
 from mux.broker.broker import Broker
 from mux.broker.gap import Gap
@@ -26,6 +27,9 @@ from mux.endpoints.gap_news import GapNews
 from mux.endpoints.hooks import Hooks
 from mux.endpoints.membership import ANNOUNCEMENT_BYTES
 from mux.endpoints.past import Past
+from mux.endpoints.sdk.rpc import Rpcs
+from mux.endpoints.sdk.sdk import Sdk
+from mux.endpoints.sdk.subscriptions import Parts
 from mux.fleet.fleet import Fleet
 from mux.fleet.messages import CHANNEL
 from mux.goodbye.goodbyes import Goodbyes
@@ -62,10 +66,11 @@ class Core:
         settings: all of them, with a redis_url.
         hooks: what the app has to say.
         calls: calls the app's functions.
+        rpcs: the app's functions that clients may call.
         row: where to share numbers with other processes that serve.
     """
 
-    def __init__(self, settings: Settings, hooks: Hooks, calls: Calls, row: Row | None = None) -> None:
+    def __init__(self, settings: Settings, hooks: Hooks, calls: Calls, rpcs: Rpcs, row: Row | None = None) -> None:
         assert settings.redis_url is not None
         self.settings = settings
         self._hooks = hooks
@@ -102,7 +107,7 @@ class Core:
             probe_seconds=settings.probe_seconds,
             holding=Holding(max_bytes=settings.max_held_bytes, max_seconds=settings.max_held_seconds),
             on_read=self._intake.take,
-            on_writable=lambda: self.feed.resume(),
+            on_writable=self._resume,
             on_gap=self._after_gap,
             recovery=self._recovery,
         )
@@ -130,9 +135,18 @@ class Core:
         )
         self._authority = Authority(settings)
         self.feed = Feed(self.hub, self.broker.outbox, settings, self._authority, hooks, self.past)
+        feed = self.feed
+        self.sdk = Sdk(
+            Parts(self.hub, feed.checks, feed.members, self.past, feed.catch_up),
+            self.broker.outbox,
+            hooks,
+            rpcs,
+            self.presence,
+            settings,
+        )
         self._once = Once(self.broker.ask, self.namespace.redis_channel(b"$copy:once:"))
         self.backend = Backend(
-            Parts(self.hub, self.broker.outbox, self.past, self.inspector, self.presence, self.acts, self._once),
+            BackendParts(self.hub, self.broker.outbox, self.past, self.inspector, self.presence, self.acts, self._once),
             settings,
         )
         self.listeners = Listeners(self.hub.router, None if self.past is None else self.past.history)
@@ -204,6 +218,7 @@ class Core:
         await self.inspector.aclose()
         await self.presence.aclose()
         await self.acts.aclose()
+        await self.sdk.aclose()
         await self.feed.aclose()
         await self._authority.aclose()
         await self._fleet.aclose()
@@ -216,7 +231,13 @@ class Core:
     def _rank(self, mark: str) -> int:
         return self._fleet.rank(mark)
 
+    def _resume(self) -> None:
+        """Go on with the clients that had to wait: Redis keeps up again."""
+        self.feed.resume()
+        self.sdk.endpoint.resume()
+
     def _after_gap(self, gap: Gap) -> None:
+        self.sdk.subscriptions.doubt()
         if self.settings.on_gap == "close":
             self._goodbyes.resync()
         else:
@@ -233,6 +254,7 @@ class Core:
                 give_back_memory()
         hub.tick(now)
         self.feed.members.tick(time())
+        self.sdk.tick(now)
 
 
 def _hub(settings: Settings, namespace: Namespace) -> Hub:

@@ -25,6 +25,8 @@ from mux.endpoints.ops import Ops
 from mux.endpoints.page import Page
 from mux.endpoints.routes import FEED_ROUTE, FeedRoute, mount_feed, mount_many, own_route
 from mux.endpoints.script import Script
+from mux.endpoints.sdk.routes import mount_sdk
+from mux.endpoints.sdk.rpc import Rpcs
 from mux.endpoints.takeover import is_under_asgi_server
 from mux.errors import InvalidSetting, NoSockets
 from mux.logs.lines import speak_like
@@ -44,6 +46,7 @@ class Mount:
         many: also mount event streams of several channels, at that path.
         ops: also mount the operator's routes.
         page: also mount the page at /.
+        sdk: also serve SDK clients at /connection/websocket.
         checks_hosts: hold the routes beside the feed to the hosts that are served; False when that is done before.
         row: where to share numbers with other processes that serve.
 
@@ -61,6 +64,7 @@ class Mount:
         many: bool = False,
         ops: bool = False,
         page: bool = False,
+        sdk: bool = False,
         checks_hosts: bool = True,
         row: Row | None = None,
     ) -> None:
@@ -70,6 +74,7 @@ class Mount:
         self.settings = settings
         self._calls = Calls(lambda: self.core.hub.refuse(reasons.HOOK))
         self.hooks = Hooks(Namespace(settings.prefix), self._calls, settings)
+        self.rpcs = Rpcs(self._calls, settings)
         self._beside = _beside(app)
         self.route = self._own_route(path)
         self._row = row
@@ -82,6 +87,9 @@ class Mount:
             Script().mount(app)
         self._api = Api(settings, lambda: self.core.backend, lambda: self.core.hub) if settings.api_key else None
         self.mount_api(app)
+        self.has_sdk = sdk
+        if sdk:
+            self._mount_sdk(app)
         if ops:
             self.mount_ops(app, TokenCheck(settings.inspect_token))
         if page:
@@ -94,7 +102,7 @@ class Mount:
 
     def _new_core(self) -> Core:
         """Make everything that one run of the app has; an app may run again, as under a client for tests."""
-        return Core(self.settings, self.hooks, self._calls, self._row)
+        return Core(self.settings, self.hooks, self._calls, self.rpcs, self._row)
 
     def _own_route(self, path: str) -> FeedRoute:
         """Return the route of this feed, which is told apart from those of the feeds beside it."""
@@ -118,6 +126,11 @@ class Mount:
             hub=lambda: self.core.hub,
             compression=Compression(self.settings),
         ).mount(app)
+
+    def _mount_sdk(self, app: Sanic[Any, Any]) -> None:
+        if any(other.has_sdk for other in self._beside if other is not self):
+            raise InvalidSetting("another Mux of the app serves SDK clients already, at the only path that they have")
+        mount_sdk(app, lambda: self.core.sdk, lambda: self.core.feed)
 
     def mount_api(self, app: Sanic[Any, Any]) -> None:
         """Mount the API for backends, if there are keys for it.

@@ -2,6 +2,7 @@
 
     an HTTP request           its status, and a sentence as the body
     a WebSocket client        its close code (RFC 6455, section 7.4), and the sentence
+    an SDK client             the same, or a code of its own by which it knows whether to come back
     an event stream           a comment with both, the time to come back, and the end
     no code and no status     nothing: the connection is cut off, for the client reads or answers nothing
 
@@ -33,6 +34,7 @@ class Reason:
         sentence: what a client is told; nothing where the sentence has figures or a name in it.
         evicts: the connection is ended because its client does not read or answer.
         scheme: how a request shows that it may; every 401 names it (RFC 9110, section 15.5.2; RFC 6750, section 3).
+        sdk: closes an SDK client; 0 when that is closed with the code of any WebSocket.
         is_goodbye: nothing is wrong with the client. All it has sent is handled first, and an event stream ends with
             the time to come back, even one that has just been asked for.
     """
@@ -46,6 +48,12 @@ class Reason:
     evicts: bool = False
     scheme: str = "Bearer"
     is_goodbye: bool = False
+    sdk: int = 0
+
+    @property
+    def closes_sdk_clients(self) -> bool:
+        """True when no command of an SDK client is answered with it: the client is closed."""
+        return 3000 <= self.code < 4000 or self is MESSAGES
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -62,7 +70,14 @@ _AWAY = "Redis is away: the last messages may be lost"
 
 # counted as, status, close code, why, come back?, and the sentence
 LEAVING = Reason(
-    "draining", 503, 1001, "the server stops, or starts anew", "yes", "the server is going away", is_goodbye=True
+    "draining",
+    503,
+    1001,
+    "the server stops, or starts anew",
+    "yes",
+    "the server is going away",
+    is_goodbye=True,
+    sdk=3001,
 )
 GAP = Reason(
     "",
@@ -72,6 +87,7 @@ GAP = Reason(
     "yes; read anew",
     "messages may have been missed: read anew",
     is_goodbye=True,
+    sdk=3010,
 )
 
 # Too many, too much, too slow.
@@ -80,9 +96,17 @@ DESCRIPTORS = Reason("descriptors", 503, 0, "a process has as many connections a
 ADDRESS = Reason("address", 429, 0, "an address has `--max-connections-per-address` clients in a process", _LATER)
 CHANNELS = Reason("channels", 400, 0, "more than `--max-channels-per-connection` for one connection", "with fewer")
 INQUIRIES = Reason("inquiries", 503, 0, "too many ask for `/stats`, `/channels` or messages at the same time", _LATER)
-MESSAGES = Reason("messages", 0, 1008, "more than `--max-messages-per-second`", "more slowly", "too many messages")
+MESSAGES = Reason(
+    "messages", 0, 1008, "more than `--max-messages-per-second`", "more slowly", "too many messages", sdk=3013
+)
 CONTROL_FRAMES = Reason(
-    "control_frames", 0, 1008, "more than `--max-control-frames-per-second`", "more slowly", "too many control frames"
+    "control_frames",
+    0,
+    1008,
+    "more than `--max-control-frames-per-second`",
+    "more slowly",
+    "too many control frames",
+    sdk=3013,
 )
 TOO_LARGE = Reason(
     "too_large", 413, 1009, "a message over `--max-message-bytes`, or in too many fragments", "with smaller messages"
@@ -109,7 +133,7 @@ READ_ONLY = Reason(
     "read_only", 403, 1008, "clients may not publish: `--no-client-publish`", "to listen only", "this feed is read-only"
 )
 DISCONNECTED = Reason(
-    "disconnected", 0, 4403, "the backend or the app has ended the connection", "when it may", "disconnected"
+    "disconnected", 0, 4403, "the backend or the app has ended the connection", "when it may", "disconnected", sdk=3503
 )
 UNAUTHORIZED = Reason(
     "unauthorized",
@@ -134,7 +158,7 @@ FORBIDDEN = Reason(
     "no",
     "this client may not publish to the channel",
 )
-TOKEN_EXPIRED = Reason("", 0, 4401, "the token has ended", "with a new token", "token expired")
+TOKEN_EXPIRED = Reason("", 0, 4401, "the token has ended", "with a new token", "token expired", sdk=3005)
 CHECKS = Reason(
     "checks",
     429,
@@ -201,6 +225,17 @@ METHOD = Reason("method", 405, 0, "a method that the path does not take, or CONN
 TARGET = Reason("target", 414, 0, "a path and query over 8 KiB", _MENDED)
 HEAD = Reason("head", 431, 0, "header fields over 32 KiB, or trailers over 8 KiB", _MENDED)
 
+# Of SDK clients alone.
+BAD_COMMAND = Reason(
+    "bad_command", 0, 3501, "a frame or a command that the protocol of the SDKs does not allow", "no", "bad request"
+)
+INVALID_TOKEN = Reason("invalid_token", 0, 3500, "a token that is not valid", "with another token", "invalid token")
+STALE = Reason("stale", 0, 3502, "no `connect` within `--handshake-seconds`", "no", "stale: no connect came in time")
+PROTOBUF = Reason(
+    "protobuf", 0, 3506, "the Protobuf form of the protocol", "with its JSON form", "this server speaks JSON alone"
+)
+NO_HANDLER = Reason("no_handler", 0, 3508, "`send`, which nobody takes here", "no", "nobody takes what is sent here")
+
 # Redis does not take a message.
 REDIS_UNAVAILABLE = Reason(
     "redis_unavailable", 503, 1013, "Redis is away for longer than messages are held, or does not keep up", _LOST, _AWAY
@@ -238,11 +273,14 @@ HOOK = Reason(
     "a hook of the app has failed, which the log tells",
     "no",
     "the app has failed; the log of the server says how",
+    sdk=3004,
 )
 
 # Cut off.
 UNREAD = Reason("unread", 0, 0, "the answer to a request is not read within `--handshake-seconds`", "yes")
-SILENT = Reason("silent", 0, 0, "a ping is not answered within `--pong-seconds`", "yes", evicts=True)
+SILENT = Reason(
+    "silent", 0, 0, "a ping is not answered within `--pong-seconds`", "yes", "no pong", evicts=True, sdk=3012
+)
 OVERFLOW = Reason("overflow", 0, 0, "more than `--max-pending-bytes` wait to be read", "yes", evicts=True)
 UNWRITABLE = Reason(
     "unwritable", 0, 0, "nothing is read for `--max-unwritable-seconds` though something waits", "yes", evicts=True

@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "journal",
         "logs",
         "metrics",
+        "presence",
         "reasons",
         "recovery",
         "settings",

@@ -15,7 +15,7 @@ from mux.reasons import Reason
 
 REASONS = {name: value for name, value in vars(reasons).items() if isinstance(value, Reason)}
 PAGE = Path(reasons.__file__).parent / "endpoints" / "README.md"
-HEAD = "| WebSocket | HTTP | why | come back? | counted as |\n|---|---|---|---|---|\n"
+HEAD = "| WebSocket | SDK | HTTP | why | come back? | counted as |\n|---|---|---|---|---|---|\n"
 
 
 def table() -> str:
@@ -26,6 +26,7 @@ def table() -> str:
 def _cells(reason: Reason) -> Iterator[str]:
     sentence = f" {reason.sentence}" if reason.sentence else ""
     yield f"{reason.code}{sentence}" if reason.code else "" if reason.status else "cut off"
+    yield f"{reason.sdk}" if reason.sdk else ""
     yield f"{reason.status}" if reason.status else ""
     yield reason.why
     yield reason.come_back
@@ -48,6 +49,7 @@ def test_a_reason_can_be_told(reason: Reason) -> None:
         1007,
         1009,
     )  # the parser says why for these
+    assert reason.sdk == 0 or (3000 <= reason.sdk < 4000 and (reason.sentence or reason.evicts))
     assert reason.status == 0 or HTTPStatus(reason.status) >= HTTPStatus.BAD_REQUEST
     assert bool(reason.fields) == (reason.status in (401, 429, 503))
 

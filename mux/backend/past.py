@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from binascii import b2a_base64
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from operator import itemgetter
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -19,15 +16,15 @@ import orjson
 from mux.backend.commands import History as Asked
 from mux.backend.errors import BAD_REQUEST, INTERNAL, NOT_AVAILABLE, UNRECOVERABLE, ApiError
 from mux.endpoints.past import Past
-from mux.recovery.history import NO_ORDER, Found, History, Query
-from mux.wire.position import MAX_NUMBER, Position
+from mux.errors import Missed
+from mux.recovery.history import NO_ORDER
+from mux.recovery.pages import Page
+from mux.recovery.pages import page as page_of
+from mux.wire.position import MAX_NUMBER
 from mux.wire.publication import BINARY, JOINED, LEFT, Publication, is_text
 
 MAX_PUBLICATIONS = 1000
 """Most messages in one answer."""
-
-FEW = 16
-"""A search looks for twice as many messages as are wanted and this many more, as some are announcements."""
 
 PAGE_BYTES = 4 * 1024 * 1024
 """An answer with this many bytes of messages takes no further message."""
@@ -55,30 +52,15 @@ async def page(past: Past | None, redis_channel: bytes, asked: Asked) -> dict[st
         raise ApiError(BAD_REQUEST, "nothing comes before offset 0")
     if since is not None and not 0 <= since.offset <= MAX_NUMBER:
         raise ApiError(BAD_REQUEST, f"an offset is a number from 0 to {MAX_NUMBER}")
-    order, history = past.numbering, past.history
     count = MAX_PUBLICATIONS if (asked.limit or 0) < 0 else min(asked.limit or 0, MAX_PUBLICATIONS)
-    if since is not None and not is_reverse:
-        query = Query(since=str(Position(since.epoch or order.epoch, since.offset)))
-        found = await history.find(redis_channel, query)
-    elif since is None and (is_reverse or not count):
-        found = await _latest(history, redis_channel, count)
-    else:
-        found = await history.find(redis_channel, Query())
-    epoch, base, last = order.epoch, order.base, order.base + history.last
-    if not epoch or found.missed == NO_ORDER:
-        raise ApiError(INTERNAL, "messages have no positions now; try again later")
-    if found.missed or (since is not None and since.epoch not in ("", epoch)):
-        raise ApiError(UNRECOVERABLE, "not all that came since this position is known any more")
-    messages = found.publications
-    latest = next(_said(reversed(messages)), None)
-    if latest is not None:
-        last = base + latest[2]
-    elif since is not None and not is_reverse:
-        last = since.offset
-    if is_reverse and since is not None:
-        messages = messages[: bisect_left(messages, since.offset - base, key=itemgetter(2))]
-    told = await _told(islice(_said(reversed(messages) if is_reverse else messages), count), base)
-    return {"publications": told, "epoch": epoch, "offset": last}
+    wanted = Page(count, None if since is None else since.offset, "" if since is None else since.epoch, is_reverse)
+    try:
+        found = await page_of(past.history, past.numbering, redis_channel, wanted)
+    except Missed as missed:
+        if missed.reason == NO_ORDER:
+            raise ApiError(INTERNAL, "messages have no positions now; try again later") from None
+        raise ApiError(UNRECOVERABLE, "not all that came since this position is known any more") from None
+    return {"publications": await _told(found.publications, found.base), "epoch": found.epoch, "offset": found.offset}
 
 
 async def offset_of(past: Past | None, redis_channel: bytes, message: tuple[bytes, bool], after: int) -> dict[str, Any]:
@@ -99,19 +81,6 @@ async def offset_of(past: Past | None, redis_channel: bytes, message: tuple[byte
                 return {"offset": past.numbering.base + number, "epoch": past.numbering.epoch}
         await asyncio.sleep(HEARD_POLL_SECONDS)
     return {}
-
-
-async def _latest(history: History, redis_channel: bytes, count: int) -> Found:
-    """Return the latest messages of a channel, which are found without looking at all that is kept."""
-    most = 2 * count + FEW
-    found = await history.find(redis_channel, Query(last=most))
-    is_enough = len(found.publications) < most or len(list(_said(found.publications))) > count
-    return found if is_enough else await history.find(redis_channel, Query())
-
-
-def _said(messages: Iterable[Publication]) -> Iterator[Publication]:
-    """Return the messages that somebody published, without announcements."""
-    return (one for one in messages if one[1] not in (JOINED, LEFT))
 
 
 async def _told(messages: Iterable[Publication], base: int) -> list[dict[str, Any]]:

@@ -87,9 +87,35 @@ class CatchUp:
             self._hub.evict_overflowing()
             return
         encode, client.encode = client.encode, withhold
-        following = _Following(self._history, owed.channel, publications[:HELD_MESSAGES])
-        going_on = self.go_on(client, partial(encode, owed.channel), encode, following.next)
-        self._tasks.begin(going_on, "mux-catch-up")
+        self.follow(
+            client, owed.channel, publications, partial(encode, owed.channel), partial(encode_by, client, encode)
+        )
+
+    def is_little(self, client: AnySubscriber, publications: Sequence[Publication]) -> bool:
+        """Tell whether publications may be written to a client at once, with what waits for it already."""
+        return _is_little(publications, self._at_once_bytes - client.pending_bytes)
+
+    def follow(
+        self,
+        client: AnySubscriber,
+        channel: bytes,
+        publications: Sequence[Publication],
+        write_as: Callable[[Sequence[Publication]], bytes],
+        release: Callable[[], None],
+        is_wanted: Callable[[], bool] | None = None,
+    ) -> None:
+        """Begin to write to a client what a channel had; for the arguments see go_on().
+
+        Args:
+            client: joins the channel in this turn, and its encoder withholds what comes there.
+            channel: its full name in Redis.
+            publications: what was found in this turn.
+            write_as: turns it into what is written.
+            release: lets the encoder withhold nothing any more.
+            is_wanted: tells whether to go on.
+        """
+        following = _Following(self._history, channel, publications[:HELD_MESSAGES])
+        self._tasks.begin(self.go_on(client, write_as, release, following.next, is_wanted), "mux-catch-up")
 
     async def aclose(self) -> None:
         """End what is under way."""
@@ -99,20 +125,26 @@ class CatchUp:
         self,
         client: AnySubscriber,
         write_as: Callable[[Sequence[P]], bytes],
-        encode: Encoder,
+        release: Callable[[], None],
         following: Following[P],
+        is_wanted: Callable[[], bool] | None = None,
     ) -> None:
         """Write what a client is owed, as it takes it, until it has caught up.
 
         Args:
             client: its encoder is one that withholds.
             write_as: turns what it is owed into what it is written.
-            encode: its encoder from then on.
+            release: lets its encoder withhold nothing any more.
             following: returns what it is owed.
+            is_wanted: tells whether to go on; None is for as long as the client is there.
         """
+
+        def is_there() -> bool:
+            return self.is_there(client) and (is_wanted is None or is_wanted())
+
         while True:
             found = await following()
-            if not self.is_there(client):
+            if not is_there():
                 return
             if found is None:
                 self._hub.evict(client, reasons.OVERFLOW)
@@ -120,14 +152,14 @@ class CatchUp:
             publications, is_all = found
             if is_all and _is_little(publications, self._at_once_bytes):
                 self._hub.router.deliver_to(client)  # it is in what follows, and would be written twice
-                client.encode = encode
+                release()
                 if publications:
                     client.write(write_as(publications))
                     self._hub.evict_overflowing()
                 return
             for piece in _pieces(publications):
-                await self._until_writable(client)
-                if not self.is_there(client):
+                await self._until_writable(client, is_there)
+                if not is_there():
                     return
                 client.write(write_as(piece))
                 await asyncio.sleep(0)
@@ -137,8 +169,8 @@ class CatchUp:
         """Tell whether a client still listens."""
         return self._hub.router.is_listening(client) and not client.transport.is_closing()
 
-    async def _until_writable(self, client: AnySubscriber) -> None:
-        while client.is_blocked and self.is_there(client):
+    async def _until_writable(self, client: AnySubscriber, is_there: Callable[[], bool]) -> None:
+        while client.is_blocked and is_there():
             writable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._hub.when_writable(client, partial(_done, writable))
             await writable
@@ -164,6 +196,11 @@ class _Following:
         if some:
             self._number = some[-1][2]
         return some, len(some) == len(found)
+
+
+def encode_by(client: AnySubscriber, encode: Encoder) -> None:
+    """Give a client an encoder."""
+    client.encode = encode
 
 
 def withhold(channel: bytes, publications: Sequence[Publication]) -> bytes:

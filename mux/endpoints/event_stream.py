@@ -85,6 +85,11 @@ class EventStreamEndpoint:
         self._quiet_ping = coding.wrap(comment("still here"))
 
     is_answered = False
+    is_named_once = False
+
+    def last_words(self, client: EventStreamClient, reason: Reason) -> bytes:
+        """Return nothing."""
+        return b""
 
     def ping(self, client: EventStreamClient) -> bytes:
         """Return a heartbeat; it tells a client that has been given everything where it is."""

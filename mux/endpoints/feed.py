@@ -85,9 +85,9 @@ class Feed:
         self._past = past
         self._history = None if past is None else past.history
         self._answers = Answers()
-        self._catch_up: CatchUp | None = None
+        self.catch_up: CatchUp | None = None
         if past is not None:
-            self._catch_up = CatchUp(hub, past.history, max_pending_bytes=settings.max_pending_bytes)
+            self.catch_up = CatchUp(hub, past.history, max_pending_bytes=settings.max_pending_bytes)
         prefix = settings.prefix.encode()
         self._events = Events(prefix=prefix) if past is None else Events(past.numbering, past.quiet.note, prefix=prefix)
         self._clients_publish = settings.client_publish
@@ -126,7 +126,7 @@ class Feed:
             settings,
             self._events,
             past,
-            self._catch_up,
+            self.catch_up,
             self._latest,
             join=self._join_stream,
             on_leave=self._stop_listening,
@@ -152,8 +152,8 @@ class Feed:
     async def aclose(self) -> None:
         """End what is still being given to clients."""
         await self.many.aclose()
-        if self._catch_up is not None:
-            await self._catch_up.aclose()
+        if self.catch_up is not None:
+            await self.catch_up.aclose()
 
     def resume(self) -> None:
         """Go on with the messages of clients that had to wait: Redis keeps up again."""
@@ -285,16 +285,16 @@ class Feed:
         self.members.join(client, permit.redis_channel, permit.grants)
         if owed is not None and owed.found.missed:
             self._websockets.close(client, reasons.MISSED)
-        elif owed is not None and self._catch_up is not None:
-            self._catch_up.begin(client, owed, withhold)
+        elif owed is not None and self.catch_up is not None:
+            self.catch_up.begin(client, owed, withhold)
 
     def _listen(self, permit: Permit, owed: Owed | None, is_latest: bool, client: EventStreamClient) -> None:
         """Let the client of an event stream listen to one channel, and give it what it is owed."""
         if is_latest:
             self._latest.watch(client)
         self._join_stream(client, permit.redis_channel, permit.grants)
-        if owed is not None and self._catch_up is not None:
-            self._catch_up.begin(client, owed, self._events.withhold)
+        if owed is not None and self.catch_up is not None:
+            self.catch_up.begin(client, owed, self._events.withhold)
 
     def _join_stream(self, client: EventStreamClient, redis_channel: bytes, grants: Grants | None) -> None:
         self.members.join(client, redis_channel, grants)

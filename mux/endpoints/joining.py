@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias, cast
 
-from mux.endpoints.catch_up import CatchUp
+from mux.endpoints.catch_up import CatchUp, encode_by
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.past import Past
 from mux.endpoints.request_checks import Permit
@@ -102,7 +102,9 @@ class Joining:
             why, missed = await replay.begin(query)
             if why and self._is_there(client):
                 _write(client, self._missed(query.since, why, missed, replay))
-        await self._catch_up.go_on(client, partial(self._replayed, client), encode, replay.next)
+        await self._catch_up.go_on(
+            client, partial(self._replayed, client), partial(encode_by, client, encode), replay.next
+        )
         if query is not None and self._is_there(client):
             client.write(_endpoint(client).ping(client))  # it has caught up
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from mux.broker.outbox import Outbox
 from mux.endpoints.expiry import Expiry
 from mux.endpoints.hooks import Hooks
-from mux.grants.grants import Grants
+from mux.grants.grants import OPEN, Grants
 from mux.hub.router import Router
 from mux.hub.subscriber import AnySubscriber
 from mux.settings.settings import Settings
@@ -53,9 +53,23 @@ class Membership:
 
     def join(self, client: AnySubscriber, redis_channel: bytes, grants: Grants | None) -> None:
         """Add a connected client to a channel, with what it may do from now on."""
+        self.hold(client, grants)
+        self.enter(client, redis_channel)
+
+    def hold(self, client: AnySubscriber, grants: Grants | None) -> None:
+        """Give a client what it may do from now on."""
+        self._expiry.forget(client)
         client.grants = grants
         if grants is not None:
             self._expiry.watch(client)
+
+    def narrow(self, client: AnySubscriber, grants: Grants) -> None:
+        """Let what a client may do end no later than other grants, and give it their subject if it has none."""
+        held = client.grants or OPEN
+        self.hold(client, replace(held, subject=held.subject or grants.subject, until=min(held.until, grants.until)))
+
+    def enter(self, client: AnySubscriber, redis_channel: bytes) -> None:
+        """Add a client to one more channel."""
         self._router.join(client, redis_channel)
         self._announce(client, redis_channel, JOINED)
         self._hooks.tell_joined(client, redis_channel)
@@ -63,6 +77,10 @@ class Membership:
     def left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
         """Tell of a client that it has left all its channels."""
         self._expiry.forget(client)
+        self.tell_left(client, redis_channels)
+
+    def tell_left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
+        """Tell of a client that it has left some channels."""
         for redis_channel in redis_channels:
             self._announce(client, redis_channel, LEFT)
         self._hooks.tell_left(client, redis_channels)

@@ -130,35 +130,54 @@ class RequestChecks:
     def _by_token(self, request: Asking, name: str | bytes, action: Action) -> Decision:
         """Decide as permit(), without the app."""
         self.check_origin(request)
-        channel = check_channel(name) if action is Action.PUBLISH else check_subscription(name)
-        redis_channel = self._namespace.redis_channel(channel)
-        if action is Action.PUBLISH and not self._may_publish:
-            raise Refused(reasons.READ_ONLY)
+        self._named(name, action)
         if not self.takes_tokens:
-            return Permit(redis_channel, self._may_publish, None)
+            return self.granted(None, name, action, has_token=False)
         found, has_token = self._found(request)
         if isinstance(found, Grants):
-            return self._granted(found, channel, action, has_token=has_token)
-        return partial(self._granted_later, found, channel, action)
+            return self.granted(found, name, action, has_token=has_token)
+        return partial(self._granted_later, found, name, action)
 
     def _found(self, request: Asking) -> tuple[Found, bool]:
         """Return the grants of a request, and whether it has a token.
 
         Raises:
-            Refused: as token_of() and Authority.grants().
+            Refused: as token_of() and grants_of().
         """
-        token = token_of(request, self._cookie_of(request))
-        return self._authority.grants(token, "" if token is None else counted_as(request.client_ip)), token is not None
+        token = self.token_of(request)
+        return self.grants_of(token, "" if token is None else request.client_ip), token is not None
 
-    async def _granted_later(self, grants: Callable[[], Awaitable[Grants]], channel: bytes, action: Action) -> Permit:
-        return self._granted(await grants(), channel, action, has_token=True)
+    async def _granted_later(
+        self, grants: Callable[[], Awaitable[Grants]], name: str | bytes, action: Action
+    ) -> Permit:
+        return self.granted(await grants(), name, action, has_token=True)
 
-    def _granted(self, grants: Grants, channel: bytes, action: Action, *, has_token: bool) -> Permit:
-        """Return what grants let a request do.
+    def token_of(self, request: Asking) -> str | None:
+        """Return the token of a request, None when there is none.
+
+        Raises:
+            Refused: it has several.
+        """
+        return token_of(request, self._cookie_of(request))
+
+    def grants_of(self, token: str | None, address: str) -> Found:
+        """Return what a token from an address grants, or what is granted without one; it may have to be waited for.
+
+        Raises:
+            Refused: as Authority.grants().
+        """
+        return self._authority.grants(token, address and counted_as(address))
+
+    def granted(self, grants: Grants | None, name: str | bytes, action: Action, *, has_token: bool) -> Permit:
+        """Return what grants let a client do; without grants everything is open.
 
         Raises:
             Refused: not this.
+            InvalidChannel: no channel has this name.
         """
+        channel = self._named(name, action)
+        if grants is None:
+            return Permit(self._namespace.redis_channel(channel), self._may_publish, None)
         name = channel.decode()
         if not grants.allows(action, name):
             if not has_token:
@@ -166,6 +185,18 @@ class RequestChecks:
             raise Refused(reasons.FORBIDDEN, f"with this token a client may not {action.value} to {name}")
         may_publish = self._may_publish and grants.allows(Action.PUBLISH, name)
         return Permit(self._namespace.redis_channel(channel), may_publish, grants)
+
+    def _named(self, name: str | bytes, action: Action) -> bytes:
+        """Return the name of a channel in which a client may want to do something.
+
+        Raises:
+            Refused: no client may.
+            InvalidChannel: no channel has this name.
+        """
+        channel = check_channel(name) if action is Action.PUBLISH else check_subscription(name)
+        if action is Action.PUBLISH and not self._may_publish:
+            raise Refused(reasons.READ_ONLY)
+        return channel
 
     def _cookie_of(self, request: Asking) -> str | None:
         """Return the name of the cookie that counts for a request: no page of another host acts with it."""

@@ -85,6 +85,10 @@ class Turns(Generic[C]):
             queue.append(client)
         self._schedule()
 
+    def hold(self, client: C) -> None:
+        """Let a client wait, and get no slice, until wait() is called."""
+        self._queue_of[client] = self._served
+
     def done(self, client: C) -> bool:
         """Let a client wait no more; tell whether it did."""
         return self._queue_of.pop(client, None) is not None

@@ -13,10 +13,11 @@ Frames are handled in slices (endpoints.turns), for one read can bring 40,000 of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from enum import Enum, auto
 from functools import partial
 from time import monotonic
-from typing import TypeAlias
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from sanic.request import Request
 from sanic.response import HTTPResponse
@@ -24,13 +25,13 @@ from sanic.response import HTTPResponse
 from mux import reasons
 from mux.endpoints.latest import Held
 from mux.endpoints.takeover import Asking, take_over
-from mux.endpoints.turns import BYTES_PER_SLICE, Turns
+from mux.endpoints.turns import BYTES_PER_SLICE, FRAMES_PER_SLICE, Turns
 from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.reasons import Reason
-from mux.wire.publication import GUESS, Publication
-from mux.wire.websocket.encoder import PING, encode, encoders
+from mux.wire.publication import GUESS, Encoder, Publication
+from mux.wire.websocket.encoder import PING, close_frame, encode, encoders
 from mux.wire.websocket.handshake import Accepted, Handshake, accept_usual, window_bits
 from mux.wire.websocket.parser import WebSocketParser
 
@@ -42,13 +43,14 @@ class WebSocketSession:
         publishes_to: the Redis channel of what the client sends; None when it may publish nothing.
     """
 
-    __slots__ = ("parser", "publishes_to")
+    __slots__ = ("has_left", "parser", "publishes_to")
 
     is_compressed = False
     """True when the client may send compressed messages. The class has it, so it takes no memory of a session."""
 
     def __init__(self, publishes_to: bytes | None) -> None:
         self.publishes_to = publishes_to
+        self.has_left = False
         self.parser: WebSocketParser | None = None
         """The client's bytes go through it; None while the client has sent nothing that must be kept."""
 
@@ -64,14 +66,59 @@ class CompressedSession(WebSocketSession):
 WebSocketClient: TypeAlias = Subscriber[WebSocketSession]
 
 
-class WebSocketEndpoint:
+class Session(Protocol):
+    """The state of a client of any protocol on top of WebSocket."""
+
+    parser: WebSocketParser | None
+    has_left: bool
+    """True when the client has left its channels for good, and nothing it has sent is handled any more."""
+
+    @property
+    def is_compressed(self) -> bool:
+        """True when the client may send compressed messages."""
+
+
+S = TypeVar("S", bound=Session)
+
+
+class Outcome(Enum):
+    """What has become of a message that was handed over."""
+
+    DONE = auto()
+    MORE = auto()
+    """A part of it was handled: it is handed over again in the client's next turn."""
+    LATER = auto()
+    """It is handed over again when go_on() says so."""
+
+
+class Dialect(NamedTuple):
+    """The ways in which one protocol on top of WebSocket differs from others."""
+
+    encode: Encoder = encode
+    """Turns publications into bytes, as long as the client has no other encoder."""
+    ping: Callable[[Subscriber[Any]], bytes] = lambda client: PING
+    """Returns the ping for a client."""
+    is_always_pinged: bool = False
+    """True when a client is pinged on time also while it sends something."""
+    is_named_once: bool = False
+    """True when a client has one name in all channels."""
+    code: Callable[[Reason], int] = lambda reason: reason.code
+    """Returns the code by which a client is closed."""
+
+
+PLAIN = Dialect()
+"""The dialect of clients whose messages are what is published."""
+
+
+class WebSocketEndpoint(Generic[S]):
     """The endpoint of WebSocket clients (hub.subscriber.Endpoint).
 
     Args:
         hub: where they are connected.
+        dialect: what is their own.
         max_message_bytes: a longer message fails the connection with 1009.
-        on_message: takes a client, a payload, and whether it was sent as binary.
-        on_leave: takes a client and the channels it has just left; called once for each that had any.
+        on_message: takes a client, a payload, and whether it was sent as binary; None stands for Outcome.DONE.
+        on_leave: takes a client and the channels it has just left; called once for each.
         pace: how fast a client may speak.
         is_writable: tells whether on_message may be called; while it may not, clients that have messages wait.
         settle: writes what is held for a client; called before its connection is closed.
@@ -84,16 +131,17 @@ class WebSocketEndpoint:
         hub: Hub,
         *,
         max_message_bytes: int,
-        on_message: Callable[[WebSocketClient, bytes, bool], None],
-        on_leave: Callable[[WebSocketClient, list[bytes]], None],
-        pace: Pace[WebSocketClient],
+        on_message: Callable[[Subscriber[S], bytes, bool], Outcome | None],
+        on_leave: Callable[[Subscriber[S], list[bytes]], None],
+        pace: Pace[Subscriber[S]],
         is_writable: Callable[[], bool],
-        settle: Callable[[WebSocketClient], object] = lambda client: None,
+        settle: Callable[[Subscriber[S]], object] = lambda client: None,
         compress_min_bytes: int | None = None,
+        dialect: Dialect = PLAIN,
     ) -> None:
         self._hub = hub
         self.compresses = compress_min_bytes is not None
-        self._encoders = {0: encode, **encoders(compress_min_bytes or 0)}
+        self._encoders = {0: dialect.encode, **encoders(compress_min_bytes or 0)}
         self._handshake = Handshake(compresses=self.compresses)
         self._max_message_bytes = max_message_bytes
         self.on_message = on_message
@@ -101,39 +149,52 @@ class WebSocketEndpoint:
         self._write_held = settle
         self._pace = pace
         self._is_writable = is_writable
-        self._turns: Turns[WebSocketClient] = Turns(self._serve, is_writable)
-        self._afterwards: dict[WebSocketClient, Callable[[], None]] = {}
+        self._turns: Turns[Subscriber[S]] = Turns(self._serve, is_writable)
+        self._afterwards: dict[Subscriber[S], Callable[[], None]] = {}
+        self._dialect = dialect
+        self.encode = dialect.encode
+        self.ping = dialect.ping
+        self.is_named_once = dialect.is_named_once
 
     is_answered = True
 
-    def ping(self, client: WebSocketClient) -> bytes:
-        """Return a ping, which every client answers."""
-        return PING
+    def last_words(self, client: Subscriber[S], reason: Reason) -> bytes:
+        """Return a close frame for a client that is cut off, if its protocol has a code for that."""
+        code = self._dialect.code(reason)
+        return close_frame(code, reason.sentence) if code and client.session is not None else b""
 
     def inflation(self, data: bytes) -> int:
         """Return 0: the header of a frame is small."""
         return 0
 
-    def conflated(self, client: WebSocketClient, held: Held) -> bytes:
+    def conflated(self, client: Subscriber[S], held: Held) -> bytes:
         """Return what a client is written that was behind: how many messages were left out, and the newest."""
         count = held.skipped.total()
         told: list[Publication] = [(b'{"mux":{"skipped":%d}}' % count, GUESS, 0)] if count else []
         return encode(b"", told) + held.encoded()
 
-    def accept(self, request: Request, address: str, join: Callable[[WebSocketClient], None]) -> HTTPResponse | None:
+    def accept(
+        self,
+        request: Request,
+        address: str,
+        join: Callable[[Subscriber[S]], None],
+        headers: Collection[tuple[str, str]] | None = None,
+    ) -> HTTPResponse | None:
         """Answer the opening handshake and take the connection over; see take_over().
 
-        join gives the client its session. Returns what to answer instead when the handshake is refused, and None
-        otherwise, also when the client has gone.
+        join gives the client its session; headers stand for those of the request. Returns what to answer instead when
+        the handshake is refused, and None otherwise, also when the client has gone.
         """
-        accepted = self.accept_usual(request)
+        if headers is None:
+            headers = request.headers.items()
+        accepted = accept_usual(headers, compresses=self.compresses)
         if accepted is None:
-            answer = self._handshake.answer(request.path, request.headers.items())
+            answer = self._handshake.answer(request.path, headers)
             if answer.status_code != 101:
                 self._hub.refuse(reasons.HANDSHAKE)
                 # Upgrade needs Connection to list it, which is Sanic's to say; see also reasons.NO_UPGRADE.
-                headers = {name: value for name, value in answer.headers.raw_items() if name != "Upgrade"}
-                return HTTPResponse(answer.body, answer.status_code, headers)
+                fields = {name: value for name, value in answer.headers.raw_items() if name != "Upgrade"}
+                return HTTPResponse(answer.body, answer.status_code, fields)
             accepted = Accepted(answer.serialize(), window_bits(answer))
         self.open(request, accepted, address, join)
         return None
@@ -142,7 +203,7 @@ class WebSocketEndpoint:
         """Return the answer to a usual handshake, None if it is another."""
         return accept_usual(request.headers.items(), compresses=self.compresses)
 
-    def open(self, request: Asking, accepted: Accepted, address: str, join: Callable[[WebSocketClient], None]) -> None:
+    def open(self, request: Asking, accepted: Accepted, address: str, join: Callable[[Subscriber[S]], None]) -> None:
         """Take the connection of a request over; accepted is the answer to its handshake."""
         encoder = self._encoders[accepted.window_bits]
         take_over(request, accepted.answer, join, kind=self, encode=encoder, hub=self._hub, address=address)
@@ -151,15 +212,17 @@ class WebSocketEndpoint:
         """Return the session of a client that has just connected."""
         return (WebSocketSession if client.encode is encode else CompressedSession)(publishes_to)
 
-    def ended(self, client: WebSocketClient) -> None:
+    def ended(self, client: Subscriber[S]) -> None:
         """Close a connection whose client sends no more, when all it has sent has been handled."""
         if client in self._turns:
             self._afterwards[client] = client.close
         else:
             client.close()
 
-    def received(self, client: WebSocketClient, data: bytes) -> None:
+    def received(self, client: Subscriber[S], data: bytes) -> None:
         """Handle what a client sent, now or in its turn."""
+        if self._dialect.is_always_pinged and not client.awaited:
+            client.has_sent = False
         parser = self._parser(client)
         parser.feed(data)
         if client not in self._turns:
@@ -173,22 +236,30 @@ class WebSocketEndpoint:
         """Go on with the clients whose messages wait: is_writable() is true again."""
         self._turns.resume()
 
-    def close(self, client: WebSocketClient, reason: Reason) -> None:
+    def go_on(self, client: Subscriber[S]) -> None:
+        """Hand over again, in its turn, a message of a client that was to be handled later, if there is one."""
+        if client in self._turns:
+            self._turns.wait(client, publishes=self.is_here(client))
+
+    def is_here(self, client: Subscriber[S]) -> bool:
+        """Tell whether a client is served: it has neither left nor been sent away."""
+        return client.session is not None and not client.session.has_left
+
+    def close(self, client: Subscriber[S], reason: Reason) -> None:
         """Start the closing handshake, unless it has begun.
 
         The client leaves its channels now, or if this is a goodbye when all it sent has been handled.
         """
         if client.transport.is_closing():
             return
-        is_listening = self._hub.router.is_listening(client)
-        if reason.is_goodbye and client in self._turns and is_listening and self._is_writable():
+        if reason.is_goodbye and client in self._turns and self.is_here(client) and self._is_writable():
             self._afterwards.setdefault(client, partial(self.close, client, reason))
             return
         parser = self._parser(client)
-        parser.close(reason.code, reason.sentence)
+        parser.close(self._dialect.code(reason), reason.sentence)
         self._flush(client, parser)
 
-    def lost(self, client: WebSocketClient) -> None:
+    def lost(self, client: Subscriber[S]) -> None:
         """Forget a client whose connection is gone."""
         self._leave(client)
         self._turns.done(client)
@@ -196,7 +267,7 @@ class WebSocketEndpoint:
         self._pace.forget(client)
         self._hub.disconnected(client)
 
-    def _parser(self, client: WebSocketClient) -> WebSocketParser:
+    def _parser(self, client: Subscriber[S]) -> WebSocketParser:
         session = client.session
         if session is not None and session.parser is not None:
             return session.parser
@@ -206,7 +277,7 @@ class WebSocketEndpoint:
             session.parser = parser
         return parser
 
-    def _serve(self, client: WebSocketClient, frames: int) -> int:
+    def _serve(self, client: Subscriber[S], frames: int) -> int:
         """Parse at most so many frames of a client, handle them, and return how many it were."""
         parser = self._parser(client)
         if client.transport.is_closing():  # it has been evicted
@@ -214,21 +285,21 @@ class WebSocketEndpoint:
         # Messages that were found, and could not be published then, come first.
         parsed = len(parser.messages) or parser.parse(frames, BYTES_PER_SLICE)
         has_spoken = bool(parser.messages)
-        if has_spoken:
-            self._hand_over(client, parser)
+        outcome = self._hand_over(client, parser) if has_spoken else Outcome.DONE
         if not parser.messages:
             if self._pace.is_limited:
                 self._count(client, parser, 0, parser.control_frames())
             self._flush(client, parser)
         if not client.transport.is_closing():
-            self._settle(client, parser, has_spoken=has_spoken)
-        return parsed
+            self._settle(client, parser, has_spoken=has_spoken, is_held=outcome is Outcome.LATER)
+        return parsed if outcome is Outcome.DONE else FRAMES_PER_SLICE
 
-    def _hand_over(self, client: WebSocketClient, parser: WebSocketParser) -> None:
-        """Hand the messages that were found to on_message, as long as they can be published."""
+    def _hand_over(self, client: Subscriber[S], parser: WebSocketParser) -> Outcome:
+        """Hand the messages that were found to on_message, as long as they can be handled; return the last outcome."""
         messages, handled = parser.messages, 0
+        outcome = Outcome.DONE
         for payload, binary in messages:
-            if not self._hub.router.is_listening(client):
+            if not self.is_here(client):
                 handled = len(messages)  # it was closed over the message before
                 break
             if not self._is_writable():
@@ -236,20 +307,23 @@ class WebSocketEndpoint:
             if self._pace.is_limited and not self._count(client, parser, 1, 0):
                 handled = len(messages)
                 break
+            outcome = self.on_message(client, payload, binary) or Outcome.DONE
+            if outcome is not Outcome.DONE:
+                break
             handled += 1
-            self.on_message(client, payload, binary)
         del messages[:handled]
+        return outcome
 
-    def _count(self, client: WebSocketClient, parser: WebSocketParser, messages: int, control_frames: int) -> bool:
+    def _count(self, client: Subscriber[S], parser: WebSocketParser, messages: int, control_frames: int) -> bool:
         """Count what a client sent; begin to close it, and return False, when that is too much."""
         _, excess = self._pace.count(client, messages, control_frames, monotonic())
-        if excess is None or not self._hub.router.is_listening(client):
+        if excess is None or not self.is_here(client):
             return True
         self._hub.refuse(excess)
-        parser.close(excess.code, excess.sentence)
+        parser.close(self._dialect.code(excess), excess.sentence)
         return False
 
-    def _settle(self, client: WebSocketClient, parser: WebSocketParser, *, has_spoken: bool) -> None:
+    def _settle(self, client: Subscriber[S], parser: WebSocketParser, *, has_spoken: bool, is_held: bool) -> None:
         """Read on from a client when all it sent has been handled; else do not, and let it wait."""
         is_at_rest = parser.is_at_rest
         if has_spoken or is_at_rest:  # the next message has all of its time
@@ -257,7 +331,10 @@ class WebSocketEndpoint:
         if parser.messages or parser.has_more:
             if client not in self._turns:
                 client.transport.pause_reading()
-            self._turns.wait(client, publishes=self._hub.router.is_listening(client))
+            if is_held:
+                self._turns.hold(client)
+            else:
+                self._turns.wait(client, publishes=self.is_here(client))
             self._hub.keep(client, parser.kept_bytes)
             self._hub.evict_overflowing()
             return
@@ -269,7 +346,7 @@ class WebSocketEndpoint:
             client.transport.resume_reading()
             self._afterwards.pop(client, _nothing)()
 
-    def _flush(self, client: WebSocketClient, parser: WebSocketParser) -> None:
+    def _flush(self, client: Subscriber[S], parser: WebSocketParser) -> None:
         data, is_last = parser.outgoing()
         if not data and parser.is_open:
             return
@@ -279,7 +356,7 @@ class WebSocketEndpoint:
         if data:
             client.write(data)
         if not parser.is_open:
-            if self._hub.router.is_listening(client) and parser.failure is not None:
+            if self.is_here(client) and parser.failure is not None:
                 self._hub.refuse(parser.failure)
             self._leave(client)
             self._hub.closing(client)
@@ -287,11 +364,14 @@ class WebSocketEndpoint:
             client.finish()
         self._hub.evict_overflowing()
 
-    def _leave(self, client: WebSocketClient) -> None:
+    def _leave(self, client: Subscriber[S]) -> None:
+        was_here = self.is_here(client)
+        if client.session is not None:
+            client.session.has_left = True
         channels = self._hub.router.leave_all(client)
         if client in self._turns:
             self._turns.wait(client, publishes=False)
-        if channels:
+        if channels or was_here:
             self._on_leave(client, channels)
 
 

@@ -56,6 +56,9 @@ _SENTENCES: dict[type[Exception], str] = {
     jwt.InvalidIssuerError: "the token is of another issuer",
 }
 
+OUT_OF_TIME = frozenset((_SENTENCES[jwt.ExpiredSignatureError], _SENTENCES[jwt.ImmatureSignatureError]))
+"""What is said of tokens that were valid, or will be."""
+
 
 class Authority:
     """Finds out what tokens grant.

@@ -108,7 +108,7 @@ class Hub:
             max_total_bytes=max_pending_total_bytes,
             on_taken=self._unwritable.restart,
         )
-        self._when_writable: dict[AnySubscriber, Callable[[], object]] = {}
+        self._when_writable: dict[AnySubscriber, list[Callable[[], object]]] = {}
         self._connections = 0
 
     @property
@@ -187,7 +187,7 @@ class Hub:
 
     def when_writable(self, subscriber: AnySubscriber, call: Callable[[], object]) -> None:
         """Call a function, once, when the socket of a subscriber takes bytes again, or is gone."""
-        self._when_writable[subscriber] = call
+        self._when_writable.setdefault(subscriber, []).append(call)
 
     def evict(self, subscriber: AnySubscriber, reason: Reason) -> None:
         """End a connection because its client does not keep up; not inside a dispatch."""
@@ -241,6 +241,8 @@ class Hub:
                 continue
             count += 1
             pending += self._waiting.forget(subscriber)
+            if not subscriber.is_blocked and (told := subscriber.endpoint.last_words(subscriber, reason)):
+                subscriber.write(told)
             subscriber.session = None  # what it sent goes at once, and not only when the loop reports it lost
             transport.abort()
         if not count:
@@ -263,8 +265,9 @@ class Hub:
     def unblocked(self, subscriber: AnySubscriber) -> None:
         self._waiting.unblocked(subscriber)
         self._unwritable.stop(subscriber)
-        if self._when_writable and (call := self._when_writable.pop(subscriber, None)) is not None:
-            call()
+        if self._when_writable:
+            for call in self._when_writable.pop(subscriber, ()):
+                call()
 
     def piled_up(self, subscriber: AnySubscriber, data: bytes) -> None:
         self._waiting.piled_up(subscriber, data)

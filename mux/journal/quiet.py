@@ -31,26 +31,25 @@ class Quiet:
 
     def __init__(self) -> None:
         self._last: dict[bytes, int] = {}
-        self._watchers: dict[bytes, int] = {}
+        self._watchers: dict[bytes, int] = {}  # of channels with more than one
         self._left: dict[bytes, _Left] = {}
         self._floor = 0
 
     def entered(self, channel: bytes, number: int) -> None:
         """Watch a channel, or let one more watch it; number is that of the last message of all channels."""
-        if channel in self._watchers:
-            self._watchers[channel] += 1
+        if channel in self._last:
+            self._watchers[channel] = self._watchers.get(channel, 1) + 1
         else:
-            self._watchers[channel] = 1
             self._last[channel] = number
             self._left.pop(channel, None)
 
     def left(self, channel: bytes, number: int) -> None:
         """Let one less watch a channel; number is that of the last message of all channels."""
-        watchers = self._watchers.get(channel, 0)
+        watchers = self._watchers.pop(channel, 1)
         if watchers > 1:
-            self._watchers[channel] = watchers - 1
-        elif watchers:
-            del self._watchers[channel]
+            if watchers > 2:
+                self._watchers[channel] = watchers - 1
+        elif channel in self._last:
             self._left[channel] = _Left(self._last.pop(channel), number)
             if len(self._left) > MAX_LEFT:
                 del self._left[next(iter(self._left))]

@@ -228,5 +228,7 @@ class _Walk:
             self._renew(client, act.until)
         else:
             self._hub.refuse(reasons.DISCONNECTED)
-            client.endpoint.close(client, replace(reasons.DISCONNECTED, code=act.code, sentence=act.sentence))
+            usual = reasons.DISCONNECTED
+            sdk = usual.sdk if act.code == usual.code else act.code
+            client.endpoint.close(client, replace(usual, code=act.code, sentence=act.sentence, sdk=sdk))
         return True

@@ -115,6 +115,7 @@ class History:
         self._quiet = quiet
         # One lookup at a time: each works for milliseconds in one turn of the loop, and thousands may be asked for.
         self.turn = asyncio.Lock()
+        self._place_by: float | None = None
 
     @property
     def last(self) -> int:
@@ -125,6 +126,15 @@ class History:
         """Return the position of a message of this process; nothing while there is no order."""
         order = self._order
         return str(Position(order.epoch, order.base + number)) if order.is_placed else ""
+
+    async def until_placed(self) -> None:
+        """Wait until this process has a place in the order; all who wait for the same place do so for PLACE_SECONDS."""
+        if self._order.is_placed:
+            self._place_by = None
+        elif self._place_by is None:
+            self._place_by = perf_counter() + PLACE_SECONDS
+        while self._place_by is not None and not self._order.is_placed and perf_counter() < self._place_by:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
 
     def time_of(self, number: int) -> float:
         """Return when a message came, in seconds of Unix time; this moment if it is not kept any more."""

@@ -34,7 +34,16 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
         InvalidSetting: as Mount.
     """
     app: Sanic[Any, Any] = Sanic("mux", configure_logging=False, error_handler=PlainErrors(lambda: mount.core.hub))
-    mount = Mount(app, settings, many=True, ops=ops_sock is None, page=settings.page, checks_hosts=False, row=row)
+    mount = Mount(
+        app,
+        settings,
+        many=True,
+        ops=ops_sock is None,
+        page=settings.page,
+        sdk=settings.sdk,
+        checks_hosts=False,
+        row=row,
+    )
     core = mount.core
     app.ctx.ops_app = None if ops_sock is None else _ops_app(mount, ops_sock)
     app.ctx.hub = core.hub

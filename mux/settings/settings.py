@@ -203,7 +203,10 @@ class Settings:
         of_command=True,
     )
     max_messages_per_second: float = _setting(
-        0.0, "A client that sends more, on average, is closed with 1008; 0 is any number.", minimum=0
+        0.0,
+        "A client that sends more, on average, is closed with 1008, and more commands of an SDK client are not done; "
+        "0 is any number.",
+        minimum=0,
     )
     max_messages_burst: int = _setting(100, "Messages a client may send at once above that.", minimum=1)
     max_control_frames_per_second: float = _setting(0.0, "The same for pings and pongs; 0 is any number.", minimum=0)
@@ -223,6 +226,7 @@ class Settings:
     ops_port: int | None = _setting(
         None, "TCP port of that listener; 0 takes any free one.", minimum=0, maximum=65535, of_command=True
     )
+    sdk: bool = _setting(True, "Serve the SDKs of Centrifugo at /connection/websocket.", of_command=True)
     page: bool = _setting(True, "Serve a page at / that shows channels live in a browser.", of_command=True)
     log_level: LogLevel = _setting(  # noqa: RUF009 - immutable
         "info", "How much to log: debug, info, warning or error.", of_command=True

@@ -19,6 +19,8 @@ def lines(channel: bytes, publications: Sequence[Publication]) -> bytes:
 class FakeEndpoint:
     """Keeps what it is told."""
 
+    is_named_once = False
+
     def ping(self, subscriber: Subscriber[Any]) -> bytes:
         return b"ping"
 
@@ -34,6 +36,9 @@ class FakeEndpoint:
 
     def received(self, subscriber: Subscriber[None], data: bytes) -> None:
         self.heard.append(data)
+
+    def last_words(self, subscriber: Subscriber[None], reason: Reason) -> bytes:
+        return b""
 
     def lost(self, subscriber: Subscriber[None]) -> None:
         self.losses += 1

@@ -59,9 +59,9 @@ DEFAULTS = {
     "log_json": False,
     "max_connections": 0,
     "max_connections_per_address": 0,
-    "max_channels_per_connection": 1000,
     "handshake_seconds": 10,
     "keep_alive_seconds": 75,
+    "max_channels_per_connection": 1000,
     "max_messages_per_second": 0,
     "max_messages_burst": 100,
     "max_control_frames_per_second": 0,
@@ -71,6 +71,7 @@ DEFAULTS = {
     "ops_host": None,
     "ops_port": None,
     "page": True,
+    "sdk": True,
     "log_level": "info",
 }
 """The documented defaults, and those of the command line."""
@@ -355,7 +356,7 @@ def test_every_setting_that_an_app_has_no_use_for_is_the_commands() -> None:
     """Whoever adds a setting that Mux(app) does not use says so in the table, and an app does not read its variable."""
     root = Path(mux.__file__).parent
     text = "".join((root / name).read_text() for name in ("core.py", "mount.py", "app.py"))
-    text += "".join(path.read_text() for part in ("endpoints", "grants") for path in (root / part).glob("*.py"))
+    text += "".join(path.read_text() for part in ("endpoints", "grants") for path in (root / part).rglob("*.py"))
     used = set(re.findall(r"settings\.(\w+)", text))
     assert {spec.name for spec in fields(Settings) if not spec.metadata["of_command"]} <= used
 

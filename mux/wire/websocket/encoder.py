@@ -36,6 +36,19 @@ def _long_header(first_byte: int, size: int) -> bytes:
     return b"%c\x7f%b" % (first_byte, size.to_bytes(8))
 
 
+def text_frame(payload: bytes) -> bytes:
+    """Return a text frame; its payload is UTF-8."""
+    size = len(payload)
+    return (_TEXT_HEADERS[size] if size < 126 else _long_header(_FIN_TEXT, size)) + payload
+
+
+def close_frame(code: int, sentence: str) -> bytes:
+    """Return a close frame; a sentence has at most 123 bytes in UTF-8 (RFC 6455, section 5.5)."""
+    payload = code.to_bytes(2) + sentence.encode()
+    assert len(payload) < len(_TEXT_HEADERS), "a sentence of ours is short"
+    return b"\x88%c%b" % (len(payload), payload)
+
+
 def encode(channel: bytes, publications: Sequence[Publication]) -> bytes:
     """Return the frames of a batch, in order, as one buffer.
 

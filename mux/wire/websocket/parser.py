@@ -30,6 +30,7 @@ from mux import reasons
 from mux.errors import MessageTooLarge, Refused
 from mux.wire.deflate import most_deflated
 from mux.wire.publication import is_text
+from mux.wire.websocket.encoder import close_frame
 from mux.wire.websocket.message import COMPRESSED, Fragments, Message, inflated_message, no_text
 
 MAX_CONTROL_BYTES = 125
@@ -183,9 +184,7 @@ class WebSocketParser:
         """
         if self.is_open:
             self.is_open = False
-            payload = code.to_bytes(2) + sentence.encode()
-            assert len(payload) <= MAX_CONTROL_BYTES, "a sentence of ours is short"
-            self._writes.append(b"\x88%c%b" % (len(payload), payload))
+            self._writes.append(close_frame(code, sentence))
 
     def outgoing(self) -> tuple[bytes, bool]:
         """Return what to write now, and whether this side ends the connection after it."""

@@ -1,0 +1,1 @@
+"""The JSON client protocol of Centrifugo, which its SDKs speak."""
