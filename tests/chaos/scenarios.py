@@ -239,8 +239,9 @@ async def client_kill_while_away(rig: Rig, random: Random, hold: float) -> None:
 async def link_swaps(rig: Rig, random: Random, hold: float) -> None:
     """Messages of the feed change places on the way to a process: it shares no positions with the others any more.
 
-    Messages about the order keep their places, so that all counts agree. Processes stop that notice it twice within ten
-    minutes, until they have a new connection, so one may go on in an epoch of its own.
+    Messages about the order keep their places, so that all counts agree. A process stops that has seen two epochs void
+    within ten minutes, until it has a new connection. One that a scenario before has started anew has seen one of them,
+    and goes on alone, in an epoch that it shares with nobody.
     """
     rig.link.down.swaps_every, rig.link.down.spared = 2, f"{PREFIX}$".encode()
     rig.link.reset()

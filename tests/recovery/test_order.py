@@ -455,6 +455,22 @@ def test_a_server_that_keeps_no_order_has_no_positions_in_the_end(server: Server
     assert not processes[1].order.is_off
 
 
+def test_a_process_that_saw_one_void_epoch_goes_on_in_one_that_nobody_shares(server: Server) -> None:
+    """It was started between two void epochs. Its positions mean something to itself alone, so they mislead nobody."""
+    processes = fleet(server, 2)
+    for late in (False, True):
+        if late:
+            processes.append(server.process())
+            processes[2].connect()
+            server.run(1)
+        server.publish()
+        processes[1].heard += 1
+        server.run(8)
+    assert [process.order.is_off for process in processes] == [True, True, False]
+    assert processes[2].order.is_placed
+    assert [process.order.is_placed for process in processes[:2]] == [False, False]
+
+
 def test_a_process_without_a_place_counts_what_is_void() -> None:
     """It may be the very one that hears another order: when all others have stopped, nobody would contradict it."""
     order = Order(Random(1), lambda: "e3", lambda mark: 0, Checksums(b"feed:$order", b"feed:$"))
