@@ -1,4 +1,4 @@
-"""Starlette and broadcaster on uvicorn, after broadcaster's README."""
+"""Starlette and broadcaster on uvicorn, after broadcaster's README; with deflate as the last argument compressed."""
 
 # Runs in the peers' environment, where neither mypy nor mux is.
 # mypy: ignore-errors
@@ -40,5 +40,6 @@ async def lifespan(app):
 
 
 app = Starlette(routes=[WebSocketRoute("/feed/{channel}", feed)], lifespan=lifespan)
-options = {"backlog": 8192, "ws_per_message_deflate": False, "ws_ping_interval": None, "loop": "uvloop"}
+deflates = sys.argv[3:] == ["deflate"]
+options = {"backlog": 8192, "ws_per_message_deflate": deflates, "ws_ping_interval": None, "loop": "uvloop"}
 uvicorn.run(app, port=port, log_level="error", **options)

@@ -1,10 +1,11 @@
-// ws and ioredis: SUBSCRIBE for the first client of a channel, UNSUBSCRIBE after the last.
+// ws and ioredis: SUBSCRIBE for the first client of a channel, UNSUBSCRIBE after the last. With deflate as the last
+// argument messages are compressed, as ws does it by default.
 "use strict";
 const http = require("node:http");
 const { WebSocketServer } = require("ws");
 const { Redis } = require("ioredis");
 
-const [port, redisUrl] = process.argv.slice(2);
+const [port, redisUrl, compression] = process.argv.slice(2);
 const publisher = new Redis(redisUrl);
 const subscriber = new Redis(redisUrl);
 const channels = new Map();
@@ -14,7 +15,7 @@ subscriber.on("message", (channel, message) => {
 });
 
 const server = http.createServer();
-const wss = new WebSocketServer({ server, perMessageDeflate: false });
+const wss = new WebSocketServer({ server, perMessageDeflate: compression === "deflate" });
 wss.on("connection", (client, request) => {
   const channel = "feed:" + request.url.split("/").pop();
   let clients = channels.get(channel);

@@ -18,17 +18,18 @@ from collections.abc import Iterator
 from mux import reasons
 from mux.errors import MessageTooLarge, Refused
 
-LEVEL = 1
-"""The effort of zlib. On JSON of 1 KiB level 6 takes twice the time and spares 5 bytes of a hundred."""
+LEVEL = 6
+"""The effort of zlib, its own default: JSON of 1 KiB becomes 31 % in 12 µs, and with an effort of 1 35 % in 9 µs."""
 
 MEMORY_LEVEL = 5
-"""The size of zlib's tables, which it clears for each piece."""
+"""The size of zlib's tables, which it clears for each piece: with its default of 8 a piece of 1 KiB takes 22 µs."""
 
 WINDOW_BITS = 12
-"""A piece refers to at most 2 to this power bytes before."""
+"""A piece refers to at most 4 KiB before, 2 to this power. With 15 bits JSON of 64 KiB becomes no smaller."""
 
-AT_ONCE_BYTES = 256 * 1024
-"""Most bytes that are compressed for one kind of client in one batch of a channel; it takes some 4 ms."""
+AT_ONCE_BYTES = 128 * 1024
+"""Most bytes that are compressed for one kind of client in one batch of a channel: 1.5 ms for JSON, 4 ms for what does
+not shrink."""
 
 END = b"\x00\x00\xff\xff"
 """A piece ends with this: an empty block that is not compressed, without its first byte (RFC 7692, section 7.2.1)."""
