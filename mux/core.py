@@ -44,7 +44,7 @@ from mux.machine import Freed, descriptor_limit, give_back_memory, memory_limit
 from mux.metrics.board import Row
 from mux.metrics.catalogue import Snapshot
 from mux.metrics.observer import Observer
-from mux.presence.acts import Acts
+from mux.presence.acts import Acts, Deeds
 from mux.presence.presence import Presence
 from mux.recovery.listener import Listeners
 from mux.recovery.recovery import Recovery
@@ -131,7 +131,15 @@ class Core:
         )
         self.presence = Presence(self._fleet, self.hub, self.namespace, parcels)
         self.acts = Acts(
-            self._fleet, self.hub, self.namespace, lambda client, until: self.feed.members.renew(client, until)
+            self._fleet,
+            self.hub,
+            self.namespace,
+            Deeds(
+                lambda client, until: self.sdk.served.renew(client, until),
+                lambda client, channel: self.sdk.served.unsubscribe(client, channel),
+                lambda client, act: self.sdk.served.subscribe(client, act),
+            ),
+            settings.api_key,
         )
         self._authority = Authority(settings)
         self.feed = Feed(self.hub, self.broker.outbox, settings, self._authority, hooks, self.past)

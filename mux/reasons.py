@@ -230,6 +230,15 @@ BAD_COMMAND = Reason(
     "bad_command", 0, 3501, "a frame or a command that the protocol of the SDKs does not allow", "no", "bad request"
 )
 INVALID_TOKEN = Reason("invalid_token", 0, 3500, "a token that is not valid", "with another token", "invalid token")
+EXPIRED = Reason("expired", 0, 3005, "`refresh` with a token that has ended", "with a new token", "connection expired")
+SUBSCRIPTION_EXPIRED = Reason(
+    "subscription_expired",
+    0,
+    3006,
+    "the time of a subscription that the server has begun is over",
+    "yes",
+    "subscription expired",
+)
 STALE = Reason("stale", 0, 3502, "no `connect` within `--handshake-seconds`", "no", "stale: no connect came in time")
 PROTOBUF = Reason(
     "protobuf", 0, 3506, "the Protobuf form of the protocol", "with its JSON form", "this server speaks JSON alone"

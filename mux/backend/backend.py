@@ -92,7 +92,7 @@ class Backend:
             "disconnect": _reads(commands.User, self._disconnect),
             "unsubscribe": _reads(commands.User, self._unsubscribe),
             "refresh": _reads(commands.User, self._refresh),
-            "subscribe": _reads(commands.User, _refuses("a connection has one channel, which its client chooses")),
+            "subscribe": _reads(commands.Subscribe, self._subscribe),
             "rpc": _reads(commands.Nothing, _no_rpc),
         }
 
@@ -227,13 +227,26 @@ class Backend:
             asked, Act(act="unsubscribe", subject=asked.user or "", client=asked.client or None, channel=channel)
         )
 
+    async def _subscribe(self, asked: commands.Subscribe) -> Result:
+        if any(map(_is_given, (asked.info, asked.b64info, asked.b64data, asked.recover_since, asked.override))):
+            raise ApiError(NOT_AVAILABLE, "a subscription begins now and with data alone")
+        act = Act(
+            act="subscribe",
+            subject=asked.user or "",
+            client=asked.client or None,
+            channel=asked.channel or "",
+            until=float(asked.expire_at or 0),
+            data=bytes(asked.data).translate(None, b"\r\n").decode() if _is_given(asked.data) else "",
+        )
+        return await self._act(asked, act)
+
     async def _refresh(self, asked: commands.User) -> Result:
         until = time() if asked.expired else asked.expire_at or time() + MAX_RENEWAL_SECONDS
         return await self._act(
             asked, Act(act="refresh", subject=asked.user or "", client=asked.client or None, until=until)
         )
 
-    async def _act(self, asked: commands.User, act: Act) -> Result:
+    async def _act(self, asked: commands.User | commands.Subscribe, act: Act) -> Result:
         if asked.session:
             raise ApiError(NOT_AVAILABLE, "connections have no session here; name a client")
         try:
@@ -244,6 +257,11 @@ class Backend:
 
     def _redis_channel(self, channel: str) -> bytes:
         return self._namespace.redis_channel(check_channel(channel))
+
+
+def _is_given(value: Raw | str | None) -> bool:
+    """Tell whether a member of a command was given, and is not null."""
+    return bool(value) and value != b"null"
 
 
 def _reads(kind: type[C], do: Callable[[C], Awaitable[Result]]) -> Callable[[bytes | Raw], Awaitable[Result]]:

@@ -100,6 +100,22 @@ class User(Struct, kw_only=True):
     expire_at: int | None = None
 
 
+class Subscribe(Struct, kw_only=True):
+    """A command that lets the clients of a user into a channel; without a user, those that have none."""
+
+    user: str | None = None
+    client: str | None = None
+    session: str | None = None
+    channel: str | None = None
+    expire_at: int | None = None
+    data: Raw = Raw()
+    b64data: str | None = None
+    info: Raw = Raw()
+    b64info: str | None = None
+    recover_since: Raw = Raw()
+    override: Raw = Raw()
+
+
 class Batch(Struct):
     """Several commands."""
 

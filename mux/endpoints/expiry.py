@@ -1,61 +1,65 @@
-"""End connections whose tokens have ended, each within some seconds, and not all together.
+"""End what ends with a token, within some seconds, and not all together: connections, and single subscriptions.
 
-Tokens that were made together end together, and their clients come back with new ones; so clients that are due in the
-same moment are ended in batches (goodbye.spread). A client whose token ends alone is ended at once.
+Tokens that were made together end together, and their clients come back with new ones; so those that are due in the
+same moment are ended in batches (goodbye.spread). One that is due alone is ended at once.
 
-There is no timer here: the process calls tick(). A client whose grants do not end costs nothing.
+There is no timer here: the process calls tick(). What does not end costs nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import ceil, isinf
 from random import Random
+from typing import Generic, TypeVar
 
-from mux import reasons
 from mux.goodbye.spread import spread
 from mux.hub.slot import Slot, added, members, removed
-from mux.hub.subscriber import AnySubscriber
 
 SPREAD_SECONDS = 5.0
-"""Seconds over which clients whose tokens end in the same second are ended."""
+"""Seconds over which everything is ended that is due in the same second."""
 
 STALE_SECONDS = 64
-"""The heap is made anew when it has more than twice the seconds in which a token ends, and this many more."""
+"""The heap is made anew when it has more than twice the seconds in which something ends, and this many more."""
+
+T = TypeVar("T")
 
 
-class Expiry:
-    """The clients of one process whose tokens end, by the second.
+class Expiry(Generic[T]):
+    """Things that end, by the second.
 
     Args:
-        dice: decides which client of many is ended when.
+        end: ends one that is due, which must know whether it is to be ended still.
+        dice: decides which of many is ended when.
     """
 
-    def __init__(self, dice: Random | None = None) -> None:
+    def __init__(self, end: Callable[[T], object], dice: Random | None = None) -> None:
+        self._end = end
         self._dice = dice or Random()  # noqa: S311 - nothing is kept secret by it
-        self._ends: dict[int, Slot[AnySubscriber]] = {}
+        self._ends: dict[int, Slot[T]] = {}
         self._seconds: list[int] = []  # a heap; has every key of _ends, and others
-        self._batches: list[tuple[float, list[AnySubscriber]]] = []
+        self._batches: list[tuple[float, list[T]]] = []
 
     def __len__(self) -> int:
-        """Return how many clients have a token that ends."""
+        """Return how many things are to end."""
         return sum(len(members(slot)) for slot in self._ends.values())
 
-    def watch(self, client: AnySubscriber) -> None:
-        """End a client when its grants end, if they do."""
-        second = _end_of(client)
-        if second is None:
+    def watch(self, thing: T, until: float) -> None:
+        """End a thing at a Unix time in seconds, unless that is infinite."""
+        if isinf(until):
             return
+        second = ceil(until)
         if second not in self._ends:
             heappush(self._seconds, second)
-        self._ends[second] = added(self._ends.get(second), client)
+        self._ends[second] = added(self._ends.get(second), thing)
 
-    def forget(self, client: AnySubscriber) -> None:
-        """Take a client out, whether or not it is in."""
-        second = _end_of(client)
+    def forget(self, thing: T, until: float) -> None:
+        """Take a thing out that is to end at a time, whether or not it is in."""
+        second = None if isinf(until) else ceil(until)
         if second is None or second not in self._ends:
             return
-        slot = removed(self._ends[second], client)
+        slot = removed(self._ends[second], thing)
         if slot is not None:
             self._ends[second] = slot
             return
@@ -66,7 +70,7 @@ class Expiry:
 
     def tick(self, now: float) -> None:
         """End those that are due; to be called about once a second with the time in seconds of Unix time."""
-        due: list[AnySubscriber] = []
+        due: list[T] = []
         while self._seconds and self._seconds[0] <= now:
             due += members(self._ends.pop(heappop(self._seconds), None))
         self._batches += [(now + wait, batch) for wait, batch in spread(due, SPREAD_SECONDS, self._dice)]
@@ -75,11 +79,6 @@ class Expiry:
             if when > now:
                 waiting.append((when, batch))
                 continue
-            for client in batch:
-                client.endpoint.close(client, reasons.TOKEN_EXPIRED)
+            for thing in batch:
+                self._end(thing)
         self._batches = waiting
-
-
-def _end_of(client: AnySubscriber) -> int | None:
-    """Return the second by which the grants of a client have ended; None when they do not end."""
-    return None if client.grants is None or isinf(client.grants.until) else ceil(client.grants.until)

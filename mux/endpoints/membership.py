@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import inf
 
+from mux import reasons
 from mux.broker.outbox import Outbox
 from mux.endpoints.expiry import Expiry
 from mux.endpoints.hooks import Hooks
@@ -49,7 +51,8 @@ class Membership:
         self._hooks = hooks
         self._is_announced = settings.announce
         self._tells_subjects = settings.announce_as == "subject"
-        self._expiry = Expiry()
+        self._now = 0.0
+        self._expiry: Expiry[AnySubscriber] = Expiry(self._expire)
 
     def join(self, client: AnySubscriber, redis_channel: bytes, grants: Grants | None) -> None:
         """Add a connected client to a channel, with what it may do from now on."""
@@ -58,10 +61,9 @@ class Membership:
 
     def hold(self, client: AnySubscriber, grants: Grants | None) -> None:
         """Give a client what it may do from now on."""
-        self._expiry.forget(client)
+        self._expiry.forget(client, _end_of(client))
         client.grants = grants
-        if grants is not None:
-            self._expiry.watch(client)
+        self._expiry.watch(client, _end_of(client))
 
     def narrow(self, client: AnySubscriber, grants: Grants) -> None:
         """Let what a client may do end no later than other grants, and give it their subject if it has none."""
@@ -76,7 +78,7 @@ class Membership:
 
     def left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
         """Tell of a client that it has left all its channels."""
-        self._expiry.forget(client)
+        self._expiry.forget(client, _end_of(client))
         self.tell_left(client, redis_channels)
 
     def tell_left(self, client: AnySubscriber, redis_channels: Iterable[bytes]) -> None:
@@ -85,16 +87,21 @@ class Membership:
             self._announce(client, redis_channel, LEFT)
         self._hooks.tell_left(client, redis_channels)
 
-    def renew(self, client: AnySubscriber, until: float) -> None:
-        """Let the grants of a client end at another time, a Unix time in seconds."""
-        if client.grants is not None and self._router.is_listening(client):
-            self._expiry.forget(client)
-            client.grants = replace(client.grants, until=until)
-            self._expiry.watch(client)
+    def renew(self, client: AnySubscriber, until: float) -> bool:
+        """Let the grants of a client end at another time, a Unix time in seconds; return False when it has none."""
+        if client.grants is None:
+            return False
+        self.hold(client, replace(client.grants, until=until))
+        return True
 
     def tick(self, now: float) -> None:
         """End the clients whose grants have ended; to be called about once a second with the Unix time in seconds."""
+        self._now = now
         self._expiry.tick(now)
+
+    def _expire(self, client: AnySubscriber) -> None:
+        if _end_of(client) <= self._now:  # it may have been renewed since it was due
+            client.endpoint.close(client, reasons.TOKEN_EXPIRED)
 
     def _announce(self, client: AnySubscriber, redis_channel: bytes, kind: Kind) -> None:
         if not self._is_announced or is_wildcard(redis_channel):
@@ -108,3 +115,8 @@ class Membership:
         """Return the subject of a client's token in one line; nothing when there is none."""
         subject = "" if client.grants is None else client.grants.subject or ""
         return "".join(char if char.isprintable() else "?" for char in subject[:SUBJECT_CHARACTERS])
+
+
+def _end_of(client: AnySubscriber) -> float:
+    """Return when the grants of a client end."""
+    return inf if client.grants is None else client.grants.until

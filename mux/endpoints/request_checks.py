@@ -81,6 +81,11 @@ class RequestChecks:
         """True when a token says what a request may do; False when everything is open."""
         return not self._authority.is_open
 
+    @property
+    def needs_token(self) -> bool:
+        """True when a client without a token may do nothing at all."""
+        return self._authority.is_closed
+
     def check_host(self, request: Asking) -> None:
         """Let a request pass that came under a name that is served.
 

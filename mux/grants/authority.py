@@ -80,6 +80,7 @@ class Authority:
         self._issuer = settings.token_issuer
         self._subscribe = settings.anyone_subscribe + settings.user_subscribe
         self._publish = settings.anyone_publish + settings.user_publish
+        self._has_anyone = bool(settings.anyone_subscribe or settings.anyone_publish)
         self._anyone = Grants(
             None, Patterns.compile(settings.anyone_subscribe), Patterns.compile(settings.anyone_publish)
         )
@@ -93,6 +94,11 @@ class Authority:
     def is_open(self) -> bool:
         """True when there is no key, and everybody may do everything."""
         return self._key is None and self._key_set is None
+
+    @property
+    def is_closed(self) -> bool:
+        """True when nothing is granted without a token."""
+        return not (self.is_open or self._has_anyone)
 
     def start(self) -> None:
         """Begin to fetch the keys, where they are at a URL."""

@@ -165,6 +165,10 @@ class Hub:
         """
         return self._heartbeat.spoke(number)
 
+    def is_closing(self, subscriber: AnySubscriber) -> bool:
+        """Tell whether a connection has said goodbye."""
+        return subscriber in self._closing
+
     def closing_connections(self) -> list[AnySubscriber]:
         """Return the connections that are closing."""
         return list(self._closing)

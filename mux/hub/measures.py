@@ -66,6 +66,9 @@ class Deadlines(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter(self._due)
 
+    def __contains__(self, thing: object) -> bool:
+        return thing in self._due
+
     def start(self, thing: T) -> None:
         """Give a thing its time, unless its time is running already."""
         self._due.setdefault(thing, self._now + self._seconds)

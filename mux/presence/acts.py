@@ -1,4 +1,4 @@
-"""Act on clients wherever they are: disconnect them, unsubscribe them, or give their grants a new end.
+"""Act on clients wherever they are: disconnect them, let them out of channels or into some, renew their grants.
 
     Acts ──► every process of the fleet ──► finds the clients that are meant ──► answers how many it were
 
@@ -9,7 +9,8 @@ wait are done in one walk, and walks take a tenth of the time of a process, howe
 Rules:
 
 1. Anybody who may publish on the reserved channel can forge an act. It can do to clients what is here and nothing else:
-   no act lets a client in, or gives it a channel that it had not; no end is later than MAX_RENEWAL_SECONDS.
+   no act lets a client in, or gives it a channel that it had not, without a proof; no end is later than
+   MAX_RENEWAL_SECONDS.
 2. A walk is done in slices. An act that finds thousands of clients ends a few in each turn of the loop.
 3. An act is done once, by the processes that are there when it comes. What they say they have done may be forged.
 """
@@ -22,7 +23,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from time import perf_counter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -71,6 +72,17 @@ class Outcome:
     """The processes that did not answer in time; they may act yet."""
 
 
+class Deeds(NamedTuple):
+    """The acts that only the endpoints of clients can do; each returns False when there was nothing to do."""
+
+    renew: Callable[[AnySubscriber, float], bool]
+    """Gives the grants of a client a new end, a Unix time in seconds."""
+    unsubscribe: Callable[[AnySubscriber, str], bool]
+    """Lets a client out of a channel, if it can be in several."""
+    subscribe: Callable[[AnySubscriber, Act], bool]
+    """Lets a client into a channel, if it can be in several."""
+
+
 class Acts:
     """Acts on the clients of all processes.
 
@@ -78,16 +90,16 @@ class Acts:
         fleet: all processes.
         hub: the clients of this one.
         namespace: what channels are called in Redis.
-        renew: gives the grants of a client a new end, a Unix time in seconds.
+        deeds: what is done to clients.
+        keys: the keys of the API, by which acts are proven.
     """
 
-    def __init__(
-        self, fleet: Fleet, hub: Hub, namespace: Namespace, renew: Callable[[AnySubscriber, float], None]
-    ) -> None:
+    def __init__(self, fleet: Fleet, hub: Hub, namespace: Namespace, deeds: Deeds, keys: Sequence[str]) -> None:
         self._fleet = fleet
         self._hub = hub
         self._namespace = namespace
-        self._renew = renew
+        self._deeds = deeds
+        self._keys = keys
         self._turn = asyncio.Lock()
         self._asked_at: deque[float] = deque(maxlen=ACTS_PER_SECOND)
         self._waiting: list[tuple[Act, asyncio.Future[int]]] = []
@@ -114,7 +126,8 @@ class Acts:
             InvalidChannel: the name of its channel cannot be.
             Refused: the process leaves.
         """
-        question = asdict(act.check())
+        act.check()
+        question = asdict(act.proven(self._keys[0]) if act.act == "subscribe" else act)
         async with self._turn:
             await self._pause()
         if not self._is_open:
@@ -135,7 +148,9 @@ class Acts:
 
     async def _answer(self, question: Question) -> bytes | None:
         act = read_act(question)
-        if act is None or not self._is_open or len(self._waiting) >= MAX_WAITING:
+        if act is None or (act.act == "subscribe" and not act.is_proven(self._keys)):
+            return None
+        if not self._is_open or len(self._waiting) >= MAX_WAITING:
             return None
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((act, done))
@@ -147,7 +162,7 @@ class Acts:
         """Do all acts that wait, walk after walk, with a rest after each."""
         while self._waiting:
             waiting, self._waiting = self._waiting, []
-            walk = _Walk(self._hub, self._namespace, self._renew)
+            walk = _Walk(self._hub, self._namespace, self._deeds)
             await walk.run([act for act, _ in waiting])
             for number, (_, done) in enumerate(waiting):
                 if not done.done():
@@ -159,10 +174,10 @@ class Acts:
 class _Walk:
     """One walk through the clients of a process, for several acts."""
 
-    def __init__(self, hub: Hub, namespace: Namespace, renew: Callable[[AnySubscriber, float], None]) -> None:
+    def __init__(self, hub: Hub, namespace: Namespace, deeds: Deeds) -> None:
         self._hub = hub
         self._namespace = namespace
-        self._renew = renew
+        self._deeds = deeds
         self.hits: Counter[int] = Counter()
         """The clients that were found, by the place of the act."""
         self.seconds = 0.0
@@ -172,7 +187,7 @@ class _Walk:
         """Walk through the clients, and do all acts to those that are meant."""
         everywhere: _BySubject = defaultdict(list)
         for number, act in enumerate(acts):
-            if act.channel is None:
+            if act.channel is None or act.act == "subscribe":
                 everywhere[act.subject].append((number, act))
                 continue
             redis_channel = self._namespace.redis_channel(act.channel.encode())
@@ -215,20 +230,23 @@ class _Walk:
         """Return the names of a client in a channel, or in all of its channels; none when it was never given a name."""
         if client.identity is None:
             return set()
+        if client.endpoint.is_named_once:
+            return {str(client.identity)}
         channels = self._hub.router.channels(client) if channel is None else (channel,)
         return {str(client.name_in(name)) for name in channels}
 
     def _do(self, act: Act, client: AnySubscriber) -> bool:
         """Act on a client; return False when there is nothing to act on."""
-        if client.transport.is_closing() or not self._hub.router.is_listening(client):
+        if client.transport.is_closing() or self._hub.is_closing(client):
             return False
         if act.act == "refresh":
-            if client.grants is None:
-                return False
-            self._renew(client, act.until)
-        else:
-            self._hub.refuse(reasons.DISCONNECTED)
-            usual = reasons.DISCONNECTED
-            sdk = usual.sdk if act.code == usual.code else act.code
-            client.endpoint.close(client, replace(usual, code=act.code, sentence=act.sentence, sdk=sdk))
+            return self._deeds.renew(client, act.until)
+        if act.act == "subscribe":
+            return self._deeds.subscribe(client, act)
+        if act.act == "unsubscribe" and act.channel is not None and self._deeds.unsubscribe(client, act.channel):
+            return True
+        self._hub.refuse(reasons.DISCONNECTED)
+        usual = reasons.DISCONNECTED
+        sdk = usual.sdk if act.code == usual.code else act.code
+        client.endpoint.close(client, replace(usual, code=act.code, sentence=act.sentence, sdk=sdk))
         return True

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from math import ceil
 from time import time
 from uuid import uuid4
@@ -16,20 +15,22 @@ from mux import reasons
 from mux.broker.outbox import Outbox
 from mux.endpoints.hooks import Hooks
 from mux.endpoints.sdk.endpoint import Answer, Handler, SdkEndpoint
-from mux.endpoints.sdk.failures import CommandFailed
 from mux.endpoints.sdk.questions import Questions
+from mux.endpoints.sdk.renewals import Renewals
 from mux.endpoints.sdk.rpc import Rpcs
+from mux.endpoints.sdk.served import Served
 from mux.endpoints.sdk.session import SdkClient, SdkSession
-from mux.endpoints.sdk.subscriptions import Parts, Subscriptions
+from mux.endpoints.sdk.subscriptions import Parts, Subscriptions, check_here
+from mux.endpoints.sdk.tokens import CONNECT, told_end
 from mux.endpoints.takeover import has_socket
 from mux.errors import Refused
-from mux.grants.authority import OUT_OF_TIME
 from mux.grants.grants import Grants
 from mux.presence.presence import Presence
 from mux.settings.settings import Settings
 from mux.version import __version__
-from mux.wire.sdk.commands import Connect, Refresh, Send, SubRefresh
-from mux.wire.sdk.replies import NOT_AVAILABLE, TOKEN_EXPIRED
+from mux.wire.channel import Namespace
+from mux.wire.sdk.commands import Connect, Send
+from mux.wire.sdk.replies import with_members
 
 JSON = "centrifuge-json"
 """The subprotocol of clients that speak JSON; without one they do as well."""
@@ -58,6 +59,8 @@ class Sdk:
         self._checks = parts.checks
         self._members = parts.members
         self.subscriptions = Subscriptions(parts, settings)
+        self.served = Served(self.subscriptions, parts.members, Namespace(settings.prefix))
+        renewals = Renewals(parts.checks, parts.members, self.subscriptions)
         questions = Questions(
             self.subscriptions, outbox, hooks, presence, parts.past, lambda *said: self.endpoint.answer(*said)
         )
@@ -71,8 +74,8 @@ class Sdk:
             "history": questions.asked(questions.history),
             "rpc": rpcs.call,
             "send": _send,
-            "refresh": _refresh,
-            "sub_refresh": _refresh,
+            "refresh": renewals.refresh,
+            "sub_refresh": renewals.sub_refresh,
         }
         self.endpoint = SdkEndpoint(
             parts.hub,
@@ -86,12 +89,14 @@ class Sdk:
 
     async def aclose(self) -> None:
         """End what waits."""
+        await self.served.aclose()
         await self.endpoint.aclose()
         await self.subscriptions.aclose()
 
     def tick(self, now: float) -> None:
         """End the clients that do not connect in time; to be called about once a second with the time in seconds."""
         self.endpoint.tick(now)
+        self.subscriptions.terms.tick(time())
 
     async def connect(self, request: Request) -> HTTPResponse | None:
         """Let a client in, whose socket is then ours, and return None; or return another answer.
@@ -136,23 +141,34 @@ class Sdk:
     def _connect(self, client: SdkClient, session: SdkSession, number: int, asked: Connect) -> Answer:
         """Let a client go on by its token, or by that of its handshake."""
         token, session.token = asked.token or session.token, None
-        session.has_token = token is not None
         if not self._checks.takes_tokens:
-            return self._connected(client, session, None)
-        with _of_connect():
-            found = self._checks.grants_of(token, session.address)
-        return self._connected(client, session, found) if isinstance(found, Grants) else self._later(client, found)
+            return self._connected(client, session)
+        if token is not None:
+            return self._connect_by(client, session, token, asked)
+        if self._checks.needs_token:
+            raise Refused(reasons.BAD_COMMAND)
+        found = self._checks.grants_of(None, "")
+        assert isinstance(found, Grants), "nothing is waited for without a token"
+        self._members.hold(client, found)
+        return self._connected(client, session)
 
-    async def _later(self, client: SdkClient, grants: Callable[[], Awaitable[Grants]]) -> bytes:
-        with _of_connect():
-            found = await grants()
-        assert client.session is not None
-        return self._connected(client, client.session, found)
+    async def _connect_by(self, client: SdkClient, session: SdkSession, text: str, asked: Connect) -> bytes:
+        token = await self.subscriptions.tokens.check(text, session.address, CONNECT)
+        check_here(client)
+        claims = token.claims
+        if claims.channel is not None:
+            raise Refused(reasons.INVALID_TOKEN)
+        session.has_token, session.user = True, claims.subject
+        self._members.hold(client, token.grants)
+        subs = b""
+        if claims.subs:
+            subs = await self.served.enter_all(client, session, claims.subs, asked.subs or {})
+            check_here(client)
+            subs = b'"subs":%b' % subs
+        body = self._connected(client, session)
+        return with_members(body, b",".join(filter(None, (told_end(claims.ends), subs))))
 
-    def _connected(self, client: SdkClient, session: SdkSession, grants: Grants | None) -> bytes:
-        if grants is not None and grants.until <= time():
-            raise CommandFailed(TOKEN_EXPIRED)
-        self._members.hold(client, grants)
+    def _connected(self, client: SdkClient, session: SdkSession) -> bytes:
         session.is_connected = True
         self.endpoint.connected(client)
         told: dict[str, object] = {"client": str(client.identity), "version": f"mux {__version__}"}
@@ -161,24 +177,5 @@ class Sdk:
         return orjson.dumps(told)
 
 
-@contextmanager
-def _of_connect() -> Iterator[None]:
-    """Tell a client what is wrong with the token that it connects with."""
-    try:
-        yield
-    except Refused as error:
-        if error.reason is not reasons.UNAUTHORIZED:
-            raise
-        if str(error) in OUT_OF_TIME:
-            raise CommandFailed(TOKEN_EXPIRED) from None
-        raise Refused(reasons.INVALID_TOKEN) from None
-
-
 def _send(client: SdkClient, session: SdkSession, number: int, asked: Send) -> Answer:
     raise Refused(reasons.NO_HANDLER)
-
-
-def _refresh(client: SdkClient, session: SdkSession, number: int, asked: Refresh | SubRefresh) -> Answer:
-    if not asked.token or (isinstance(asked, SubRefresh) and not asked.channel):
-        raise Refused(reasons.BAD_COMMAND)
-    raise CommandFailed(NOT_AVAILABLE)

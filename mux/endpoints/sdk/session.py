@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import inf
 from typing import TypeAlias
 
 from sanic.request import Request
@@ -11,6 +12,9 @@ from mux.hub.subscriber import Subscriber
 from mux.wire.publication import Publication
 from mux.wire.sdk.encoder import Pushes
 from mux.wire.websocket.parser import WebSocketParser
+
+MAX_EARLY_BYTES = 1024 * 1024
+"""Most bytes that are kept for a client until the reply to its `connect` has been written."""
 
 
 class Unusual:
@@ -23,6 +27,28 @@ class Unusual:
         """True when the client is told who joins and leaves."""
         self.is_withheld = False
         """True while the client is still given what came before."""
+
+
+class Early:
+    """What waits for the reply to `connect` of a client that the server lets into channels."""
+
+    __slots__ = ("begin", "frames", "is_too_much", "size")
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.size = 0
+        """The size of the frames in bytes."""
+        self.is_too_much = False
+        """True when more has come than is kept."""
+        self.begin: list[Callable[[], None]] = []
+        """What is to be begun when the reply has been written."""
+
+    def keep(self, frame: bytes) -> None:
+        """Keep what has come for the client."""
+        self.size += len(frame)
+        self.is_too_much = self.size > MAX_EARLY_BYTES
+        if not self.is_too_much:
+            self.frames.append(frame)
 
 
 class SdkSession:
@@ -38,7 +64,10 @@ class SdkSession:
 
     __slots__ = (
         "address",
+        "app_until",
         "at",
+        "early",
+        "ends",
         "has_left",
         "has_native_pings",
         "has_token",
@@ -49,8 +78,10 @@ class SdkSession:
         "parser",
         "pushes",
         "request",
+        "served",
         "token",
         "unusual",
+        "user",
     )
 
     is_compressed = False
@@ -78,8 +109,31 @@ class SdkSession:
         self.unusual: dict[bytes, Unusual] | None = None
         """The unusual ones of its subscriptions, by Redis channel."""
 
+        self.user = ""
+        """The subject of the token that the client has connected with; empty when it has none."""
+        self.app_until = inf
+        """Unix time in seconds until which the app lets the client stay, whatever tokens it has."""
+        self.early: Early | None = None
+        """What waits for the reply to `connect`; None when nothing has to."""
+        self.served: frozenset[bytes] = frozenset()
+        """The Redis channels of its subscriptions that the server has begun."""
+        self.ends: dict[bytes, float] | None = None
+        """The Unix times in seconds at which single subscriptions are ended, by Redis channel."""
+
+    @property
+    def has_own_encoder(self) -> bool:
+        """True while encode() is to be used, and not the encoder that most clients have."""
+        return self.unusual is not None or self.early is not None
+
     def encode(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
-        """Encode for a client that has unusual subscriptions."""
+        """Encode for a client that has unusual subscriptions, or that waits for the reply to its `connect`."""
+        frame = self._encode(channel, publications)
+        if self.early is None:
+            return frame
+        self.early.keep(frame)
+        return b""
+
+    def _encode(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
         unusual = None if self.unusual is None else self.unusual.get(channel)
         if unusual is None:
             return self.pushes.encode(channel, publications)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Collection
 from functools import partial
+from math import inf
 from random import Random
 from typing import NamedTuple
 
@@ -22,7 +23,9 @@ from mux.endpoints.membership import Membership
 from mux.endpoints.past import Past
 from mux.endpoints.request_checks import Permit, RequestChecks
 from mux.endpoints.sdk.failures import CommandFailed
-from mux.endpoints.sdk.session import SdkClient, SdkSession, Unusual
+from mux.endpoints.sdk.session import Early, SdkClient, SdkSession, Unusual
+from mux.endpoints.sdk.terms import Terms
+from mux.endpoints.sdk.tokens import SUBSCRIBE, Tokens, check_owner, told_end
 from mux.endpoints.tasks import Tasks
 from mux.errors import InvalidChannel, Refused
 from mux.goodbye.spread import spread
@@ -30,7 +33,7 @@ from mux.grants.grants import Action
 from mux.hub.hub import Hub
 from mux.recovery.history import OFF, Found, Query
 from mux.settings.settings import Settings
-from mux.wire.channel import Namespace, check_channel, is_wildcard
+from mux.wire.channel import Namespace, check_subscription, is_wildcard
 from mux.wire.publication import JOINED, LEFT, Publication
 from mux.wire.sdk.commands import UNRECOVERABLE_IS_TOLD, Channel, Subscribe
 from mux.wire.sdk.encoder import Pushes, Rewritten, frames
@@ -41,8 +44,10 @@ from mux.wire.sdk.replies import (
     INSUFFICIENT,
     INTERNAL,
     LIMIT_EXCEEDED,
+    SUBSCRIPTION_EXPIRED,
     UNRECOVERABLE,
     unsubscribed,
+    with_members,
 )
 
 NULL = b"null"
@@ -78,6 +83,8 @@ class Subscriptions:
         self._seconds = settings.drain_seconds
         self._dice = dice or Random()  # noqa: S311 - nothing is kept secret by it
         self._tasks = Tasks()
+        self.tokens = Tokens(parts.checks)
+        self.terms = Terms(self._expire)
         self.rewritten = Rewritten()
         self._pushes = {has_offsets: self._new_pushes(has_offsets=has_offsets) for has_offsets in (False, True)}
 
@@ -108,6 +115,8 @@ class Subscriptions:
     def permit(self, client: SdkClient, name: str, action: Action) -> Permit | Awaitable[Permit]:
         """Return what a client may do in a channel; where the app decides, that must be waited for.
 
+        A client may ask about every channel that it is in, by whatever token.
+
         Raises:
             Refused: not this.
             InvalidChannel: no channel has this name.
@@ -116,6 +125,8 @@ class Subscriptions:
         assert session is not None, "it is here"
         if not name:
             raise Refused(reasons.BAD_COMMAND)
+        if action is Action.SUBSCRIBE and self.is_in(client, name):
+            return Permit(self.redis_channel(name), may_publish=False, grants=None)
         permit = self._checks.granted(client.grants, name, action, has_token=session.has_token)
         if self._checks.authorize is None or session.request is None:
             return permit
@@ -125,30 +136,71 @@ class Subscriptions:
         """Return the Redis channel of a name that is one."""
         return self._namespace.redis_channel(name.encode())
 
+    def is_in(self, client: SdkClient, name: str) -> bool:
+        """Tell whether a client is in the channel of a name, which need not be one."""
+        return name.isascii() and self.redis_channel(name) in self._hub.router.channels(client)
+
     def subscribe(
         self, client: SdkClient, session: SdkSession, number: int, asked: Subscribe
     ) -> bytes | Awaitable[bytes]:
         """Let a client into a channel."""
         if asked.tf and bytes(asked.tf) != NULL:
             raise CommandFailed(BAD_REQUEST)
+        if asked.token and asked.channel and self._checks.takes_tokens:
+            return self._admit_by_token(client, session, asked, asked.token)
         permit = self.permit(client, asked.channel, Action.SUBSCRIBE)
         if isinstance(permit, Permit):
-            return self._admit(client, session, asked, permit)
+            return self.admit(client, session, asked, permit)
         return self._admit_later(client, session, asked, permit)
+
+    async def _admit_by_token(self, client: SdkClient, session: SdkSession, asked: Subscribe, text: str) -> bytes:
+        """Let a client into a channel by the token of this subscription, whatever that of the connection grants."""
+        token = await self.tokens.check(text, session.address, SUBSCRIBE)
+        check_here(client)
+        check_owner(token, session, asked.channel)
+        redis_channel = self._namespace.redis_channel(check_subscription(asked.channel))
+        permit = Permit(redis_channel, may_publish=False, grants=None)
+        permit = await self.allowed(client, session, permit, asked.channel)
+        said = self.admit(client, session, asked, permit)
+        body = said if isinstance(said, bytes) else await said
+        self.terms.set(client, session, redis_channel, token.claims.ends)
+        return with_members(body, told_end(token.claims.ends))
 
     async def _admit_later(
         self, client: SdkClient, session: SdkSession, asked: Subscribe, permit: Awaitable[Permit]
     ) -> bytes:
-        granted = await permit
-        check_here(client)
-        if granted.grants is not None:
-            self._members.narrow(client, granted.grants)
-        answer = self._admit(client, session, asked, granted)
-        return answer if isinstance(answer, bytes) else await answer
+        said = self.admit(client, session, asked, await self._left_by_app(client, session, permit))
+        return said if isinstance(said, bytes) else await said
 
-    def _admit(
+    async def allowed(self, client: SdkClient, session: SdkSession, permit: Permit, name: str) -> Permit:
+        """Return what the app leaves of a permit to subscribe to a channel.
+
+        Raises:
+            Refused: nothing.
+        """
+        if self._checks.authorize is None or session.request is None:
+            return permit
+        asking = self._checks.authorize(session.request, permit, name, Action.SUBSCRIBE)
+        return await self._left_by_app(client, session, asking)
+
+    async def _left_by_app(self, client: SdkClient, session: SdkSession, permit: Awaitable[Permit]) -> Permit:
+        left = await permit
+        check_here(client)
+        if left.grants is not None:
+            held = inf if client.grants is None else client.grants.until
+            if left.grants.until < held:
+                session.app_until = left.grants.until
+            self._members.narrow(client, left.grants)
+        return left
+
+    def admit(
         self, client: SdkClient, session: SdkSession, asked: Subscribe, permit: Permit
     ) -> bytes | Awaitable[bytes]:
+        """Let a client into a channel, in the turn in which the body of the reply is returned.
+
+        Raises:
+            CommandFailed: it is in the channel, or in too many.
+        """
         redis_channel = permit.redis_channel
         if is_wildcard(redis_channel):
             raise CommandFailed(BAD_REQUEST)
@@ -166,20 +218,55 @@ class Subscriptions:
         if not asked.channel:
             raise Refused(reasons.BAD_COMMAND)
         try:
-            redis_channel = self._namespace.redis_channel(check_channel(asked.channel))
+            redis_channel = self._namespace.redis_channel(check_subscription(asked.channel))
         except InvalidChannel:
             return EMPTY
-        if redis_channel in self._hub.router.channels(client):
-            self._hub.router.leave(client, redis_channel)
-            self._forget(client, session, redis_channel)
-            self._quiet_left([redis_channel])
-            self._members.tell_left(client, [redis_channel])
+        self.leave(client, session, redis_channel)
         return EMPTY
+
+    def leave(self, client: SdkClient, session: SdkSession, redis_channel: bytes) -> bool:
+        """Let a client out of a channel; return False when it is not in it."""
+        if redis_channel not in self._hub.router.channels(client):
+            return False
+        self._hub.router.leave(client, redis_channel)
+        self._forget(client, session, redis_channel)
+        self._gone(client, [redis_channel])
+        self._members.tell_left(client, [redis_channel])
+        return True
+
+    def end(self, client: SdkClient, redis_channel: bytes, code: int, reason: str) -> bool:
+        """Let a client out of a channel, and tell it so; return False when it is not in it."""
+        session = client.session
+        if session is None or not self.leave(client, session, redis_channel):
+            return False
+        client.write(frames([unsubscribed(self._json_name(redis_channel), code, reason)]))
+        self._hub.evict_overflowing()
+        return True
+
+    def _expire(self, client: SdkClient, redis_channel: bytes) -> None:
+        """End a subscription whose token has ended, or the connection, when the server has begun the subscription."""
+        if client.session is not None and redis_channel in client.session.served:
+            self._hub.refuse(reasons.SUBSCRIPTION_EXPIRED)
+            client.endpoint.close(client, reasons.SUBSCRIPTION_EXPIRED)
+        else:
+            self.end(client, redis_channel, SUBSCRIPTION_EXPIRED, "subscription expired")
 
     def left(self, client: SdkClient, redis_channels: Collection[bytes]) -> None:
         """Take note that a client has left for good the channels in which it was."""
-        self._quiet_left(redis_channels)
+        self._gone(client, redis_channels)
         self._members.left(client, redis_channels)
+
+    def _gone(self, client: SdkClient, redis_channels: Collection[bytes]) -> None:
+        """Forget what is known of subscriptions that are over."""
+        self._quiet_left(redis_channels)
+        session = client.session
+        if session is not None and (session.ends or session.served):
+            for redis_channel in redis_channels:
+                self.terms.forget(client, session, redis_channel)
+            session.served = session.served.difference(redis_channels)
+
+    def _json_name(self, redis_channel: bytes) -> bytes:
+        return orjson.dumps(self._namespace.channel(redis_channel))
 
     # Joining and positions.
 
@@ -213,7 +300,7 @@ class Subscriptions:
         if session.pushes is not pushes and (pushes.epoch or not session.pushes.epoch):
             self._hub.router.deliver_to(client)
             session.pushes = pushes
-            client.encode = pushes.usual if session.unusual is None else session.encode
+            self._use_encoder(client, session)
         self._members.enter(client, redis_channel)
         if self._past is not None:
             self._past.quiet.entered(redis_channel, self._last())
@@ -231,7 +318,8 @@ class Subscriptions:
             return [one for one in publications if one[1] not in (JOINED, LEFT)]
         unusual = self._unusual(client, session, redis_channel)
         unusual.is_withheld = True
-        self._catch_up.follow(
+        follow = partial(
+            self._catch_up.follow,
             client,
             redis_channel,
             publications,
@@ -239,6 +327,10 @@ class Subscriptions:
             is_wanted=lambda: session.unusual is not None and session.unusual.get(redis_channel) is unusual,
             release=partial(self._release, client, session, redis_channel, unusual),
         )
+        if session.early is None:
+            follow()
+        else:
+            session.early.begin.append(follow)
         return ()
 
     def _release(self, client: SdkClient, session: SdkSession, redis_channel: bytes, unusual: Unusual) -> None:
@@ -260,7 +352,32 @@ class Subscriptions:
         session.unusual.pop(redis_channel, None)
         if not session.unusual:
             session.unusual = None
-            client.encode = session.pushes.usual
+            self._use_encoder(client, session)
+
+    def _use_encoder(self, client: SdkClient, session: SdkSession) -> None:
+        client.encode = session.encode if session.has_own_encoder else session.pushes.usual
+
+    def begin_early(self, client: SdkClient, session: SdkSession) -> Early:
+        """Have what comes for a client wait for the reply to its `connect`."""
+        early = session.early = Early()
+        self._use_encoder(client, session)
+        return early
+
+    def end_early(self, client: SdkClient, early: Early) -> None:
+        """Write what waited for the reply of a client, which has been written."""
+        session = client.session
+        if session is None or session.early is not early:
+            return
+        self._hub.router.deliver_to(client)
+        session.early = None
+        self._use_encoder(client, session)
+        if early.is_too_much:
+            self._hub.evict(client, reasons.OVERFLOW)
+            return
+        client.write(b"".join(early.frames))
+        for begin in early.begin:
+            begin()
+        self._hub.evict_overflowing()
 
     def _last(self) -> int:
         return 0 if self._past is None else self._past.history.last
@@ -279,17 +396,23 @@ class Subscriptions:
             pushes.end()
 
     def resync(self, client: SdkClient) -> None:
-        """Tell a client that its subscriptions have ended, so that it subscribes anew."""
+        """Tell a client that its subscriptions have ended, so that it subscribes anew.
+
+        One that the server has let into channels connects anew.
+        """
         session = client.session
         if session is None or session.has_left:
+            return
+        if session.served:
+            client.endpoint.close(client, reasons.GAP)
             return
         channels = self._hub.router.leave_all(client)
         session.unusual = None
         session.pushes = self.pushes
-        client.encode = session.pushes.usual
-        self._quiet_left(channels)
+        self._use_encoder(client, session)
+        self._gone(client, channels)
         self._members.tell_left(client, channels)
-        names = (orjson.dumps(self._namespace.channel(channel)) for channel in channels)
+        names = map(self._json_name, channels)
         if told := [unsubscribed(name, INSUFFICIENT, "insufficient state") for name in names]:
             client.write(frames(told))
 

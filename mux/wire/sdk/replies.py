@@ -50,6 +50,12 @@ TEMPORARY = frozenset((INTERNAL, TOO_MANY_REQUESTS))
 INSUFFICIENT = 2500
 """The code of an unsubscription after which a client subscribes again at once, with the position it has."""
 
+SUBSCRIPTION_EXPIRED = 2501
+"""The code of an unsubscription whose token has ended; the client asks for the next and subscribes again."""
+
+UNSUBSCRIBED = 2000
+"""The code of an unsubscription by the server, after which a client does not subscribe again."""
+
 PING = b"{}"
 """The message that a client answers with the same."""
 
@@ -73,6 +79,11 @@ def error(number: int, code: int, message: str = "", *, is_temporary: bool | Non
 def push(channel: bytes, kind: str, body: bytes) -> bytes:
     """Return a push of a kind in a channel, whose name is given as JSON."""
     return b'{"push":{"channel":%b,"%b":%b}}' % (channel, kind.encode(), body)
+
+
+def with_members(body: bytes, members: bytes) -> bytes:
+    """Return a JSON object with more members, which are given without braces."""
+    return b"{%b%b%b" % (members, b"," if members and body != EMPTY else b"", body[1:])
 
 
 def unsubscribed(channel: bytes, code: int, reason: str) -> bytes:
