@@ -258,9 +258,9 @@ class Connection(asyncio.Protocol):
         if isinstance(reply, Announcement):
             self._announced(reply[0])
         elif self._unanswered:
-            data, answered, done, _, _ = self._unanswered.popleft()
-            self._unanswered_bytes -= len(data)
-            answered(done, reply)
+            command, answered, sender, _, _ = self._unanswered.popleft()
+            self._unanswered_bytes -= len(command)
+            answered(sender, reply)
         elif isinstance(reply, BrokerRefused) and not self._subscribed.done():
             self._subscribed.set_exception(reply)
         else:
@@ -287,8 +287,14 @@ class Connection(asyncio.Protocol):
             messages, others = self._reader.feed(data, tells_end=self._tells_end)
             # Before the answers, so that they know which messages they prove nothing of.
             self.heard += len(messages)
+            unanswered = self._unanswered
             for reply in others:
-                self._answer(reply)
+                if type(reply) is int and unanswered:  # a published message, nearly always
+                    command, answered, sender, _, _ = unanswered.popleft()
+                    self._unanswered_bytes -= len(command)
+                    answered(sender, reply)
+                else:
+                    self._answer(reply)
             self._tells_end = bool(self._on_read(data, messages, self._reader.is_whole))
         except BrokerGarbled as error:
             self.heard = heard
@@ -315,6 +321,6 @@ class Connection(asyncio.Protocol):
             self._subscribed.set_exception(lost)
             self._subscribed.exception()
         while self._unanswered:
-            _, answered, done, _, _ = self._unanswered.popleft()
-            answered(done, lost)
+            _, answered, sender, _, _ = self._unanswered.popleft()
+            answered(sender, lost)
         self._on_writable()

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from mux.wire.resp import Reply
 
@@ -35,11 +35,12 @@ Done: TypeAlias = Callable[[Reply], None]
 It is a function, so that most commands need no future and no task.
 """
 
-Command: TypeAlias = tuple[bytes, Callable[[Done, Reply], None], Done, float, bool]
-"""A command, in the queue or on its way to Redis: (data, answered, done, due, is_held).
+Command: TypeAlias = tuple[bytes, Callable[[Any, Reply], None], Any, float, bool]
+"""A command, in the queue or on its way to Redis: (data, answered, sender, due, is_held).
 
-data is sent. answered(done, reply) counts the reply and calls done(reply). due is the time on the event loop's clock
-at which the command is too old without a connection. is_held tells whether it is kept without a connection.
+data is sent. answered(sender, reply) counts the reply, and tells the sender, which may be a Done. due is the time on
+the event loop's clock at which the command is too old without a connection. is_held tells whether it is kept without a
+connection.
 
 It is a plain tuple, because one is made for every message that a client publishes.
 """
@@ -89,8 +90,8 @@ class Holding:
         self,
         now: float,
         data: bytes,
-        answered: Callable[[Done, Reply], None],
-        done: Done,
+        answered: Callable[[Any, Reply], None],
+        sender: Any,
         *,
         is_connected: bool,
         is_held: bool = True,
@@ -107,7 +108,7 @@ class Holding:
             return None
         self.bytes = total
         self._last_number = number = self._last_number + 1
-        self._queue[number] = (data, answered, done, now + self._max_seconds, is_held)
+        self._queue[number] = (data, answered, sender, now + self._max_seconds, is_held)
         return number
 
     def take(self, max_commands: int, max_bytes: int) -> list[Command]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from mux.broker.connection import MAX_UNANSWERED, MAX_UNANSWERED_BYTES, Connection
 from mux.broker.holding import CONNECTED_BYTES, Done, Holding, pass_on, resolve_with_reply
@@ -46,6 +47,9 @@ class Outbox:
         self._writable = asyncio.Event()
         self._max_commands = self._max_bytes = 0
         self._count = self._count_message  # bound once, and not for each message
+        self._count_sent = self._count_message_of_sender
+        self.on_refused: Callable[[Any, BrokerError], None] = lambda sender, error: None
+        """Called with the sender of a message of send_from() that Redis has not taken."""
         self.is_writable = True
         """False while Redis does not keep up with what is published: stop reading from publishers."""
         self.published = 0
@@ -67,8 +71,8 @@ class Outbox:
         """Take no more messages, and give back those that wait."""
         self._closed = "the feed has ended"
         self._stop_expiring()
-        for _, answered, done, _, _ in self._holding.take_all():
-            answered(done, BrokerUnavailable("there was no connection to Redis for too long"))
+        for _, answered, sender, _, _ in self._holding.take_all():
+            answered(sender, BrokerUnavailable("there was no connection to Redis for too long"))
 
     def connected(self, connection: Connection) -> None:
         """Send what waits on a new connection, and all that comes, until it is lost."""
@@ -101,6 +105,13 @@ class Outbox:
         Returns what publish() withdraws.
         """
         return self._add(redis_channel, payload, self._count, done)
+
+    def send_from(self, sender: object, redis_channel: bytes, payload: bytes) -> None:
+        """Publish without waiting; on_refused is called when Redis does not take the message, and nothing when it does.
+
+        Nearly all messages come in this way, so nothing is made for one but its command.
+        """
+        self._add(redis_channel, payload, self._count_sent, sender)
 
     def announce(self, redis_channel: bytes, payload: bytes) -> None:
         """Publish an announcement; it is dropped, and counted, when Redis is away or does not keep up."""
@@ -183,13 +194,13 @@ class Outbox:
         self,
         redis_channel: bytes,
         payload: bytes,
-        answered: Callable[[Done, Reply], None],
-        done: Done,
+        answered: Callable[[Any, Reply], None],
+        sender: Any,
         *,
         is_held: bool = True,
     ) -> int | None:
         if self._closed is not None:
-            answered(done, BrokerUnavailable(self._closed))
+            answered(sender, BrokerUnavailable(self._closed))
             return None
         if not self._is_flushing:
             self._now = self._loop.time()  # once a turn of the loop is exact enough for an age
@@ -200,13 +211,13 @@ class Outbox:
             self._now,
             encode_publish(redis_channel, payload),
             answered,
-            done,
+            sender,
             is_connected=is_connected,
             is_held=is_held,
         )
         if number is None:
             problem = "Redis does not keep up" if is_connected else "there is no connection to Redis now"
-            answered(done, BrokerUnavailable(f"{problem}; try again later"))
+            answered(sender, BrokerUnavailable(f"{problem}; try again later"))
         elif is_connected:
             if self.is_writable and (len(holding) > self._max_commands or holding.bytes > self._max_bytes):
                 self._stop_publishers()
@@ -220,8 +231,8 @@ class Outbox:
 
     def _lost(self) -> None:
         self._connection = None
-        for _, answered, done, _, _ in self._holding.take_unheld():
-            answered(done, BrokerUnavailable("there is no connection to Redis now; try again later"))
+        for _, answered, sender, _, _ in self._holding.take_unheld():
+            answered(sender, BrokerUnavailable("there is no connection to Redis now; try again later"))
         self._expire()
         if not self.is_writable:
             self._let_publishers_go_on()
@@ -237,8 +248,8 @@ class Outbox:
 
     def _expire(self) -> None:
         """Give back what has been held for too long; called whenever that may be something."""
-        for _, answered, done, _, _ in self._holding.take_expired(self._loop.time()):
-            answered(done, BrokerUnavailable("there was no connection to Redis for too long"))
+        for _, answered, sender, _, _ in self._holding.take_expired(self._loop.time()):
+            answered(sender, BrokerUnavailable("there was no connection to Redis for too long"))
         self._stop_expiring()
         due = self._holding.next_due
         self._expiry = None if due is None else self._loop.call_at(due, self._expire)
@@ -253,9 +264,20 @@ class Outbox:
         if type(reply) is int and reply > 0:
             self.published += 1
         else:
-            reply = self._failure(reply)
-            self.refused[reply.reason.counted_as] += 1
+            reply = self._failed(reply)
         done(reply)
+
+    def _count_message_of_sender(self, sender: object, reply: Reply) -> None:
+        if type(reply) is int and reply > 0:
+            self.published += 1
+        else:
+            self.on_refused(sender, self._failed(reply))
+
+    def _failed(self, reply: Reply) -> BrokerError:
+        """Count a message that Redis did not deliver to anybody, and return what has become of it."""
+        failure = self._failure(reply)
+        self.refused[failure.reason.counted_as] += 1
+        return failure
 
     def _failure(self, reply: Reply) -> BrokerError:
         """Return what has become of a message that Redis did not deliver to anybody."""

@@ -7,7 +7,6 @@ read from, and a POST waits in the outbox's queue or is refused when that is ful
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import cast
 
 from sanic.http import Http
@@ -25,7 +24,6 @@ from mux.hub.hub import Hub
 from mux.settings.settings import Settings
 from mux.wire.channel import binary_variant
 from mux.wire.http.content import is_binary
-from mux.wire.resp import Reply
 
 
 class Publishing:
@@ -42,6 +40,7 @@ class Publishing:
     def __init__(self, hub: Hub, outbox: Outbox, checks: RequestChecks, hooks: Hooks, settings: Settings) -> None:
         self._hub = hub
         self._outbox = outbox
+        outbox.on_refused = _refused
         self._checks = checks
         self._hooks = hooks
         self._body_seconds = settings.handshake_seconds
@@ -100,7 +99,7 @@ class Publishing:
             return
         if binary:
             redis_channel = binary_variant(redis_channel)
-        self._outbox.send(redis_channel, payload, partial(_published, client))
+        self._outbox.send_from(client, redis_channel, payload)
 
 
 async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
@@ -126,6 +125,6 @@ async def read_body(request: Request, max_bytes: int, seconds: float) -> bytes:
     return bytes(body)
 
 
-def _published(client: WebSocketClient, reply: Reply) -> None:
-    if isinstance(reply, BrokerError):
-        client.endpoint.close(client, reply.reason)
+def _refused(client: WebSocketClient, error: BrokerError) -> None:
+    """Close a client whose message Redis has not taken."""
+    client.endpoint.close(client, error.reason)

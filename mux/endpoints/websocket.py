@@ -25,7 +25,7 @@ from sanic.response import HTTPResponse
 from mux import reasons
 from mux.endpoints.latest import Held
 from mux.endpoints.takeover import Asking, take_over
-from mux.endpoints.turns import BYTES_PER_SLICE, FRAMES_PER_SLICE, Turns
+from mux.endpoints.turns import BYTES_PER_SLICE, FRAMES_PER_SLICE, LIGHT_BYTES, Turns
 from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
@@ -33,7 +33,7 @@ from mux.reasons import Reason
 from mux.wire.publication import GUESS, Encoder, Publication
 from mux.wire.websocket.encoder import PING, close_frame, encode, encoders
 from mux.wire.websocket.handshake import Accepted, Handshake, accept_usual, window_bits
-from mux.wire.websocket.parser import WebSocketParser
+from mux.wire.websocket.parser import WebSocketParser, lone_text
 
 
 class WebSocketSession:
@@ -152,6 +152,7 @@ class WebSocketEndpoint(Generic[S]):
         self._turns: Turns[Subscriber[S]] = Turns(self._serve, is_writable)
         self._afterwards: dict[Subscriber[S], Callable[[], None]] = {}
         self._dialect = dialect
+        self._takes_lone_texts = dialect is PLAIN and not pace.is_limited
         self.encode = dialect.encode
         self.ping = dialect.ping
         self.is_named_once = dialect.is_named_once
@@ -221,6 +222,11 @@ class WebSocketEndpoint(Generic[S]):
 
     def received(self, client: Subscriber[S], data: bytes) -> None:
         """Handle what a client sent, now or in its turn."""
+        if self._takes_lone_texts and len(data) <= LIGHT_BYTES:
+            text = lone_text(data, self._max_message_bytes)
+            if text is not None and self._is_free(client):
+                self.on_message(client, text, False)
+                return
         if self._dialect.is_always_pinged and not client.awaited:
             client.has_sent = False
         parser = self._parser(client)
@@ -231,6 +237,18 @@ class WebSocketEndpoint(Generic[S]):
         # It is not read from, and TLS had this already.
         self._hub.keep(client, parser.kept_bytes)
         self._hub.evict_overflowing()
+
+    def _is_free(self, client: Subscriber[S]) -> bool:
+        """Tell whether a message of a client may be handled although no parser has seen it."""
+        session = client.session
+        return (
+            session is not None
+            and (session.parser is None or session.parser.is_at_rest)
+            and not session.has_left
+            and client not in self._turns
+            and self._is_writable()
+            and not client.transport.is_closing()
+        )
 
     def resume(self) -> None:
         """Go on with the clients whose messages wait: is_writable() is true again."""

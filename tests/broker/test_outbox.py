@@ -14,7 +14,7 @@ from mux.broker import broker as broker_module
 from mux.broker.connection import MAX_UNANSWERED_BYTES
 from mux.broker.gap import Gap
 from mux.broker.holding import CONNECTED_BYTES, Command, Holding
-from mux.errors import BrokerBusy, BrokerLost, BrokerUnavailable
+from mux.errors import BrokerBusy, BrokerError, BrokerLost, BrokerRefused, BrokerUnavailable
 from mux.serve.embedded import embedded_server
 from mux.wire.resp import Reply
 from tests.broker.test_broker import broker_on, make_broker, scripted_redis
@@ -40,6 +40,25 @@ async def test_large_messages_are_paced_so_that_redis_closes_nobody(own_redis: s
             await asyncio.gather(*(broker.outbox.publish(b"feed:x", LARGE, is_patient=True) for _ in range(400)))
             await heard.wait_for(400)
     assert gaps == []
+
+
+async def test_who_sends_is_told_only_when_redis_does_not_take_it(own_redis: str) -> None:
+    """Nearly every message of a client is taken, and nobody is called for it."""
+    refused: list[tuple[object, BrokerError]] = []
+    with redis.Redis.from_url(own_redis) as control:
+        async with broker_on(own_redis) as (broker, heard):
+            broker.outbox.on_refused = lambda sender, error: refused.append((sender, error))
+            broker.outbox.send_from("one", b"feed:x", b"hello")
+            await heard.wait_for(1)
+            await until(lambda: broker.outbox.published == 1)
+            assert refused == []
+            control.acl_setuser("default", enabled=True, nopass=True, commands=["+@all", "-publish"], channels=["*"])
+            broker.outbox.send_from("other", b"feed:x", b"hello")
+            await until(lambda: refused)
+    [(sender, error)] = refused
+    assert sender == "other"
+    assert isinstance(error, BrokerRefused)
+    assert broker.outbox.refused == {"redis_refused": 1}
 
 
 async def test_what_was_held_is_sent_paced_and_in_order(own_redis: str) -> None:

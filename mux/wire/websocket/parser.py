@@ -57,6 +57,22 @@ _END = b""
 """This stands in what is to be written where this side ends the connection."""
 
 
+def lone_text(data: bytes, max_bytes: int) -> bytes | None:
+    """Return the text of a frame that is all that has come, as nearly always, if it is ASCII; None for all else."""
+    size, start = len(data) - 6, 6
+    if size < 0 or data[0] != _FIN_TEXT:
+        return None
+    length = data[1] ^ 0x80  # with more than 7 bits if there is no mask
+    if length == 126:
+        size, start, length = size - 2, 8, int.from_bytes(data[2:4])
+    elif length > MAX_CONTROL_BYTES:
+        return None
+    if length != size or size > max_bytes:
+        return None
+    payload = apply_mask(data[start:], data[start - 4 : start])
+    return payload if payload.isascii() else None
+
+
 class WebSocketParser:
     """The server's side of an open WebSocket connection, without the socket.
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mux import reasons
 from mux.reasons import Reason
 from mux.wire.websocket.message import Message
-from mux.wire.websocket.parser import WebSocketParser
+from mux.wire.websocket.parser import WebSocketParser, lone_text
 from tests.wire.websocket.parsing import receive
 
 LIMIT = 200
@@ -447,3 +447,45 @@ def test_a_length_in_more_bytes_than_needed_never_rests_too_early() -> None:
 def test_any_bytes_mean_the_same_in_two_pieces(stream: bytes, place: int) -> None:
     """Garbage fails, or waits for more, wherever it is cut; nothing is raised."""
     assert run([stream[:place], stream[place:]]) == run([stream])
+
+
+_LONE = st.builds(
+    client_frame,
+    st.sampled_from([0x81, 0x82, 0x01, 0x89]),
+    st.binary(max_size=LIMIT + 20),
+    st.binary(min_size=4, max_size=4),
+)
+
+
+@given(_LONE | st.text("ab", max_size=LIMIT).map(lambda text: client_frame(0x81, text.encode(), MASK)), st.data())
+def test_a_lone_text_is_what_the_parser_makes_of_it(stream: bytes, data: st.DataObject) -> None:
+    """Whatever comes, and cut or changed anywhere: the quick reader says nothing, or what the parser says."""
+    kinds = ["whole", "cut", "more", "another byte"]
+    kind = data.draw(st.sampled_from(kinds))
+    if kind == "cut":
+        stream = stream[: data.draw(st.integers(1, len(stream)))]
+    elif kind == "more":
+        stream += data.draw(st.binary(min_size=1, max_size=9))
+    elif kind == "another byte":
+        place = data.draw(st.integers(0, min(13, len(stream) - 1)))
+        stream = stream[:place] + data.draw(st.binary(min_size=1, max_size=1)) + stream[place + 1 :]
+    text = lone_text(stream, LIMIT)
+    parser = WebSocketParser(max_message_bytes=LIMIT)
+    found = run([stream], parser)
+    if text is not None:
+        assert (found, parser.is_at_rest) == (([(text, False)], b"", False), True)
+    elif kind == "whole" and stream[0] == 0x81 and found[0]:
+        assert not found[0][0][0].isascii()
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, LIMIT])
+def test_a_lone_text_is_known(size: int) -> None:
+    """Of any length up to the limit."""
+    frame = client_frame(0x81, b"x" * size, b"\x01\x02\x03\x04")
+    assert lone_text(frame, LIMIT) == b"x" * size
+    assert lone_text(frame, size - 1) is None
+
+
+def test_no_length_of_64_bits_is_taken_for_one_of_seven() -> None:
+    """127 announces a longer length, and a frame may have 127 bytes after its first six."""
+    assert lone_text(b"\x81\xff" + bytes(7) + b"\x77" + MASK + b"x" * 119, LIMIT) is None
