@@ -19,6 +19,67 @@ PATH = "/connection/websocket"
 Message = dict[str, Any]
 
 
+METHODS = {
+    "connect": {"client", "version"},
+    "subscribe": set(),
+    "unsubscribe": set(),
+    "publish": set(),
+    "presence": {"presence"},
+    "presence_stats": {"num_clients", "num_users"},
+    "history": {"publications", "epoch", "offset"},
+    "rpc": set(),
+    "refresh": set(),
+    "sub_refresh": set(),
+}
+"""What the reply to each method must have."""
+
+PUSHES = {
+    "pub": {"data"},
+    "join": {"info"},
+    "leave": {"info"},
+    "unsubscribe": {"code", "reason"},
+    "subscribe": set(),
+}
+"""What each push in a channel must have."""
+
+
+def check(message: Message) -> None:
+    """Let a message pass that every SDK can read."""
+    assert isinstance(message, dict)
+    if "push" in message:
+        assert message.keys() == {"push"}
+        channel = message["push"].pop("channel")
+        assert isinstance(channel, str)
+        assert channel
+        ((kind, body),) = message["push"].items()
+        message["push"]["channel"] = channel
+        assert body.keys() >= PUSHES[kind], message
+        assert body.get("offset", 1) > 0
+        if kind in ("join", "leave"):
+            check_info(body["info"])
+        assert body.get("reason", "said")
+    elif message:
+        number = message.pop("id")
+        ((method, body),) = message.items()
+        message["id"] = number
+        assert isinstance(number, int)
+        if method == "error":
+            assert isinstance(body["code"], int)
+            assert body["message"]
+        else:
+            assert isinstance(body, dict)
+            assert body.keys() >= METHODS[method], message
+            assert all(value is not None for name, value in body.items() if name != "data"), message
+            for info in body.get("presence", {}).values():
+                check_info(info)
+
+
+def check_info(info: Message) -> None:
+    """Let what is told of a client pass."""
+    assert info.keys() >= {"user", "client"}
+    assert info["client"]
+
+
 class SdkSocket:
     """An open connection.
 
@@ -72,6 +133,7 @@ class SdkSocket:
         self.frames.append(frame)
         for line in frame.split("\n"):
             message = orjson.loads(line)
+            check(message)
             if message:
                 self.messages.append(message)
             else:

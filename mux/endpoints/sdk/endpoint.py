@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from time import monotonic
 from typing import Any, TypeAlias
@@ -46,6 +47,8 @@ Answer: TypeAlias = bytes | Awaitable[bytes] | None
 
 Handler: TypeAlias = Callable[[SdkClient, SdkSession, int, Any], Answer]
 """Does a command; takes the number of the command and what it says. What it raises is a MuxError."""
+
+logger = logging.getLogger("mux")
 
 _PING_FRAME = text_frame(PING)
 
@@ -118,7 +121,7 @@ class SdkEndpoint:
 
     def tick(self, seconds: float) -> None:
         """Close the clients that have not connected in time; the time is one that stands still with the process."""
-        for client in self._unconnected.tick(seconds):
+        for client in filter(self.is_here, self._unconnected.tick(seconds)):
             self._hub.refuse(reasons.STALE)
             self._sockets.close(client, reasons.STALE)
 
@@ -207,6 +210,9 @@ class SdkEndpoint:
             self.answer(client, number, method, await said)
         except MuxError as failure:
             self.answer(client, number, method, failure)
+        except Exception:  # whatever is wrong with it, the client is answered and its next command is done
+            logger.exception("a command of an SDK client could not be done: %s", method)
+            self.answer(client, number, method, Refused(reasons.FAILED))
 
     def _may_go_on(self, client: SdkClient, method: str) -> bool:
         """Count a command; return False when that is too much. No client is kept from leaving a channel."""
