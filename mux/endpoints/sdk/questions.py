@@ -147,9 +147,9 @@ class Questions:
             found = await page(past.history, past.numbering, redis_channel, wanted)
         except Missed as missed:
             raise CommandFailed({NO_ORDER: INTERNAL, OFF: NOT_AVAILABLE}.get(missed.reason, UNRECOVERABLE)) from None
-        pushes, told, size = self._subscriptions.pushes, [], 0
+        pub, told, size = self._subscriptions.pushes.pub_of(redis_channel), [], 0
         for publication in found.publications:
-            told.append(pushes.pub(publication))
+            told.append(pub(publication))
             size += len(told[-1])
             if size > PAGE_BYTES:
                 break

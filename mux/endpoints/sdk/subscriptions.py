@@ -202,8 +202,6 @@ class Subscriptions:
             CommandFailed: it is in the channel, or in too many.
         """
         redis_channel = permit.redis_channel
-        if is_wildcard(redis_channel):
-            raise CommandFailed(BAD_REQUEST)
         channels = self._hub.router.channels(client)
         if redis_channel in channels:
             raise CommandFailed(ALREADY_SUBSCRIBED)
@@ -289,7 +287,7 @@ class Subscriptions:
             return _position(pushes, self._last(), b'"was_recovering":true')
         told = b'"was_recovering":true,"recovered":true'
         if publications := self._owed(client, session, redis_channel, found):
-            told += b',"publications":[%b]' % b",".join(map(pushes.pub, publications))
+            told += b',"publications":[%b]' % b",".join(map(pushes.pub_of(redis_channel), publications))
         return _told(pushes, asked.offset or 0, told)
 
     def _enter(self, client: SdkClient, session: SdkSession, asked: Subscribe, redis_channel: bytes) -> Pushes:
@@ -304,7 +302,7 @@ class Subscriptions:
         self._members.enter(client, redis_channel)
         if self._past is not None:
             self._past.quiet.entered(redis_channel, self._last())
-        if asked.join_leave:
+        if asked.join_leave and not is_wildcard(redis_channel):  # of a join it could not be told where
             self._unusual(client, session, redis_channel).has_joins = True
         return pushes
 

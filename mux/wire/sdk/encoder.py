@@ -18,8 +18,9 @@ from typing import Final
 
 import orjson
 
+from mux.wire.channel import is_wildcard
 from mux.wire.position import Numbering
-from mux.wire.publication import JOINED, LEFT, Encoder, Kind, Publication
+from mux.wire.publication import JOINED, LEFT, Encoder, Kind, Publication, matched
 from mux.wire.sdk.payloads import as_json
 from mux.wire.sdk.replies import push
 from mux.wire.websocket.encoder import text_frame
@@ -122,6 +123,16 @@ class Pushes:
         offset = self.offset_of(number)
         return b'{"data":%b,"offset":%d}' % (data, offset) if offset > 0 else b'{"data":%b}' % data
 
+    def pub_of(self, channel: bytes) -> Callable[[Publication], bytes]:
+        """Return what makes the publications of a channel or wildcard as they stand in pushes and replies."""
+        return self._matched_pub if is_wildcard(channel) else self.pub
+
+    def _matched_pub(self, publication: Publication) -> bytes:
+        """Return a publication that names its channel, in its tags as well, for these are all that an app is shown."""
+        ((payload, kind, number, own),) = matched((publication,))
+        name = orjson.dumps(self._name_of(own))
+        return b'%b,"channel":%b,"tags":{"channel":%b}}' % (self.pub((payload, kind, number))[:-1], name, name)
+
     def end(self) -> None:
         """Give no offset any more."""
         if not self.is_over:
@@ -143,6 +154,7 @@ class Pushes:
     def _encode(self, channel: bytes, publications: Sequence[Publication], *, has_joins: bool) -> bytes:
         name = orjson.dumps(self._name_of(channel))
         messages: list[bytes] = []
+        pub = self.pub_of(channel)
         for publication in publications:
             kind = publication[1]
             if kind in _KINDS:
@@ -150,7 +162,7 @@ class Pushes:
                     info = b'{"info":%b}' % orjson.dumps(info_of(publication[0]))
                     messages.append(push(name, _KINDS[kind], info))
                 continue
-            messages.append(b'{"push":{"channel":%b,"pub":%b}}' % (name, self.pub(publication)))
+            messages.append(b'{"push":{"channel":%b,"pub":%b}}' % (name, pub(publication)))
         self.note(channel, publications)
         return frames(messages)
 

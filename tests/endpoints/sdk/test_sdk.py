@@ -326,3 +326,36 @@ async def test_who_does_not_connect_is_closed(redis_url: str, prefix: str) -> No
         sdk_socket(served.port) as client,
     ):
         assert (await client.closed())[0] == 3502
+
+
+async def test_a_wildcard_is_one_subscription_to_many_channels(served: Serving, publisher: redis.Redis) -> None:
+    """Each message names its channel where the app sees it; offsets grow over all of them, and it resumes by one."""
+    async with sdk_client(served.port, "wild.*", "wild.a") as client, served.connect("wild.b") as plain:
+        epoch = client.messages[1]["subscribe"]["epoch"]
+        with publisher.pipeline(transaction=False) as pipeline:
+            for number, name in enumerate(["wild.a", "wild.b", "wild", "wild.a"]):
+                pipeline.publish(f"sdk:{name}", number)
+            pipeline.execute()
+        assert await receive(plain, 1) == ["1"]
+        await client.pushes("pub", 5)
+        pushes = [one["push"] for one in client.messages if "pub" in one.get("push", {})]
+        wild = [push["pub"] for push in pushes if push["channel"] == "wild.*"]
+        assert [(pub["data"], pub["channel"], pub["tags"]) for pub in wild] == [
+            (number, name, {"channel": name}) for number, name in ((0, "wild.a"), (1, "wild.b"), (3, "wild.a"))
+        ]
+        assert [push["pub"]["data"] for push in pushes if push["channel"] == "wild.a"] == [0, 3]
+        offsets = [pub["offset"] for pub in wild]
+        assert offsets == sorted(set(offsets))
+        position = {"recover": True, "offset": offsets[0], "epoch": epoch}
+        _, reply, asked = await client.ask(
+            {"unsubscribe": {"channel": "wild.*"}},
+            subscribe("wild.*", join_leave=True, **position),
+            {"history": {"channel": "wild.*", "limit": 1, "reverse": True}},
+        )
+        assert reply["subscribe"]["recovered"] is True
+        assert reply["subscribe"]["publications"] == wild[1:]
+        assert asked["history"]["publications"] == wild[2:]
+        publish, presence = await client.ask(
+            {"publish": {"channel": "wild.*", "data": 1}}, {"presence": {"channel": "wild.*"}}
+        )
+        assert (publish["error"]["code"], presence["error"]["code"]) == (107, 107)
