@@ -68,5 +68,5 @@ class Renewals:
         check_owner(token, session, name)
         if not self._subscriptions.is_in(client, name):
             raise CommandFailed(PERMISSION_DENIED)
-        self._subscriptions.terms.set(client, session, self._subscriptions.redis_channel(name), token.claims.ends)
+        self._subscriptions.terms.set(client, self._subscriptions.redis_channel(name), token.claims.ends)
         return b"{%b}" % told_end(token.claims.ends)

@@ -107,7 +107,7 @@ class Served:
         with suppress(CommandFailed, Refused):
             body = await self._enter(client, session, Subscribe(name))
             redis_channel = self._subscriptions.redis_channel(name)
-            self._subscriptions.terms.set(client, session, redis_channel, act.until or inf)
+            self._subscriptions.terms.set(client, redis_channel, act.until or inf)
             more = b'"data":%b' % act.data.encode() if act.data else b""
             client.write(frames([push(orjson.dumps(name), "subscribe", with_members(body, more))]))
 

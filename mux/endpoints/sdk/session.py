@@ -67,7 +67,6 @@ class SdkSession:
         "app_until",
         "at",
         "early",
-        "ends",
         "has_left",
         "has_native_pings",
         "has_token",
@@ -117,8 +116,6 @@ class SdkSession:
         """What waits for the reply to `connect`; None when nothing has to."""
         self.served: frozenset[bytes] = frozenset()
         """The Redis channels of its subscriptions that the server has begun."""
-        self.ends: dict[bytes, float] | None = None
-        """The Unix times in seconds at which single subscriptions are ended, by Redis channel."""
 
     @property
     def has_own_encoder(self) -> bool:

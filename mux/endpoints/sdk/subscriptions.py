@@ -163,7 +163,7 @@ class Subscriptions:
         permit = await self.allowed(client, session, permit, asked.channel)
         said = self.admit(client, session, asked, permit)
         body = said if isinstance(said, bytes) else await said
-        self.terms.set(client, session, redis_channel, token.claims.ends)
+        self.terms.set(client, redis_channel, token.claims.ends)
         return with_members(body, told_end(token.claims.ends))
 
     async def _admit_later(
@@ -257,11 +257,10 @@ class Subscriptions:
     def _gone(self, client: SdkClient, redis_channels: Collection[bytes]) -> None:
         """Forget what is known of subscriptions that are over."""
         self._quiet_left(redis_channels)
-        session = client.session
-        if session is not None and (session.ends or session.served):
-            for redis_channel in redis_channels:
-                self.terms.forget(client, session, redis_channel)
-            session.served = session.served.difference(redis_channels)
+        for redis_channel in redis_channels:
+            self.terms.forget(client, redis_channel)
+        if client.session is not None and client.session.served:
+            client.session.served = client.session.served.difference(redis_channels)
 
     def _json_name(self, redis_channel: bytes) -> bytes:
         return orjson.dumps(self._namespace.channel(redis_channel))

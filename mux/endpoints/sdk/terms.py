@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import inf
 
 from mux.endpoints.expiry import Expiry
-from mux.endpoints.sdk.session import SdkClient, SdkSession
+from mux.endpoints.sdk.session import SdkClient
 from mux.endpoints.sdk.tokens import GRACE_SECONDS
 
 
@@ -20,22 +20,25 @@ class Terms:
     def __init__(self, end: Callable[[SdkClient, bytes], None]) -> None:
         self._end = end
         self._expiry: Expiry[tuple[SdkClient, bytes]] = Expiry(self._due)
+        # Not in the session, which an evicted client has no longer when it is known that its subscriptions are over.
+        self._ends: dict[SdkClient, dict[bytes, float]] = {}
         self._now = 0.0
 
-    def set(self, client: SdkClient, session: SdkSession, redis_channel: bytes, ends: float) -> None:
+    def set(self, client: SdkClient, redis_channel: bytes, ends: float) -> None:
         """Let a subscription end at a Unix time in seconds, and after those that a client has for the next token."""
-        self.forget(client, session, redis_channel)
+        self.forget(client, redis_channel)
         if ends < inf:
             until = ends + GRACE_SECONDS
-            if session.ends is None:
-                session.ends = {}
-            session.ends[redis_channel] = until
+            self._ends.setdefault(client, {})[redis_channel] = until
             self._expiry.watch((client, redis_channel), until)
 
-    def forget(self, client: SdkClient, session: SdkSession, redis_channel: bytes) -> None:
+    def forget(self, client: SdkClient, redis_channel: bytes) -> None:
         """Take note that a subscription is over, or does not end."""
-        if session.ends is not None:
-            self._expiry.forget((client, redis_channel), session.ends.pop(redis_channel, inf))
+        ends = self._ends.get(client)
+        if ends is not None and redis_channel in ends:
+            self._expiry.forget((client, redis_channel), ends.pop(redis_channel))
+            if not ends:
+                del self._ends[client]
 
     def tick(self, now: float) -> None:
         """End those that are due; to be called about once a second with the Unix time in seconds."""
@@ -44,7 +47,6 @@ class Terms:
 
     def _due(self, subscription: tuple[SdkClient, bytes]) -> None:
         client, redis_channel = subscription
-        session = client.session
         # It may have been renewed since it was due.
-        if session is not None and session.ends and session.ends.get(redis_channel, inf) <= self._now:
+        if self._ends.get(client, {}).get(redis_channel, inf) <= self._now:
             self._end(client, redis_channel)

@@ -11,7 +11,7 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 
-from mux import Grant
+from mux import Grant, reasons
 from mux.endpoints.sdk.tokens import GRACE_SECONDS
 from tests.endpoints.sdk.speaking import connected, opened
 from tests.support.servers import Serving, serving, until
@@ -142,6 +142,18 @@ async def test_a_subscription_ends_when_no_other_token_comes(closed_feed: Servin
         terms.tick(ends + 60 + GRACE_SECONDS)
         assert await client.next() == {"push": {"channel": "b", **over}}
         assert not len(terms._expiry)
+
+
+async def test_nothing_is_kept_of_a_client_that_was_evicted(closed_feed: Serving) -> None:
+    """Its subscriptions would have ended much later."""
+    core = closed_feed.mux._core
+    async with connected(closed_feed, bare()) as (client, _):
+        await client.ask("subscribe", channel="a", token=bare(channel="a"))
+        (one,) = core.hub.open_connections()
+        core.hub.evict(one, reasons.OVERFLOW)
+        await until(lambda: not len(core.hub))
+    terms = core.sdk.subscriptions.terms
+    assert (terms._ends, len(terms._expiry)) == ({}, 0)
 
 
 async def test_a_token_of_many_channels_needs_no_other(closed_feed: Serving) -> None:
