@@ -110,9 +110,13 @@ class EventStreamEndpoint:
         if self._named is None:
             count = held.skipped.total()
             return (self.wrap(told("skipped", {"count": count})) if count else b"") + held.encoded()
+        counts: dict[bytes, int] = {}
+        for (_, channel), count in held.skipped.items():
+            counts[channel] = max(count, counts.get(channel, 0))  # a message may have come by a name and by a wildcard
         name = self._named.name
-        events = [told("skipped", {"channel": name(one), "count": count}) for one, count in held.skipped.items()]
-        events += self._named.encode_matched(held.in_order()).values()
+        events = [told("skipped", {"channel": name(one), "count": count}) for one, count in counts.items()]
+        newest = [(*one[:3], channel) for _, channel, one in held.in_order()]
+        events += self._named.encode_matched(newest).values()
         return self.wrap(b"".join(events))
 
     def accept(

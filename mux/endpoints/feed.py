@@ -27,7 +27,7 @@ from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.compression import Compression
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.hooks import Hooks
-from mux.endpoints.latest import Latest
+from mux.endpoints.latest import Latest, divert, restore
 from mux.endpoints.many_channels import ManyChannels
 from mux.endpoints.membership import Membership
 from mux.endpoints.past import (
@@ -95,7 +95,7 @@ class Feed:
         self.checks = RequestChecks(hub, settings, authority)
         self.publishing = Publishing(hub, outbox, self.checks, hooks, settings)
         self.members = Membership(hub.router, outbox, hooks, settings)
-        self._latest = Latest(hub, self._events.withhold, (withhold, self._events.withhold))
+        self._latest = Latest(hub, self._events.withhold, partial(divert, (withhold, self._events.withhold)), restore)
         self._websockets = WebSocketEndpoint(
             hub,
             max_message_bytes=settings.max_message_bytes,

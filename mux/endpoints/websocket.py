@@ -91,6 +91,12 @@ class Outcome(Enum):
     """It is handed over again when go_on() says so."""
 
 
+def _conflated(client: Subscriber[Any], held: Held) -> bytes:
+    count = held.skipped.total()
+    told: list[Publication] = [(b'{"mux":{"skipped":%d}}' % count, GUESS, 0)] if count else []
+    return encode(b"", told) + held.encoded()
+
+
 class Dialect(NamedTuple):
     """The ways in which one protocol on top of WebSocket differs from others."""
 
@@ -104,6 +110,8 @@ class Dialect(NamedTuple):
     """True when a client has one name in all channels."""
     code: Callable[[Reason], int] = lambda reason: reason.code
     """Returns the code by which a client is closed."""
+    conflated: Callable[[Subscriber[Any], Held], bytes] = _conflated
+    """Returns what a client is written that was behind: how many messages were left out, and the newest."""
 
 
 PLAIN = Dialect()
@@ -170,9 +178,7 @@ class WebSocketEndpoint(Generic[S]):
 
     def conflated(self, client: Subscriber[S], held: Held) -> bytes:
         """Return what a client is written that was behind: how many messages were left out, and the newest."""
-        count = held.skipped.total()
-        told: list[Publication] = [(b'{"mux":{"skipped":%d}}' % count, GUESS, 0)] if count else []
-        return encode(b"", told) + held.encoded()
+        return self._dialect.conflated(client, held)
 
     def accept(
         self,

@@ -18,6 +18,7 @@ from tests.endpoints.test_feed import http
 from tests.endpoints.test_many_channels import heard, many_feed
 from tests.endpoints.test_many_channels import stream as many_stream
 from tests.endpoints.test_resume import Reader, publish, stream
+from tests.support.sdk import Message, sdk_socket
 from tests.support.servers import BOTH_LOOPS, CONNECT_OPTIONS, PATIENCE_SECONDS, Serving, until
 
 SIZE = 60_000
@@ -36,11 +37,11 @@ def numbered(number: int) -> str:
 async def fill(feed: Serving, reading: asyncio.ReadTransport, *channels: str) -> int:
     """Publish to these channels in turn until a client that does not read is behind, and then some; return how many."""
     reading.pause_reading()
-    latest, count, left = feed.mux._core.feed._latest, 0, HELD
+    core, count, left = feed.mux._core, 0, HELD
     while left:
         await publish(feed, channels[count % len(channels)], numbered(count))
         count += 1
-        left -= bool(latest._held)
+        left -= bool(core.feed._latest._held or core.sdk.subscriptions.latest._held)
     reading.resume_reading()
     return count
 
@@ -107,7 +108,7 @@ async def test_a_websocket_that_is_behind_is_given_the_newest(redis_url: str, pr
 
 async def test_a_stream_of_many_channels_is_given_the_newest_of_each(redis_url: str, prefix: str) -> None:
     """In the order of all messages, after what is said of those that were left out."""
-    target = "/feed?channel=a&channel=b.*&latest=1"
+    target = "/feed?channel=a&channel=b.*&channel=b.1&latest=1"
     async with many_feed(redis_url, prefix) as feed, slow(feed, target) as (events, reading):
         count = await fill(feed, reading, "a", "b.1", "b.2")
         found = [await events.next()]
@@ -144,6 +145,58 @@ async def test_a_goodbye_comes_after_the_newest(redis_url: str, prefix: str, rea
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == reason.code
         assert number_of(found[-1]) == count - 1
+
+
+async def test_an_sdk_client_is_given_the_newest_of_the_channels_that_it_wants_so(redis_url: str, prefix: str) -> None:
+    """Its tags say how many were left out; of other channels it is given everything, and all of it has positions."""
+    wish = {"data": {"mux": {"latest": True}}}
+    async with many_feed(redis_url, prefix) as feed, sdk_socket(feed.port, max_queue=1) as client:
+        commands: list[Message] = [
+            {"subscribe": {"channel": "a", **wish}},
+            {"subscribe": {"channel": "b.*", **wish}},
+            {"subscribe": {"channel": "all"}},
+        ]
+        (_, subscribed, *_) = await client.ask({"connect": {}}, *commands)
+        count = await fill(feed, client.socket.transport, "a", "b.1", "all")
+        skipped = feed.mux._core.hub.skipped
+        assert skipped
+        await client.until(lambda message: "skipped" in message.get("push", {}).get("pub", {}).get("tags", {}), 2)
+        pushes = [one["push"] for one in client.messages if "push" in one]
+        heard = {name: [one["pub"] for one in pushes if one["channel"] == name] for name in ("a", "b.*", "all")}
+        numbers = {name: [number_of(pub["data"]) for pub in pubs] for name, pubs in heard.items()}
+        assert numbers["all"] == list(range(2, count, 3))
+        for name, first in (("a", 0), ("b.*", 1)):
+            assert numbers[name][-1] == list(range(first, count, 3))[-1], "it has the newest"
+            assert int(heard[name][-1]["tags"]["skipped"]) == len(range(first, count, 3)) - len(numbers[name])
+        assert sum(int(heard[name][-1]["tags"]["skipped"]) for name in ("a", "b.*")) == skipped
+        assert {pub["tags"]["channel"] for pub in heard["b.*"]} == {"b.1"}
+        await publish(feed, "a", '"end"')
+        await client.until(lambda message: message.get("push", {}).get("pub", {}).get("data") == "end")
+        position = {"recover": True, "offset": heard["a"][-2]["offset"], "epoch": subscribed["subscribe"]["epoch"]}
+        async with sdk_socket(feed.port) as again:
+            _, recovered = await again.ask({"connect": {}}, {"subscribe": {"channel": "a", **position}})
+            found = [one["data"] for one in recovered["subscribe"]["publications"]]
+            assert [number_of(text) for text in found[:-1]] == list(range(0, count, 3))[len(numbers["a"]) - 1 :]
+
+
+async def test_an_sdk_client_that_leaves_a_channel_is_given_nothing_of_it(redis_url: str, prefix: str) -> None:
+    """What was held is dropped, and a new subscription has everything from its position on, once."""
+    subscribe = {"subscribe": {"channel": "a", "data": {"mux": {"latest": True}}}}
+    async with many_feed(redis_url, prefix) as feed, sdk_socket(feed.port, max_queue=1) as client:
+        await client.ask({"connect": {}}, subscribe)
+        latest = feed.mux._core.sdk.subscriptions.latest
+        await fill(feed, client.socket.transport, "a")
+        client.socket.transport.pause_reading()
+        (held,) = latest._held.values()
+        numbers = await client.send({"unsubscribe": {"channel": "a"}}, subscribe)
+        await until(lambda: not held.newest)
+        assert held.size == 0
+        client.socket.transport.resume_reading()
+        await client.reply(numbers[1])
+        before = len(client.messages)
+        await publish(feed, "a", '"end"')
+        await client.until(lambda message: message.get("push", {}).get("pub", {}).get("data") == "end")
+        assert len(client.messages) == before + 1
 
 
 async def test_an_announcement_does_not_take_the_place_of_a_message(redis_url: str, prefix: str) -> None:

@@ -23,7 +23,7 @@ from sanic.response import HTTPResponse
 
 from mux import reasons
 from mux.endpoints.sdk.failures import failure_of
-from mux.endpoints.sdk.session import SdkClient, SdkSession
+from mux.endpoints.sdk.session import SdkClient, SdkSession, conflated
 from mux.endpoints.tasks import Tasks
 from mux.endpoints.websocket import Dialect, Outcome, WebSocketEndpoint
 from mux.errors import MuxError, Refused
@@ -63,6 +63,7 @@ class SdkEndpoint:
         handlers: do the commands, by their method.
         encode: encodes for a client as long as its session has not said how.
         on_leave: takes a client and the channels it has just left; called once for each client.
+        settle: writes what is held for a client; called before its connection is closed.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class SdkEndpoint:
         handlers: Mapping[str, Handler],
         encode: Encoder,
         on_leave: Callable[[SdkClient, list[bytes]], None],
+        settle: Callable[[SdkClient], object],
     ) -> None:
         self._hub = hub
         self._handlers = handlers
@@ -91,7 +93,8 @@ class SdkEndpoint:
             on_leave=self._left,
             pace=Pace(None, Allowance(per_second=frames_per_second, burst=frame_burst) if frames_per_second else None),
             is_writable=is_writable,
-            dialect=Dialect(encode, _ping, is_always_pinged=True, is_named_once=True, code=_code),
+            dialect=Dialect(encode, _ping, is_always_pinged=True, is_named_once=True, code=_code, conflated=conflated),
+            settle=settle,
         )
         self._tasks = Tasks()
         self._told: list[bytes] = []  # what the client is told in whose slice we are

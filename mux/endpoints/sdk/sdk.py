@@ -84,6 +84,7 @@ class Sdk:
             handlers=handlers,
             encode=self.subscriptions.pushes.usual,
             on_leave=self.subscriptions.left,
+            settle=self.subscriptions.latest.settle,
         )
         self._ping = ceil(settings.ping_seconds)
 

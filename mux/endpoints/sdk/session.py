@@ -8,9 +8,10 @@ from typing import TypeAlias
 
 from sanic.request import Request
 
+from mux.endpoints.latest import Held
 from mux.hub.subscriber import Subscriber
-from mux.wire.publication import Publication
-from mux.wire.sdk.encoder import Pushes
+from mux.wire.publication import JOINED, LEFT, Encoder, Publication
+from mux.wire.sdk.encoder import Pushes, frames
 from mux.wire.websocket.parser import WebSocketParser
 
 MAX_EARLY_BYTES = 1024 * 1024
@@ -20,13 +21,15 @@ MAX_EARLY_BYTES = 1024 * 1024
 class Unusual:
     """A subscription that is given more or less than the pushes of its channel, or not at once."""
 
-    __slots__ = ("has_joins", "is_withheld")
+    __slots__ = ("has_joins", "is_latest", "is_withheld")
 
     def __init__(self) -> None:
         self.has_joins = False
         """True when the client is told who joins and leaves."""
         self.is_withheld = False
         """True while the client is still given what came before."""
+        self.is_latest = False
+        """True when the client is given only the newest message whenever it does not keep up."""
 
 
 class Early:
@@ -70,6 +73,7 @@ class SdkSession:
         "has_left",
         "has_native_pings",
         "has_token",
+        "hold",
         "is_busy",
         "is_connected",
         "is_refused",
@@ -112,6 +116,8 @@ class SdkSession:
         """The subject of the token that the client has connected with; empty when it has none."""
         self.app_until = inf
         """Unix time in seconds until which the app lets the client stay, whatever tokens it has."""
+        self.hold: Encoder | None = None
+        """Holds the newest messages while the client does not keep up; None while it does."""
         self.early: Early | None = None
         """What waits for the reply to `connect`; None when nothing has to."""
         self.served: frozenset[bytes] = frozenset()
@@ -137,7 +143,39 @@ class SdkSession:
         if unusual.is_withheld:
             self.pushes.note(channel, publications)
             return b""
+        if unusual.is_latest and self.hold is not None:
+            messages = [one for one in publications if one[1] not in (JOINED, LEFT)]
+            if messages:
+                self.hold(channel, messages)
+            publications = [one for one in publications if one[1] in (JOINED, LEFT)]
+            if not publications:
+                return b""
         return (self.pushes.encode_all if unusual.has_joins else self.pushes.encode)(channel, publications)
 
 
 SdkClient: TypeAlias = Subscriber[SdkSession]
+
+
+def divert(client: SdkClient, take: Encoder) -> Encoder | None:
+    """Hold what comes in some subscriptions of a client, unless it is gone (endpoints.latest.Divert)."""
+    if client.session is None:
+        return None
+    client.session.hold = take
+    return client.encode
+
+
+def restore(client: SdkClient, encode: Encoder) -> None:
+    """Hold nothing any more."""
+    if client.session is not None:
+        client.session.hold = None
+
+
+def conflated(client: SdkClient, held: Held) -> bytes:
+    """Return what a client is written that was behind: the newest messages, which tell how many were left out."""
+    session = client.session
+    if session is None:
+        return b""
+    skipped = held.skipped
+    return frames(
+        [session.pushes.newest(joined, one, skipped[joined, channel]) for joined, channel, one in held.in_order()]
+    )

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import orjson
 
 from mux import reasons
-from mux.endpoints.catch_up import CatchUp
+from mux.endpoints.catch_up import CatchUp, withhold
+from mux.endpoints.latest import Latest
 from mux.endpoints.membership import Membership
 from mux.endpoints.past import Past
 from mux.endpoints.request_checks import Permit, RequestChecks
 from mux.endpoints.sdk.failures import CommandFailed
-from mux.endpoints.sdk.session import Early, SdkClient, SdkSession, Unusual
+from mux.endpoints.sdk.session import Early, SdkClient, SdkSession, Unusual, divert, restore
 from mux.endpoints.sdk.terms import Terms
 from mux.endpoints.sdk.tokens import SUBSCRIBE, Tokens, check_owner, told_end
 from mux.endpoints.tasks import Tasks
@@ -35,7 +36,7 @@ from mux.recovery.history import OFF, Found, Query
 from mux.settings.settings import Settings
 from mux.wire.channel import Namespace, check_subscription, is_wildcard
 from mux.wire.publication import JOINED, LEFT, Publication
-from mux.wire.sdk.commands import UNRECOVERABLE_IS_TOLD, Channel, Subscribe
+from mux.wire.sdk.commands import UNRECOVERABLE_IS_TOLD, Channel, Subscribe, wants_latest
 from mux.wire.sdk.encoder import Pushes, Rewritten, frames
 from mux.wire.sdk.replies import (
     ALREADY_SUBSCRIBED,
@@ -86,6 +87,7 @@ class Subscriptions:
         self.tokens = Tokens(parts.checks)
         self.terms = Terms(self._expire)
         self.rewritten = Rewritten()
+        self.latest = Latest(parts.hub, withhold, divert, restore)
         self._pushes = {has_offsets: self._new_pushes(has_offsets=has_offsets) for has_offsets in (False, True)}
 
     def _new_pushes(self, *, has_offsets: bool) -> Pushes:
@@ -256,6 +258,7 @@ class Subscriptions:
 
     def _gone(self, client: SdkClient, redis_channels: Collection[bytes]) -> None:
         """Forget what is known of subscriptions that are over."""
+        self.latest.drop(client, redis_channels)
         self._quiet_left(redis_channels)
         for redis_channel in redis_channels:
             self.terms.forget(client, redis_channel)
@@ -303,6 +306,9 @@ class Subscriptions:
             self._past.quiet.entered(redis_channel, self._last())
         if asked.join_leave and not is_wildcard(redis_channel):  # of a join it could not be told where
             self._unusual(client, session, redis_channel).has_joins = True
+        if wants_latest(asked.data):
+            self._unusual(client, session, redis_channel).is_latest = True
+            self.latest.watch(client)
         return pushes
 
     def _owed(
@@ -332,7 +338,7 @@ class Subscriptions:
 
     def _release(self, client: SdkClient, session: SdkSession, redis_channel: bytes, unusual: Unusual) -> None:
         unusual.is_withheld = False
-        if not unusual.has_joins:
+        if not (unusual.has_joins or unusual.is_latest):
             self._forget(client, session, redis_channel)
 
     def _unusual(self, client: SdkClient, session: SdkSession, redis_channel: bytes) -> Unusual:

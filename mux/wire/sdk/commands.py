@@ -138,12 +138,25 @@ class Command(Struct):
     sub_refresh: SubRefresh | None = None
 
 
+class Options(Struct):
+    """The options of a subscription that are mux' own."""
+
+    latest: bool = False
+
+
+class Wish(Struct):
+    """The data of a subscription that has such options."""
+
+    mux: Options
+
+
 Body: TypeAlias = Connect | Subscribe | Channel | Publish | History | Call | Send | Refresh | SubRefresh
 
 METHODS = Command.__struct_fields__[1:]
 """The methods, in the order in which they count."""
 
 _decode = msgspec.json.Decoder(Command).decode
+_decode_wish = msgspec.json.Decoder(Wish).decode
 _scan = JSONDecoder().raw_decode
 
 
@@ -199,3 +212,11 @@ def _first_of(line: bytes) -> Command:
         return _decode(text[: _scan(text)[1]])
     except (ValueError, RecursionError):
         raise Refused(reasons.BAD_COMMAND) from None
+
+
+def wants_latest(data: Raw) -> bool:
+    """Tell whether the data of a subscription are {"mux": {"latest": true}}; any other data are the app's."""
+    try:
+        return bool(data) and _decode_wish(bytes(data)).mux.latest
+    except (msgspec.MsgspecError, RecursionError):
+        return False

@@ -22,7 +22,7 @@ from mux.wire.channel import is_wildcard
 from mux.wire.position import Numbering
 from mux.wire.publication import JOINED, LEFT, Encoder, Kind, Publication, matched
 from mux.wire.sdk.payloads import as_json
-from mux.wire.sdk.replies import push
+from mux.wire.sdk.replies import push, with_members
 from mux.wire.websocket.encoder import text_frame
 
 FRAME_BYTES: Final = 64 * 1024
@@ -132,6 +132,15 @@ class Pushes:
         ((payload, kind, number, own),) = matched((publication,))
         name = orjson.dumps(self._name_of(own))
         return b'%b,"channel":%b,"tags":{"channel":%b}}' % (self.pub((payload, kind, number))[:-1], name, name)
+
+    def newest(self, channel: bytes, publication: Publication, skipped: int) -> bytes:
+        """Return the push of the newest message of a subscription, with how many before it were left out."""
+        pub = self.pub_of(channel)(publication)
+        if skipped and is_wildcard(channel):
+            pub = b'%b,"skipped":"%d"}}' % (pub.removesuffix(b"}}"), skipped)
+        elif skipped:
+            pub = with_members(pub, b'"tags":{"skipped":"%d"}' % skipped)
+        return push(orjson.dumps(self._name_of(channel)), "pub", pub)
 
     def end(self) -> None:
         """Give no offset any more."""
