@@ -127,7 +127,7 @@ def test_resume(redis_url: str, smoke: bool, benchmark: Benchmark, score: Score)
 
 def _missed(server: Running, channels: int) -> str:
     """Publish what clients have missed; return the position before it."""
-    _is_ready(server)
+    is_ready(server)
     _, before = asked(server.target, "/feed/CH-000000?last=1")
     publish(server.place.redis_url, channels * EACH, channels)
     while asked(server.target, f"/feed/CH-{channels - 1:06d}?since={before['position']}")[1]["count"] < EACH:
@@ -135,7 +135,7 @@ def _missed(server: Running, channels: int) -> str:
     return str(before["position"])
 
 
-def _is_ready(server: Running) -> None:
+def is_ready(server: Running) -> None:
     """Wait until a process has its place among all, and the journal."""
     while asked(server.target, "/readyz")[0] != 200:
         time.sleep(0.01)
@@ -167,7 +167,7 @@ def test_copy(contender: str, peer: Any, smoke: bool, benchmark: Benchmark, scor
     size, seconds = (1 << 16, 1) if smoke else (32 << 20, 8)
     case = benchmark.group = f"copy_{size >> 10}KiB"
     with redis_server() as redis_url, serving(MUX, redis_url) as old:
-        _is_ready(old)
+        is_ready(old)
         publish(redis_url, size // WIRE_BYTES, CHANNELS)
         load = Load(target=old.target, clients=50, channels=50, messages=1000 * seconds, rate=1000, inlet=old.inlet())
         with Generator(load) as generator, ThreadPoolExecutor(1) as pool:
@@ -176,7 +176,7 @@ def test_copy(contender: str, peer: Any, smoke: bool, benchmark: Benchmark, scor
             traffic = pool.submit(generator.publish)
             began = time.monotonic()
             with serving(peer, redis_url) as new:
-                _is_ready(new)
+                is_ready(new)
                 ready = time.monotonic() - began
                 delivery = benchmark.pedantic(traffic.result, rounds=1)
                 used = old.tree.cpu_seconds() - before + new.tree.cpu_seconds()

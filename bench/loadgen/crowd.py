@@ -114,7 +114,8 @@ class Crowd:
         client, dialect = self._by_index.get(index), self._load.dialect
         if client is not None:
             body = message(self._channels[index], sequence, due_us, self._load.message_bytes)
-            _write(client, text_frame(dialect.send_before + body + dialect.send_after))
+            before = _named(dialect.send_before, channel_name(self._channels[index]))
+            _write(client, text_frame(before + body + dialect.send_after))
 
     def _turn(self, patience: float) -> bool:
         events = self._epoll.poll(patience, 4096)
@@ -170,6 +171,8 @@ class Crowd:
                 self._refuse(fd, status.decode(errors="replace"))
                 return
             client.is_upgraded, client.data = True, rest
+            if greeting := self._load.dialect.greeting:
+                _write(client.socket, text_frame(greeting))
         self._follow_script(client)
         if not client.steps:
             client.has_joined = True
@@ -189,8 +192,7 @@ class Crowd:
             if payload.startswith(expected):
                 del client.steps[0]
                 if answer:
-                    name = self._channel(client).encode()
-                    _write(client.socket, text_frame(answer.replace(b"{channel}", name)))
+                    _write(client.socket, text_frame(_named(answer, self._channel(client))))
 
     def _channel(self, client: _Client) -> str:
         return channel_name(self._channels[client.index])
@@ -206,6 +208,10 @@ class Crowd:
         client = self._clients.pop(fd)
         self._by_index.pop(client.index, None)
         client.socket.close()
+
+
+def _named(text: bytes, channel: str) -> bytes:
+    return text.replace(b"{channel}", channel.encode())
 
 
 def _write(client: socket.socket, data: bytes) -> None:

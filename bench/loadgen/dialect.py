@@ -21,11 +21,15 @@ from mux.wire.resp import encode_publish
 class Dialect:
     """The particulars of one server; {channel} stands for the channel's name."""
 
+    greeting: bytes = b""
+    """The first message of a client, sent after the handshake."""
     script: tuple[tuple[bytes, bytes], ...] = ()
-    """After the handshake: wait for a message that begins so, then send that. Then the client has joined."""
+    """After that: wait for a message that begins so, then send that. Then the client has joined."""
     before: bytes = b""
     """The bytes that a message begins with, before the stamp."""
     after: bytes = b""
+    is_varied: bool = False
+    """True when messages differ in size and several may be in a frame: each stamp is found by what is before it."""
     send_before: bytes = b""
     """The bytes that a message of a client begins with, before the stamp."""
     send_after: bytes = b""
@@ -44,6 +48,19 @@ SOCKET_IO = Dialect(
     heartbeat=(b"2", b"3"),
 )
 """Socket.IO 4 over Engine.IO 4, WebSocket only."""
+
+SDK = Dialect(
+    greeting=b'{"id":1,"connect":{}}',
+    script=(
+        (b'{"id":1,"connect"', b'{"id":2,"subscribe":{"channel":"{channel}"}}'),
+        (b'{"id":2,"subscribe"', b""),
+    ),
+    before=b'"data":"',
+    is_varied=True,
+    send_before=b'{"id":3,"publish":{"channel":"{channel}","data":"',
+    send_after=b'"}}',
+)
+"""The JSON protocol of Centrifugo's SDKs, without pings."""
 
 
 @dataclass(frozen=True, slots=True)

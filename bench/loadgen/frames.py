@@ -8,6 +8,8 @@ socket gave is looked at in one of three ways:
     many         the same with NumPy for all of them at once
     else         frame by frame: announcements, pings, closes, frames cut in two
 
+Where messages differ in size, the stamps are found by what stands before each, whatever the frames are.
+
 The second is what lets a generator in Python outrun a server that coalesces. Nothing is taken on trust:
 the stamp of every message is decoded and counted, whichever way it came.
 """
@@ -63,6 +65,8 @@ class Frames:
         """Take what a client's socket gave; return what the client answers, nearly always nothing."""
         if self._rests:
             data = self._rests.pop(client, b"") + data
+        if self._dialect.is_varied:
+            return self._take_stamps(client, data)
         size = len(data)
         if size == self._frame_bytes and data.startswith(self._head):
             raw = a2b_base64(data[self._head_bytes : self._head_bytes + STAMP_BYTES])
@@ -73,6 +77,20 @@ class Frames:
         elif size >= _MANY * self._frame_bytes and (taken := self._take_many(client, data)):
             data = data[taken:]
         return self._take_each(client, data) if data else b""
+
+    def _take_stamps(self, client: int, data: bytes) -> bytes:
+        """Count the stamps of data, and keep its end, in which one may have begun."""
+        before = self._dialect.before
+        _, *found = data.split(before)
+        stamps = [part[:STAMP_BYTES] for part in found if len(part) >= STAMP_BYTES]
+        if stamps:
+            channels, sequences, due = read_many(b"".join(stamps))
+            self.other += int((channels != self._channels[client]).sum())
+            self._count(client, sequences)
+            self.latencies.add_many(now_us() - due)
+        is_cut = bool(found) and len(found[-1]) < STAMP_BYTES
+        self._rests[client] = before + found[-1] if is_cut else data[-len(before) :]
+        return b""
 
     def _take_many(self, client: int, data: bytes) -> int:
         """Count the frames of data and return how many bytes they have; 0 when they are not all of one kind."""

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]  # it has no types
 
-from bench.loadgen.dialect import PLAIN, SOCKET_IO, Dialect, Inlet
+from bench.loadgen.dialect import PLAIN, SDK, SOCKET_IO, Dialect, Inlet
 
 HERE = Path(__file__).parent
 DEFAULT_DIRECTORY = HERE.parent / ".peers"
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 _SOCKET_IO_PATH = "/socket.io/?EIO=4&transport=websocket"
+_SDK_PATH = "/connection/websocket"
 _BODY = "\x00"
 
 
@@ -118,6 +119,12 @@ NGINX = Kind(
     lambda peers: not shutil.which("nginx") or not NCHAN_MODULE.exists(),
     _nchan_version,
 )
+CENTRIFUGO_SERVER = Kind(
+    "Go",
+    "go install github.com/centrifugal/centrifugo/v6@latest",
+    lambda peers: not shutil.which("centrifugo"),
+    lambda peers, packages: _said(["centrifugo", "version"]),
+)
 
 
 def _script(name: str) -> Callable[[Place], list[str]]:
@@ -141,13 +148,32 @@ def _mux(place: Place, *more: str) -> list[str]:
 
 
 def _nchan(place: Place) -> list[str]:
-    text = (HERE / "nchan.conf").read_text()
+    return ["nginx", "-c", _configuration(place, "nchan.conf"), "-p", str(place.scratch)]
+
+
+def _centrifugo(place: Place) -> list[str]:
+    return ["centrifugo", "--config", _configuration(place, "centrifugo.json")]
+
+
+def _configuration(place: Place, name: str) -> str:
+    text = (HERE / name).read_text()
     values = {"port": place.port, "redis": place.redis_url, "directory": place.scratch, "module": NCHAN_MODULE}
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", str(value))
-    path = place.scratch / "nginx.conf"
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", str(value))
+    path = place.scratch / name
     path.write_text(text)
-    return ["nginx", "-c", str(path), "-p", str(place.scratch)]
+    return str(path)
+
+
+def _quoted(place: Place, size: int) -> Inlet:
+    return Inlet(url=place.redis_url, before=b'"', after=b'"')
+
+
+def _centrifugo_inlet(place: Place, size: int) -> Inlet:
+    # A Publication of its Protobuf: field 4, length, data.
+    length = size + 2
+    head = b"\x22" + (bytes([length]) if length < 0x80 else bytes([length & 0x7F | 0x80, length >> 7]))
+    return Inlet(url=place.redis_url, channel="centrifugo.client.{channel}", before=head + b'"', after=b'"')
 
 
 def _django_inlet(place: Place, size: int) -> Inlet:
@@ -177,16 +203,23 @@ def _packed(value: object, size: int) -> tuple[bytes, bytes]:
 
 
 MUX = Peer(name="mux", command=_mux, kind=OWN, is_many=True)
+MUX_SDK = Peer(name="mux, SDK clients", command=_mux, kind=OWN, path=_SDK_PATH, dialect=SDK, inlet=_quoted)
 MUX_WITHOUT_JOURNAL = Peer(
     name="mux without journal", command=lambda place: _mux(place, "--journal-bytes", "0"), kind=OWN
 )
 PER_CHANNEL = Peer(
     name="Sanic, PubSub per channel", command=_baseline("per-channel"), kind=OWN, is_many=True, copies=True
 )
+CENTRIFUGO = Peer(
+    name="Centrifugo", command=_centrifugo, kind=CENTRIFUGO_SERVER, path=_SDK_PATH, dialect=SDK,
+    inlet=_centrifugo_inlet, published="PUBLISH of its Protobuf",
+)  # fmt: skip
 STOCK = Peer(name="Sanic stock + our broker", command=_baseline("stock"), kind=OWN)
 
 PEERS = (
     MUX,
+    MUX_SDK,
+    CENTRIFUGO,
     PER_CHANNEL,
     STOCK,
     Peer(
