@@ -55,7 +55,7 @@ async def test_everybody_hears_what_anybody_publishes(rig: Rig, driver: Driver, 
     client = driver.client(rig.port)
     await client.subscribe(channel)
     async with rig.server.connect(channel) as plain:
-        assert [json.loads(text)["event"] for text in await receive(plain, 1)] == ["join"]
+        assert "has joined" in str((await receive(plain, 1))[0])
         await client.ask("publish", channel, items=[{"n": n, "umlaut": "ü"} for n in range(50)])
         await plain.send('{"n":50}')
         await publish(rig.publisher, channel, '{\n  "n": 51\n}')
@@ -113,21 +113,21 @@ async def test_history(rig: Rig, driver: Driver, channel: str) -> None:
 
 
 async def test_unsubscribe_in_flight(rig: Rig, driver: Driver, channel: str) -> None:
-    """Leaving and coming back without waiting for any answer ends with one subscription."""
+    """Leaving before the subscription is answered leaves, and coming back ends with one subscription."""
     client = driver.client(rig.port)
     await client.until("connected")
-    for _ in range(5):
+    for count in range(1, 4):
         client.tell("subscribe", channel)
         client.tell("unsubscribe", channel)
+        await client.until("unsubscribed", count)
+        # A question comes behind them in the order of the connection. Without it the SDK of Go would take the first
+        # subscription for the next one, whatever the server does.
+        await client.ask("publish", f"{channel}:other", items=["to nobody"])
+    before = len(client.found("subscribed"))
     client.tell("subscribe", channel)
-    await client.ask("publish", channel, items=["probe"])  # behind everything else in the order of the connection
-    await client.until("subscribed", channel=channel)
-    await publish(rig.publisher, channel, '"last"')
-    heard = await client.data(channel, 1)
-    while heard[-1] != "last":
-        heard = await client.data(channel, len(heard) + 1)
-    assert heard.count("last") == 1
-    assert not client.found("disconnected")
+    await client.until("subscribed", before + 1)
+    await client.ask("publish", channel, items=["first", "last"])
+    assert await client.data(channel, 2) == ["first", "last"]
     assert len(client.found("connected")) == 1
 
 

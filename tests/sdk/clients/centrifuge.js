@@ -32,6 +32,7 @@ const does = {
     listen(client, { as, server: true }, ["subscribed", "subscribing", "unsubscribed", "publication"]);
     client.connect();
   },
+  reconnect: ({ as }) => clients[as].connect(),
   disconnect: ({ as }) => clients[as].disconnect(),
   subscribe({ as, channels, recoverable, joinLeave, data, token, renew }) {
     for (const channel of channels) {

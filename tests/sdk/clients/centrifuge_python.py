@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from centrifuge import (  # type: ignore[import-not-found]  # it has an environment of its own
@@ -32,7 +32,10 @@ class Listener:
 
     def __getattr__(self, name: str) -> Callable[[Any], Awaitable[None]]:
         async def tell_it(context: Any) -> None:
-            values = asdict(context)
+            values = dict(vars(context))
+            for key, value in values.items():
+                if is_dataclass(value) and not isinstance(value, type):
+                    values[key] = asdict(value)
             if "error" in values:
                 error = values.pop("error")
                 values |= {"code": getattr(error, "code", 0), "message": str(error)}
@@ -118,6 +121,11 @@ async def history(order: dict[str, Any]) -> Any:
     return asdict(await clients[order["as"]].history(order["channel"], **options))
 
 
+async def reconnect(order: dict[str, Any]) -> None:
+    """Let a client come back."""
+    await clients[order["as"]].connect()
+
+
 async def disconnect(order: dict[str, Any]) -> None:
     """End a client."""
     await clients[order["as"]].disconnect()
@@ -126,6 +134,7 @@ async def disconnect(order: dict[str, Any]) -> None:
 DOES = {
     "connect": connect,
     "disconnect": disconnect,
+    "reconnect": reconnect,
     "subscribe": subscribe,
     "unsubscribe": unsubscribe,
     "publish": publish,

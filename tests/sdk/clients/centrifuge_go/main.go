@@ -187,6 +187,8 @@ func do(o order) {
 	switch o.Do {
 	case "connect":
 		connect(o)
+	case "reconnect":
+		_ = clients[o.As].Connect()
 	case "disconnect":
 		_ = clients[o.As].Disconnect()
 	case "subscribe":
