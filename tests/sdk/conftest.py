@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from redis.asyncio import Redis
 
 from tests.chaos.processes import RedisServer, redis_client
 from tests.sdk.driver import Driver, driving
 from tests.sdk.kits import KITS, Kit
-from tests.support.servers import ServerProcess, mux_serve
+from tests.support.servers import PATIENCE_SECONDS, ServerProcess, mux_serve
 from tests.support.tokens import AUDIENCE, SECRET
 
+WORKERS = 2
+
 OPTIONS = [
-    *("--workers", "2", "--drain-seconds", "0.5", "--token-audience", AUDIENCE),
+    *("--workers", str(WORKERS), "--drain-seconds", "0.5", "--token-audience", AUDIENCE),
     *("--anyone-subscribe", "*", "--anyone-publish", "*"),
 ]
 
@@ -56,7 +60,17 @@ def server(redis_server: RedisServer) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="package")
 async def rig(server: ServerProcess, redis_server: RedisServer) -> AsyncIterator[Rig]:
-    """Return the server with its Redis and a client of that."""
+    """Return the server with its Redis and a client of that, once both workers have a place in the common order."""
+    async with (
+        redis_client(redis_server.port, timeout_seconds=30) as publisher,
+        asyncio.timeout(PATIENCE_SECONDS),
+        httpx.AsyncClient(headers={"Connection": "close"}) as http,
+    ):
+        while sum(client["psub"] == "1" for client in await publisher.client_list()) < WORKERS:
+            await asyncio.sleep(0.02)
+        for _ in range(10):  # whichever worker takes it
+            while not (await http.get(f"http://127.0.0.1:{server.port}/readyz")).is_success:
+                await asyncio.sleep(0.02)
     async with redis_client(redis_server.port, timeout_seconds=30) as publisher:
         yield Rig(server, redis_server, publisher)
 
