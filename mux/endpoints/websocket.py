@@ -28,10 +28,10 @@ from mux.endpoints.takeover import Asking, take_over
 from mux.endpoints.turns import BYTES_PER_SLICE, FRAMES_PER_SLICE, LIGHT_BYTES, Turns
 from mux.hub.allowance import Pace
 from mux.hub.hub import Hub
-from mux.hub.subscriber import Subscriber
+from mux.hub.subscriber import AnySubscriber, Subscriber
 from mux.reasons import Reason
 from mux.wire.publication import GUESS, Encoder, Publication
-from mux.wire.websocket.encoder import PING, close_frame, encode, encoders
+from mux.wire.websocket.encoder import PING, Compressor, close_frame, compressors, encode
 from mux.wire.websocket.handshake import Accepted, Handshake, accept_usual, window_bits
 from mux.wire.websocket.parser import WebSocketParser, lone_text
 
@@ -149,7 +149,10 @@ class WebSocketEndpoint(Generic[S]):
     ) -> None:
         self._hub = hub
         self.compresses = compress_min_bytes is not None
-        self._encoders = {0: dialect.encode, **encoders(compress_min_bytes or 0)}
+        by_window = compressors(compress_min_bytes or 0)
+        compressed = {one: one.encoder(dialect.encode) for one in by_window.values()}
+        self._encoders = {0: dialect.encode} | {bits: compressed[one] for bits, one in by_window.items()}
+        self._compressors = {encoder: one for one, encoder in compressed.items()}
         self._handshake = Handshake(compresses=self.compresses)
         self._max_message_bytes = max_message_bytes
         self.on_message = on_message
@@ -217,7 +220,11 @@ class WebSocketEndpoint(Generic[S]):
 
     def new_session(self, client: WebSocketClient, publishes_to: bytes | None) -> WebSocketSession:
         """Return the session of a client that has just connected."""
-        return (WebSocketSession if client.encode is encode else CompressedSession)(publishes_to)
+        return (WebSocketSession if self.compressor_of(client) is None else CompressedSession)(publishes_to)
+
+    def compressor_of(self, client: AnySubscriber) -> Compressor | None:
+        """Return what compresses for a client that has just connected; None when it has not agreed on that."""
+        return self._compressors.get(client.encode)
 
     def ended(self, client: Subscriber[S]) -> None:
         """Close a connection whose client sends no more, when all it has sent has been handled."""

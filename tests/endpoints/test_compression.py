@@ -19,6 +19,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 
 from mux.wire.deflate import END, deflated
 from tests.support.event_streams import open_stream, parse, request
+from tests.support.sdk import sdk_client
 from tests.support.servers import PATIENCE_SECONDS, RawClient, Serving, handshake, receive, serving
 
 CURL = shutil.which("curl")
@@ -31,7 +32,8 @@ LIMIT = 4096
 @pytest.fixture
 async def feed(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
     """Return a server that compresses."""
-    async with serving(redis_url=redis_url, prefix=prefix, compress=True, max_message_bytes=LIMIT) as one:
+    options: dict[str, Any] = {"compress": True, "max_message_bytes": LIMIT, "sdk": True}
+    async with serving(redis_url=redis_url, prefix=prefix, **options) as one:
         yield one
 
 
@@ -124,6 +126,26 @@ async def test_a_client_that_comes_late_is_given_the_last_messages(feed: Serving
         async with feed.connect("lobby?last=1", compression="deflate") as late:
             await feed.mux.publish("lobby", "small")
             assert await receive(late, 2) == [LONG, "small"]
+
+
+async def test_sdk_clients_share_their_compressed_pushes(feed: Serving) -> None:
+    """Also one that is told of joins, which has an encoder of its own; and they may compress what they send."""
+    joins = {"subscribe": {"channel": "lobby", "join_leave": True}}
+    async with (
+        sdk_client(feed.port, "lobby", compression="deflate") as one,
+        sdk_client(feed.port, compression="deflate") as own,
+        sdk_client(feed.port, "lobby") as plain,
+    ):
+        await own.ask(joins)
+        await one.ask({"publish": {"channel": "lobby", "data": json.loads(LONG)}})
+        for client in (one, own, plain):
+            [push] = await client.pushes("pub", 1)
+            assert push["data"] == json.loads(LONG)
+        subscribers = list(feed.mux._core.hub.router.subscribers(feed.mux._core.namespace.redis_channel(b"lobby")))
+        batch = [(LONG.encode(), 0, 1)]
+        sizes = sorted({id(frame): len(frame) for frame in (one.encode(b"", batch) for one in subscribers)}.values())
+        assert len(sizes) == 2
+        assert sizes[0] * 3 < sizes[1]
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

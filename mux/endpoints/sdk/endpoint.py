@@ -37,7 +37,7 @@ from mux.wire.sdk.commands import Command, check_frame, method_of, next_command
 from mux.wire.sdk.encoder import frames
 from mux.wire.sdk.replies import PING, TOO_MANY_REQUESTS, error, reply
 from mux.wire.websocket.encoder import PING as NATIVE_PING
-from mux.wire.websocket.encoder import text_frame
+from mux.wire.websocket.encoder import Compressor, text_frame
 
 COMMANDS_PER_SLICE = 64
 """Most commands of one client that are handled before others have their turns: half a millisecond."""
@@ -93,6 +93,7 @@ class SdkEndpoint:
             on_leave=self._left,
             pace=Pace(None, Allowance(per_second=frames_per_second, burst=frame_burst) if frames_per_second else None),
             is_writable=is_writable,
+            compress_min_bytes=settings.compress_min_bytes if settings.compress else None,
             dialect=Dialect(encode, _ping, is_always_pinged=True, is_named_once=True, code=_code, conflated=conflated),
             settle=settle,
         )
@@ -117,6 +118,10 @@ class SdkEndpoint:
     def is_here(self, client: SdkClient) -> bool:
         """Tell whether a client is served."""
         return self._sockets.is_here(client)
+
+    def compressor_of(self, client: SdkClient) -> Compressor | None:
+        """Return what compresses for a client that has just connected; None when it has not agreed on that."""
+        return self._sockets.compressor_of(client)
 
     def close(self, client: SdkClient, reason: Reason) -> None:
         """Close a client."""

@@ -82,7 +82,7 @@ class Sdk:
             settings,
             is_writable=lambda: outbox.is_writable,
             handlers=handlers,
-            encode=self.subscriptions.pushes.usual,
+            encode=self.subscriptions.pushes.usual(None),
             on_leave=self.subscriptions.left,
             settle=self.subscriptions.latest.settle,
         )
@@ -132,8 +132,9 @@ class Sdk:
                 request.client_ip,
                 None if checks.authorize is None else request,
                 has_native_pings=has_native_pings,
+                compressor=self.endpoint.compressor_of(client),
             )
-            client.encode = client.session.pushes.usual
+            client.encode = client.session.pushes.usual(client.session.compressor)
             if is_protobuf and chosen != JSON:
                 self.endpoint.close(client, reasons.PROTOBUF)
 

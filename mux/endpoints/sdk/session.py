@@ -12,6 +12,7 @@ from mux.endpoints.latest import Held
 from mux.hub.subscriber import Subscriber
 from mux.wire.publication import JOINED, LEFT, Encoder, Publication
 from mux.wire.sdk.encoder import Pushes, frames
+from mux.wire.websocket.encoder import Compressor
 from mux.wire.websocket.parser import WebSocketParser
 
 MAX_EARLY_BYTES = 1024 * 1024
@@ -63,12 +64,14 @@ class SdkSession:
         address: where it is from; its tokens that are not valid are counted by that.
         request: its handshake, where the app decides what a client may do; None elsewhere.
         has_native_pings: whether it is pinged by frames of WebSocket.
+        compressor: compresses for it; None when it has not agreed on that.
     """
 
     __slots__ = (
         "address",
         "app_until",
         "at",
+        "compressor",
         "early",
         "has_left",
         "has_native_pings",
@@ -87,11 +90,15 @@ class SdkSession:
         "user",
     )
 
-    is_compressed = False
-    """The class has it, so it takes no memory of a session."""
-
     def __init__(
-        self, pushes: Pushes, token: str | None, address: str, request: Request | None, *, has_native_pings: bool
+        self,
+        pushes: Pushes,
+        token: str | None,
+        address: str,
+        request: Request | None,
+        *,
+        has_native_pings: bool,
+        compressor: Compressor | None,
     ) -> None:
         self.parser: WebSocketParser | None = None
         self.has_left = False
@@ -100,6 +107,7 @@ class SdkSession:
         self.address = address
         self.request = request
         self.has_native_pings = has_native_pings
+        self.compressor = compressor
         self.has_token = False
         self.at = 0
         """The place of the next command in the frame that is being handled."""
@@ -124,6 +132,11 @@ class SdkSession:
         """The Redis channels of its subscriptions that the server has begun."""
 
     @property
+    def is_compressed(self) -> bool:
+        """True when the client may send compressed messages."""
+        return self.compressor is not None
+
+    @property
     def has_own_encoder(self) -> bool:
         """True while encode() is to be used, and not the encoder that most clients have."""
         return self.unusual is not None or self.early is not None
@@ -131,6 +144,8 @@ class SdkSession:
     def encode(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
         """Encode for a client that has unusual subscriptions, or that waits for the reply to its `connect`."""
         frame = self._encode(channel, publications)
+        if self.compressor is not None:
+            frame = self.compressor.compress(frame)
         if self.early is None:
             return frame
         self.early.keep(frame)

@@ -326,7 +326,7 @@ class Subscriptions:
             client,
             redis_channel,
             publications,
-            partial(session.pushes.encode, redis_channel),
+            partial(session.pushes.usual(session.compressor), redis_channel),
             is_wanted=lambda: session.unusual is not None and session.unusual.get(redis_channel) is unusual,
             release=partial(self._release, client, session, redis_channel, unusual),
         )
@@ -358,7 +358,7 @@ class Subscriptions:
             self._use_encoder(client, session)
 
     def _use_encoder(self, client: SdkClient, session: SdkSession) -> None:
-        client.encode = session.encode if session.has_own_encoder else session.pushes.usual
+        client.encode = session.encode if session.has_own_encoder else session.pushes.usual(session.compressor)
 
     def begin_early(self, client: SdkClient, session: SdkSession) -> Early:
         """Have what comes for a client wait for the reply to its `connect`."""

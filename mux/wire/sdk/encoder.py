@@ -23,7 +23,7 @@ from mux.wire.position import Numbering
 from mux.wire.publication import JOINED, LEFT, Encoder, Kind, Publication, matched
 from mux.wire.sdk.payloads import as_json
 from mux.wire.sdk.replies import push, with_members
-from mux.wire.websocket.encoder import text_frame
+from mux.wire.websocket.encoder import Compressor, text_frame
 
 FRAME_BYTES: Final = 64 * 1024
 """A frame takes no further push beyond this size; what is left of a batch follows in further frames."""
@@ -66,9 +66,9 @@ class Pushes:
         "_on_encoded",
         "_on_over",
         "_rewritten",
+        "_usual",
         "epoch",
         "is_over",
-        "usual",
     )
 
     def __init__(
@@ -93,8 +93,7 @@ class Pushes:
         self._batch: Sequence[Publication] = ()
         self._has_joins = False
         self._frame = b""
-        self.usual: Encoder = self.encode
-        """The encoder of most clients, one object for all: the router tells encoders apart by what they are."""
+        self._usual: dict[Compressor | None, Encoder] = {None: self.encode}
 
     def encode(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
         """Return the frame of a batch for clients that do not ask who joins and leaves; empty when nothing is left."""
@@ -103,6 +102,17 @@ class Pushes:
     def encode_all(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
         """Return the frame of a batch for clients that ask who joins and leaves."""
         return self._encoded(channel, publications, has_joins=True)
+
+    def usual(self, compressor: Compressor | None) -> Encoder:
+        """Return the encoder of most clients that have a compressor, or none.
+
+        It is one object for all of them: the router tells encoders apart by what they are.
+        """
+        found = self._usual.get(compressor)
+        if found is None:
+            assert compressor is not None, "the encoder without one is there"
+            found = self._usual[compressor] = compressor.encoder(self.encode)
+        return found
 
     @property
     def is_true(self) -> bool:

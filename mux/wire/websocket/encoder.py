@@ -67,8 +67,8 @@ def encode(channel: bytes, publications: Sequence[Publication]) -> bytes:
     return b"".join(parts)
 
 
-class Compressed:
-    """Frames of clients that have agreed on compression: a message is compressed where that makes it smaller.
+class Compressor:
+    """Compresses frames for clients that have agreed on it: each frame by itself, where that makes it smaller.
 
     Args:
         min_bytes: a smaller message is not compressed.
@@ -78,30 +78,48 @@ class Compressed:
     def __init__(self, min_bytes: int, window_bits: int) -> None:
         self._min_bytes = min_bytes
         self._window_bits = window_bits
+        self._frames = self._compressed = b""
 
-    def encode(self, channel: bytes, publications: Sequence[Publication]) -> bytes:
-        """Return the frames of a batch, in order, as one buffer, of which AT_ONCE_BYTES are compressed at most.
+    def compress(self, frames: bytes) -> bytes:
+        """Return whole frames of text or binary with AT_ONCE_BYTES of them compressed at most.
 
-        They are text and binary as those of encode() are.
+        The same object comes of the same object, when clients with encoders of their own ask one after the other.
         """
+        if frames is not self._frames:
+            self._compressed = self._compress(frames)
+            self._frames = frames
+        return self._compressed
+
+    def encoder(self, encode: Encoder) -> Encoder:
+        """Return an encoder of the frames of another, compressed."""
+        return lambda channel, publications: self.compress(encode(channel, publications))
+
+    def _compress(self, frames: bytes) -> bytes:
         parts: list[bytes] = []
-        left = AT_ONCE_BYTES
-        for payload, kind, _ in publications:
-            size = len(payload)
-            first = _FIN_BINARY if kind == BINARY or not is_text(payload) else _FIN_TEXT
+        at, left = 0, AT_ONCE_BYTES
+        while at < len(frames):
+            size, start = frames[at + 1], at + 2
+            if size > 125:
+                start = at + (4 if size == 126 else 10)
+                size = int.from_bytes(frames[at + 2 : start])
+            stop = start + size
             if self._min_bytes <= size <= left:
                 left -= size
-                smaller = deflated(payload, self._window_bits).removesuffix(END)
+                smaller = deflated(frames[start:stop], self._window_bits).removesuffix(END)
                 if len(smaller) < size:
-                    first, payload, size = first | COMPRESSED, smaller, len(smaller)
-            parts.append(bytes((first, size)) if size < 126 else _long_header(first, size))
-            parts.append(payload)
+                    parts += (_header(frames[at] | COMPRESSED, len(smaller)), smaller)
+                    at = stop
+                    continue
+            parts.append(frames[at:stop])
+            at = stop
         return b"".join(parts)
 
 
-def encoders(min_bytes: int) -> dict[int, Encoder]:
-    """Return the encoders of compressed frames, by the window that was agreed on, in bits."""
-    own: dict[int, Encoder] = {
-        bits: Compressed(min_bytes, bits).encode for bits in range(MIN_WINDOW_BITS, WINDOW_BITS + 1)
-    }
+def compressors(min_bytes: int) -> dict[int, Compressor]:
+    """Return compressors by the window that was agreed on, in bits."""
+    own = {bits: Compressor(min_bytes, bits) for bits in range(MIN_WINDOW_BITS, WINDOW_BITS + 1)}
     return own | dict.fromkeys(range(WINDOW_BITS, MAX_WINDOW_BITS + 1), own[WINDOW_BITS])
+
+
+def _header(first_byte: int, size: int) -> bytes:
+    return bytes((first_byte, size)) if size < 126 else _long_header(first_byte, size)

@@ -15,14 +15,15 @@ from mux import reasons
 from mux.reasons import Reason
 from mux.wire.deflate import AT_ONCE_BYTES, END, deflated
 from mux.wire.publication import BINARY, GUESS, Publication
-from mux.wire.websocket.encoder import MAX_WINDOW_BITS, MIN_WINDOW_BITS, encode, encoders
+from mux.wire.websocket.encoder import MAX_WINDOW_BITS, MIN_WINDOW_BITS, compressors, encode, text_frame
 from mux.wire.websocket.message import Message
 from mux.wire.websocket.parser import INFLATED_PER_FRAME, WebSocketParser
 from tests.wire.websocket.parsing import receive
 
 LIMIT = 2000
 MASK = b"\x00\x00\x00\x00"
-ENCODERS = encoders(64)
+COMPRESSORS = compressors(64)
+ENCODERS = {bits: one.encoder(encode) for bits, one in COMPRESSORS.items()}
 LONG = b'{"price": 12.5, "volume": 1200}' * 10
 SMALL = deflated(LONG).removesuffix(END)
 
@@ -93,8 +94,18 @@ def test_no_batch_is_compressed_beyond_a_bound() -> None:
 
 def test_clients_with_a_window_of_ours_or_more_share_their_bytes() -> None:
     """Browsers offer the largest window and `websockets` 12 bits: one encoder, so that all is compressed once."""
-    assert ENCODERS[12] is ENCODERS[15]
-    assert ENCODERS[9] is not ENCODERS[12]
+    assert COMPRESSORS[12] is COMPRESSORS[15]
+    assert COMPRESSORS[9] is not COMPRESSORS[12]
+
+
+def test_frames_are_compressed_once_for_clients_that_ask_one_after_the_other() -> None:
+    """Clients with encoders of their own are given one object, as the frames they share are one."""
+    shared, other = text_frame(LONG), text_frame(LONG[1:])
+    compressed = COMPRESSORS[15].compress(shared)
+    assert COMPRESSORS[15].compress(shared) is compressed
+    assert read(COMPRESSORS[15].compress(other)) == [(LONG[1:], False)]
+    assert read(COMPRESSORS[15].compress(shared)) == read(compressed) == [(LONG, False)]
+    assert COMPRESSORS[15].compress(b"") == b""
 
 
 @pytest.mark.parametrize(("first", "binary"), [(0xC1, False), (0xC2, True)])
