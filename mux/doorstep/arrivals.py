@@ -80,7 +80,8 @@ class Arrivals:
         clients: returns how many clients there are.
         join: makes a client of a handshake known by sight, and tells whether it has; None leaves all to the app.
         sharing: returns the fields by which pages may read a refusal.
-        check_host: raises Refused for a request that came under a name which is not served.
+        check_host: takes the value of Host, and a function that returns the request; raises Refused for a name which is
+            not served.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Arrivals:
         clients: Callable[[], int] = lambda: 0,
         join: Callable[[Asking, bytes], bool] | None = None,
         sharing: Callable[[Asking], Mapping[str, str]] = lambda request: {},
-        check_host: Callable[[Asking], None] = lambda request: None,
+        check_host: Callable[[str, Callable[[], Asking]], None] = lambda host, request: None,
     ) -> None:
         self.app = app
         self.head_seconds = head_seconds

@@ -17,6 +17,7 @@ from __future__ import annotations
 from asyncio import Transport
 from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 from typing import Any, Protocol
 
 from sanic import Sanic
@@ -27,6 +28,7 @@ from mux.doorstep.handover import Front, Handover
 from mux.doorstep.seen_request import SeenRequest
 from mux.endpoints.takeover import release
 from mux.errors import Refused
+from mux.hub.measures import Deadlines
 from mux.wire.http.answer import refusal
 from mux.wire.http.head import RequestHead
 from mux.wire.http.reader import RequestReader
@@ -76,6 +78,7 @@ class Conversation:
 
     __slots__ = (
         "_arrivals",
+        "_deadlines",
         "_door",
         "_dropped",
         "_handover",
@@ -94,6 +97,8 @@ class Conversation:
         self._door = door
         self._transport = transport
         self._arrivals = door.arrivals
+        self._deadlines = door.arrivals.asking
+        """The set of the arrivals that the connection is in, whose deadline runs."""
         self._stage = Stage.ASKING
         self._reader = RequestReader()
         self._handover: Handover | None = None
@@ -181,7 +186,7 @@ class Conversation:
             self._refuse(Refused(reasons.TOO_SLOW, sentence))
         elif what == "answering" and self._handover is not None:
             self._handover.give_up()
-            self._arrivals.ending.start(self._door)  # the handler may take no notice
+            self._has_until(self._arrivals.ending)  # the handler may take no notice
         else:
             self._arrivals.unread.start(self._door)  # what was written may still wait to be read
             self._transport.close()
@@ -199,21 +204,20 @@ class Conversation:
 
     def wrote(self) -> None:
         """Give the handler its time anew."""
-        if self._stage is Stage.ANSWERING:
-            self._arrivals.answering.restart(self._door)
+        if self._deadlines is self._arrivals.answering:
+            self._deadlines.restart(self._door)
 
     def answered(self) -> None:
         """Go on to the next request, in another turn of the loop."""
         if self._stage is not Stage.ANSWERING:
             return
-        self._arrivals.answering.stop(self._door)
         self._stage = Stage.ASKING
         self._may_finish = False
         self._door.kept = None
         if self.is_last or (self.has_ended and not self._reader.buffer):
             self._end()
             return
-        self._arrivals.kept.start(self._door)
+        self._has_until(self._arrivals.kept)
         if self._reader.buffer and not self.is_blocked:
             self._go_on_soon()
         else:
@@ -226,6 +230,13 @@ class Conversation:
             handover.front = handover.transport = None
         if self._stage is Stage.ANSWERING or self._stage is Stage.ASKING:
             self._end()
+
+    def _has_until(self, deadlines: Deadlines[Connection]) -> None:
+        """Give the connection its time in another set of the arrivals, unless it is in that one."""
+        if deadlines is not self._deadlines:
+            self._deadlines.stop(self._door)
+            deadlines.start(self._door)
+            self._deadlines = deadlines
 
     def _go_on_soon(self) -> None:
         """Have what waits looked at in another turn of the loop."""
@@ -259,20 +270,17 @@ class Conversation:
 
     def _read(self) -> None:
         """Take the next request from what has come, if it is whole."""
-        reader, arrivals = self._reader, self._arrivals
+        reader = self._reader
         try:
             request = reader.next(self._limit)
         except Refused as error:
             self._refuse(error)
             return
-        if reader.has_begun or request is not None:
-            arrivals.kept.stop(self._door)
         if request is not None:
-            arrivals.asking.stop(self._door)
             self._serve(*request)
             return
         if reader.has_begun:
-            arrivals.asking.start(self._door)
+            self._has_until(self._arrivals.asking)
         if reader.is_waited_for and not self._has_continued:
             self._has_continued = True
             self._transport.write(CONTINUE)
@@ -282,8 +290,12 @@ class Conversation:
     def _limit(self, head: RequestHead) -> int:
         """Let a request pass or not; return how large a body it may have."""
         self._arrivals.check(head, self._door.address, has_begun=self._may_finish)
-        self._arrivals.check_host(SeenRequest(head.fields, self._transport, self._door.app, head.version))
+        self._arrivals.check_host(head.host, partial(self._seen, head))
         return self._arrivals.max_body_bytes(head)
+
+    def _seen(self, head: RequestHead) -> SeenRequest:
+        """Return a request for checks."""
+        return SeenRequest(head.fields, self._transport, self._door.app, head.version)
 
     def _serve(self, head: RequestHead, body: bytes) -> None:
         """Decide who gets a request that is whole."""
@@ -294,7 +306,7 @@ class Conversation:
         if self.is_last or arrivals.is_leaving or not arrivals.keeps_connections:
             head.is_kept = False
         self._stage, self._has_continued = Stage.ANSWERING, False
-        arrivals.answering.start(self._door)
+        self._has_until(arrivals.answering)
         if self._handover is None:
             self._handover = self._door.new_handover(self)
         self._handover.take(self._transport, head, body)
@@ -320,18 +332,16 @@ class Conversation:
         is_bare = self._reader.buffer.startswith(b"HEAD ")  # of a head that could not be read
         if head is not None:
             is_bare = head.method == "HEAD"
-            fields = arrivals.sharing(SeenRequest(head.fields, self._transport, self._door.app, head.version))
+            fields = arrivals.sharing(self._seen(head))
         self._transport.write(refusal(error, fields, is_bare=is_bare))
         self._end()
 
     def _end(self) -> None:
         """Send no more, and wait a little for the client to close."""
-        arrivals, transport = self._arrivals, self._transport
-        for deadlines in (arrivals.asking, arrivals.answering, arrivals.kept):
-            deadlines.stop(self._door)
+        transport = self._transport
         self._stage = Stage.ENDING
         self._reader = RequestReader()
-        arrivals.ending.start(self._door)
+        self._has_until(self._arrivals.ending)
         if self.has_ended or not transport.can_write_eof():
             transport.close()
             return

@@ -25,7 +25,7 @@ from sanic.server.protocols.websocket_protocol import WebSocketProtocol
 
 from mux.wire.http.head import RequestHead
 
-PRIVATE_NAMES = ("_data_received", "_task", "recv_buffer", "request_class", "state")
+PRIVATE_NAMES = ("_can_write", "_data_received", "_task", "recv_buffer", "request_class", "state")
 """Attributes of sanic.server.protocols.http_protocol.HttpProtocol, as of Sanic 25.12."""
 
 PRIVATE_NAMES_OF_STREAM = (
@@ -41,8 +41,8 @@ PRIVATE_NAMES_OF_STREAM = (
 )
 """Private names of sanic.http.Http that its http1_request_header() sets, and OneRequest in its place."""
 
-LISTENED_TO = frozenset(("http.lifecycle.read_head", "http.lifecycle.request"))
-"""Sanic's signals while it reads a head, which nobody listens to in most apps."""
+LISTENED_TO = frozenset(("http.lifecycle.read_head", "http.lifecycle.request", "http.lifecycle.send"))
+"""Sanic's signals while it reads a head and while it writes, which nobody listens to in most apps."""
 
 
 class Front(Protocol):
@@ -130,7 +130,8 @@ class Handover(WebSocketProtocol):
             self.connection_made(transport)  # type: ignore[no-untyped-call]
             if self.front is not None:
                 self.connections.discard(self)  # a set of its own: they would hold each other for ever
-        self.recv_buffer += body + early
+        if body or early:
+            self.recv_buffer += body + early
         self._data_received.set()
 
     def give_up(self) -> None:
@@ -157,7 +158,10 @@ class Handover(WebSocketProtocol):
         transport: Transport | None = self.transport
         if transport is None or transport.is_closing():
             return
-        await super().send(data)  # type: ignore[no-untyped-call]
+        if self.has_listeners or not self._can_write.is_set():
+            await super().send(data)  # type: ignore[no-untyped-call]
+        else:
+            transport.write(data)
         if self.front is not None:
             self.front.wrote()
 

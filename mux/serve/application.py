@@ -60,7 +60,7 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
         clients=core.hub.__len__,
         join=lambda request, channel: core.feed.join_at_once(request, channel),
         sharing=lambda request: core.feed.checks.sharing(request),
-        check_host=lambda request: core.feed.checks.check_host(request),
+        check_host=lambda host, request: core.feed.checks.check_host_first(host, request),
     )
     app.ctx.http_protocol = Doorstep
     return app

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import httptools
 
@@ -34,10 +35,14 @@ _MAX_LINE_BYTES = MAX_TARGET_BYTES + 64
 
 _HEAD_END = b"\r\n\r\n"
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
-_REQUEST_LINE = re.compile(rb"([A-Z-]+) ([!\"$-~]+) HTTP/([0-9]\.[0-9])")  # every visible character but #
-_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
-_is_host = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?").fullmatch
+_request_line = re.compile(rb"[A-Z-]+ [!\"$-~]+ HTTP/[0-9]\.[0-9](?=\r\n)").match  # every visible character but #
+_ABSOLUTE = re.compile("https?://([^/?]*)(.*)", re.IGNORECASE)
+_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+_is_host = lru_cache(maxsize=64)(_HOST.fullmatch)  # nearly all requests have one of a few hosts
 _OF_BODIES = frozenset(("content-length", "expect", "transfer-encoding"))
+_MEANT = _OF_BODIES.union(("connection", "host", "upgrade"))
+"""Fields that mean something to whoever reads the head."""
+
 _NOT_FORWARDED = _OF_BODIES.union(
     ("connection", "http2-settings", "keep-alive", "proxy-connection", "te", "trailer", "upgrade")
 )
@@ -55,6 +60,7 @@ class RequestHead:
         fields: names in lower case, in their order.
         size: how many bytes the head had.
         length: of the body in bytes; None when it comes in chunks.
+        host: the value of Host, and nothing when there is none.
         is_kept: True when the client wants to send another request on this connection.
         is_websocket: True for a GET that asks to become a WebSocket.
         expects_continue: True when the client waits to be told to send its body (RFC 9110, section 10.1.1).
@@ -66,6 +72,7 @@ class RequestHead:
     fields: list[tuple[str, str]]
     size: int
     length: int | None = 0
+    host: str = ""
     is_kept: bool = False
     is_websocket: bool = False
     expects_continue: bool = False
@@ -92,33 +99,47 @@ class RequestHead:
         return "\r\n".join([*lines, "\r\n"]).encode("utf-8", "surrogateescape")
 
 
-class _Found:
-    """The fields that a parser has found; apart from the reader, so that reader and parser do not hold each other."""
+class _Fields:
+    """Takes the fields of a head from a parser, which holds it, so that the two do not hold each other."""
 
-    __slots__ = ("fields", "is_complete")
+    __slots__ = ("found", "is_complete")
 
     def __init__(self) -> None:
-        self.fields: list[tuple[str, str]] = []
+        self.found: list[tuple[str, str]] = []
         self.is_complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field from the parser."""
-        self.fields.append((name.decode("ascii").lower(), value.strip().decode("utf-8", "surrogateescape")))
+        """Take a field."""
+        self.found.append((name.decode("ascii").lower(), value.strip().decode("utf-8", "surrogateescape")))
 
     def on_headers_complete(self) -> None:
-        """Take the end from the parser."""
+        """Take the end."""
         self.is_complete = True
 
 
-class HeadReader:
-    """Reads one head."""
+def read_at_once(buffer: bytes | bytearray) -> RequestHead | None:
+    """Return the head that a buffer begins with if it is whole and short, as nearly all are; None otherwise.
 
-    __slots__ = ("_fed", "_found", "_parser")
+    Raises:
+        Refused: as HeadReader.read().
+    """
+    end = buffer.find(_HEAD_END, 0, _MAX_LINE_BYTES)
+    if end < 0:
+        return None
+    size, fields = end + len(_HEAD_END), _Fields()
+    _feed(httptools.HttpRequestParser(fields), buffer[:size])
+    return _understood(buffer, fields, size)
+
+
+class HeadReader:
+    """Reads one head that comes in pieces, or is long."""
+
+    __slots__ = ("_fed", "_fields", "_parser")
 
     def __init__(self) -> None:
         self._fed = 0
-        self._found = _Found()
-        self._parser = httptools.HttpRequestParser(self._found)
+        self._fields = _Fields()
+        self._parser = httptools.HttpRequestParser(self._fields)
 
     def read(self, buffer: bytes | bytearray) -> RequestHead | None:
         """Return the head that a buffer begins with, None as long as it is not whole.
@@ -132,30 +153,29 @@ class HeadReader:
         end = buffer.find(_HEAD_END, max(0, self._fed - 3))
         size = end + len(_HEAD_END) if end >= 0 else len(buffer)
         if self._fed < _MAX_LINE_BYTES <= size:
-            self._feed(buffer, _MAX_LINE_BYTES)
+            self._feed_to(buffer, _MAX_LINE_BYTES)
             if buffer.find(b"\r\n", 0, _MAX_LINE_BYTES) < 0:
                 raise Refused(reasons.TARGET, f"the target has more than {MAX_TARGET_BYTES} bytes")
-        self._feed(buffer, min(size, MAX_HEAD_BYTES))
+        self._feed_to(buffer, min(size, MAX_HEAD_BYTES))
         if size > MAX_HEAD_BYTES or (end < 0 and size == MAX_HEAD_BYTES):
             raise Refused(reasons.HEAD, f"the head of a request may have at most {MAX_HEAD_BYTES} bytes")
-        if end < 0:
-            return None
-        if not self._found.is_complete:
-            raise Refused(reasons.MALFORMED, "the request's head is no HTTP/1.1")
-        return _understood(bytes(buffer[: buffer.find(b"\r\n")]), self._found.fields, size)
+        return None if end < 0 else _understood(buffer, self._fields, size)
 
-    def _feed(self, buffer: bytes | bytearray, to: int) -> None:
-        if to <= self._fed:
-            return
-        piece = buffer[self._fed : to]
-        self._fed = to
-        try:
-            self._parser.feed_data(piece)
-        except httptools.HttpParserUpgrade:
-            pass  # the bytes after the head are read by another reader
-        except httptools.HttpParserError as error:
-            # The words of llhttp name a rule of HTTP and nothing of the request.
-            raise Refused(reasons.MALFORMED, f"this is no HTTP/1.1: {str(error).lower()}") from None
+    def _feed_to(self, buffer: bytes | bytearray, to: int) -> None:
+        if to > self._fed:
+            piece = buffer[self._fed : to]
+            self._fed = to
+            _feed(self._parser, piece)
+
+
+def _feed(parser: httptools.HttpRequestParser, piece: bytes | bytearray) -> None:
+    try:
+        parser.feed_data(piece)
+    except httptools.HttpParserUpgrade:
+        pass  # the bytes after the head are read by another reader
+    except httptools.HttpParserError as error:
+        # The words of llhttp name a rule of HTTP and nothing of the request.
+        raise Refused(reasons.MALFORMED, f"this is no HTTP/1.1: {str(error).lower()}") from None
 
 
 def empty_lines(buffer: bytes | bytearray) -> int:
@@ -165,34 +185,37 @@ def empty_lines(buffer: bytes | bytearray) -> int:
     return found.end()
 
 
-def _understood(line: bytes, fields: list[tuple[str, str]], size: int) -> RequestHead:
-    found = _REQUEST_LINE.fullmatch(line)
+def _understood(head: bytes | bytearray, from_parser: _Fields, size: int) -> RequestHead:
+    if not from_parser.is_complete:
+        raise Refused(reasons.MALFORMED, "the request's head is no HTTP/1.1")
+    found, fields = _request_line(head), from_parser.found
     if found is None:
         raise Refused(
             reasons.MALFORMED, "the request line is a method, a target and a version, with one blank between them"
         )
-    method, target, version = found[1].decode(), found[2], found[3].decode()
+    method, target, protocol = found[0].decode().split(" ")
+    version = protocol.removeprefix("HTTP/")
     if version not in ("1.0", "1.1"):
         raise Refused(reasons.VERSION)
     if method == "CONNECT":
         raise Refused(reasons.METHOD)
     if len(target) > MAX_TARGET_BYTES:
         raise Refused(reasons.TARGET, f"the target has more than {MAX_TARGET_BYTES} bytes")
-    if not target.startswith(b"/"):
+    if not target.startswith("/"):
         target, fields = _from_absolute(method, target, fields)
-    head = RequestHead(method, target.decode(), version, fields, size, is_kept=version == "1.1")
-    _understand_fields(head)
-    return head
+    understood = RequestHead(method, target, version, fields, size, is_kept=version == "1.1")
+    _understand_fields(understood)
+    return understood
 
 
-def _from_absolute(method: str, target: bytes, fields: list[tuple[str, str]]) -> tuple[bytes, list[tuple[str, str]]]:
+def _from_absolute(method: str, target: str, fields: list[tuple[str, str]]) -> tuple[str, list[tuple[str, str]]]:
     """Return a target as a path, and the fields with the host that the target names (RFC 9112, section 3.2.2)."""
-    if target == b"*" and method == "OPTIONS":
+    if target == "*" and method == "OPTIONS":
         return target, fields
     found = _ABSOLUTE.fullmatch(target)
-    if found is None or not _is_host(host := found[1].decode()):
+    if found is None or not _is_host(host := found[1]):
         raise Refused(reasons.MALFORMED, "the target is neither a path nor a URL that names a host")
-    path = found[2] if found[2].startswith(b"/") else b"/" + found[2]
+    path = found[2] if found[2].startswith("/") else f"/{found[2]}"
     return path, [(name, host if name == "host" else value) for name, value in fields]
 
 
@@ -204,8 +227,11 @@ def _understand_fields(head: RequestHead) -> None:
     """
     hosts, connection, upgrades = 0, "", []
     for name, value in head.fields:
+        if name not in _MEANT:
+            continue
         if name == "host":
             hosts += 1
+            head.host = value
             if not _is_host(value):
                 raise Refused(reasons.MALFORMED, "the Host is no name of a host")
         elif name == "connection":

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from mux import reasons
 from mux.errors import MessageTooLarge, Refused
 from mux.wire.http.chunked import ChunkedReader
-from mux.wire.http.head import HeadReader, RequestHead, empty_lines
+from mux.wire.http.head import HeadReader, RequestHead, empty_lines, read_at_once
 
 WAITING_REQUESTS = 16
 """Most requests of a connection that wait for the answer to the one before."""
@@ -74,7 +74,7 @@ class RequestReader:
             most = limit(head)
             if head.has_body:
                 self._expect_body(head, most)
-        body = self._next_body(self.head)
+        body = self._next_body(self.head) if self.head.length != 0 else b""
         if body is None:
             return None
         head, self.head = self.head, None
@@ -82,16 +82,18 @@ class RequestReader:
         return head, body
 
     def _next_head(self) -> RequestHead | None:
-        buffer = self.buffer
-        if not self.has_begun:
+        buffer, head = self.buffer, None
+        if self._head_reader is None:
             if buffer.startswith(b"\r\n"):
                 del buffer[: empty_lines(buffer)]
             if not buffer or buffer == b"\r":
                 return None
             self.has_begun = True
-            self._head_reader = HeadReader()
-        assert self._head_reader is not None, "it was made with the first byte"
-        head = self._head_reader.read(buffer)
+            head = read_at_once(buffer)
+            if head is None:
+                self._head_reader = HeadReader()
+        if self._head_reader is not None:
+            head = self._head_reader.read(buffer)
         if head is not None:
             self._head_reader = None
             del buffer[: head.size]
