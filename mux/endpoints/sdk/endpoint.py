@@ -210,6 +210,8 @@ class SdkEndpoint:
                 self._tasks.begin(self._wait(client, number, method, said), "mux-sdk-command")
         except MuxError as failure:
             self._failed(session, number, method, failure)
+        except Exception as mistake:  # noqa: BLE001 - as in _wait()
+            self._failed(session, number, method, _logged(mistake, method))
         return not (session.is_busy or session.is_refused)
 
     async def _wait(self, client: SdkClient, number: int, method: str, said: Awaitable[bytes]) -> None:
@@ -218,9 +220,8 @@ class SdkEndpoint:
             self.answer(client, number, method, await said)
         except MuxError as failure:
             self.answer(client, number, method, failure)
-        except Exception:  # whatever is wrong with it, the client is answered and its next command is done
-            logger.exception("a command of an SDK client could not be done: %s", method)
-            self.answer(client, number, method, Refused(reasons.FAILED))
+        except Exception as mistake:  # noqa: BLE001 - it is logged; the client is answered, and its next command done
+            self.answer(client, number, method, _logged(mistake, method))
 
     def _may_go_on(self, client: SdkClient, method: str) -> bool:
         """Count a command; return False when that is too much. No client is kept from leaving a channel."""
@@ -270,6 +271,12 @@ def _outcome(session: SdkSession, size: int) -> Outcome:
         return Outcome.LATER if session.is_busy else Outcome.MORE
     session.at = 0
     return Outcome.DONE
+
+
+def _logged(mistake: Exception, method: str) -> Refused:
+    """Log an exception in which a command has ended by a mistake of ours; return what its client is told."""
+    logger.error("a command of an SDK client could not be done: %s", method, exc_info=mistake)
+    return Refused(reasons.FAILED)
 
 
 def _ping(client: SdkClient) -> bytes:

@@ -22,7 +22,7 @@ from mux.errors import InvalidSetting, Refused
 from mux.settings.settings import Settings
 from mux.wire.sdk.commands import Call
 from mux.wire.sdk.payloads import on_one_line
-from mux.wire.sdk.replies import EMPTY, NOT_AVAILABLE
+from mux.wire.sdk.replies import BAD_REQUEST, EMPTY, NOT_AVAILABLE
 
 MAX_METHOD_CHARACTERS = 255
 """Most characters of the name of a function."""
@@ -81,7 +81,10 @@ class Rpcs:
         rpc = self._rpcs.get(asked.method or "")
         if rpc is None:
             raise CommandFailed(NOT_AVAILABLE)
-        data = orjson.loads(asked.data) if asked.data else None
+        try:
+            data = orjson.loads(bytes(asked.data)) if asked.data else None
+        except orjson.JSONDecodeError:  # it is too deep
+            raise CommandFailed(BAD_REQUEST) from None
         subject = None if client.grants is None else client.grants.subject
         return self._called(rpc, RpcCall(data, str(client.identity), subject))
 
