@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from mux.goodbye.goodbyes import ANSWER_SECONDS
 from tests.support.servers import (
     CONNECT_OPTIONS,
     PATIENCE_SECONDS,
@@ -189,6 +191,16 @@ def _until_close_frame(client: socket.socket) -> None:
         pass
 
 
+def drain_seconds(log: str, clients: int) -> float:
+    """Return the longest drain of the processes that had so many clients together, as the log has it.
+
+    The clients themselves do not tell: where the machine is busy, a test may hear all goodbyes in one go.
+    """
+    drained = re.findall(r"drained: (\d+) clients in ([\d.]+) s", log)
+    assert sum(int(count) for count, _ in drained) == clients, log
+    return max(float(seconds) for _, seconds in drained)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_server_drains_in_its_time_and_leaves_nothing(redis_url: str, prefix: str, workers: int) -> None:
     """300 clients, 3 that do not answer, one that asks for nothing: told over 1 s, gone by 6 s, status 0."""
@@ -209,8 +221,7 @@ async def test_a_server_drains_in_its_time_and_leaves_nothing(redis_url: str, pr
             took = time.monotonic() - began
         assert status == 0, said
         assert {code for _, code in ends} == {1001}
-        # A slow machine spreads them more, never less.
-        assert max(at for at, _ in ends) - min(at for at, _ in ends) > 0.5
+        assert drain_seconds(said, CLIENTS + 3) > ANSWER_SECONDS + 0.5
         assert took > 1
         assert "Traceback" not in said
         await until(lambda: {client["name"] for client in control.client_list()} <= before)
@@ -282,8 +293,8 @@ async def test_an_app_drains_in_sanics_own_order(
                 process.send_signal(signal.SIGTERM)
             ends = await goodbyes(clients)
             assert {code for _, code in ends} == {1001}
-            assert max(at for at, _ in ends) - min(at for at, _ in ends) > 0.4
             assert await asyncio.to_thread(process.wait, PATIENCE_SECONDS) == 0, log.read_text()
+        assert drain_seconds(log.read_text(), 41) > 0.7  # without batches 0.5, for the one that does not answer
         assert "Traceback" not in log.read_text()
 
 

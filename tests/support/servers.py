@@ -265,7 +265,7 @@ async def is_replaced(pid: int, before: set[int], count: int) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something that no event tells of."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    """Wait for something that no event tells of; several processes may have to start for it on a busy machine."""
+    async with asyncio.timeout(2 * PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.005)
