@@ -245,7 +245,7 @@ class Core:
         self.sdk.endpoint.resume()
 
     def _after_gap(self, gap: Gap) -> None:
-        self.sdk.subscriptions.doubt()
+        self.sdk.subscriptions.offsets.doubt()
         if self.settings.on_gap == "close":
             self._goodbyes.resync()
         else:

@@ -13,8 +13,9 @@ from mux.endpoints.hooks import Hooks
 from mux.endpoints.past import Past
 from mux.endpoints.request_checks import Permit
 from mux.endpoints.sdk.failures import CommandFailed
+from mux.endpoints.sdk.permits import check_here
 from mux.endpoints.sdk.session import SdkClient, SdkSession
-from mux.endpoints.sdk.subscriptions import Subscriptions, check_here
+from mux.endpoints.sdk.subscriptions import Subscriptions
 from mux.errors import BrokerError, Missed, MuxError
 from mux.grants.grants import Action
 from mux.presence.presence import Presence
@@ -70,7 +71,7 @@ class Questions:
         self, client: SdkClient, session: SdkSession, number: int, asked: Publish
     ) -> Awaitable[bytes] | bytes | None:
         """Publish data in a channel, and answer when Redis has it."""
-        permit = self._subscriptions.permit(client, asked.channel, Action.PUBLISH)
+        permit = self._subscriptions.permits.permit(client, asked.channel, Action.PUBLISH)
         if not asked.data:
             raise CommandFailed(BAD_REQUEST)
         if isinstance(permit, Permit):
@@ -141,13 +142,13 @@ class Questions:
             "" if since is None else since.epoch or "",
             is_reverse,
         )
-        redis_channel = self._subscriptions.redis_channel(asked.channel)
+        redis_channel = self._subscriptions.permits.redis_channel(asked.channel)
         await past.history.until_placed()
         try:
             found = await page(past.history, past.numbering, redis_channel, wanted)
         except Missed as missed:
             raise CommandFailed({NO_ORDER: INTERNAL, OFF: NOT_AVAILABLE}.get(missed.reason, UNRECOVERABLE)) from None
-        pub, told, size = self._subscriptions.pushes.pub_of(redis_channel), [], 0
+        pub, told, size = self._subscriptions.offsets.pushes.pub_of(redis_channel), [], 0
         for publication in found.publications:
             told.append(pub(publication))
             size += len(told[-1])
@@ -162,7 +163,7 @@ class Questions:
         """Return a handler of a question, which whoever may subscribe to the channel may ask."""
 
         def ask(client: SdkClient, session: SdkSession, number: int, asked: T) -> Awaitable[bytes]:
-            permit = self._subscriptions.permit(client, asked.channel, Action.SUBSCRIBE)
+            permit = self._subscriptions.permits.permit(client, asked.channel, Action.SUBSCRIBE)
             return answer(client, asked) if isinstance(permit, Permit) else _later(permit, answer, client, asked)
 
         return ask

@@ -9,8 +9,9 @@ from mux import reasons
 from mux.endpoints.membership import Membership
 from mux.endpoints.request_checks import RequestChecks
 from mux.endpoints.sdk.failures import CommandFailed
+from mux.endpoints.sdk.permits import check_here
 from mux.endpoints.sdk.session import SdkClient, SdkSession
-from mux.endpoints.sdk.subscriptions import Subscriptions, check_here
+from mux.endpoints.sdk.subscriptions import Subscriptions
 from mux.endpoints.sdk.tokens import REFRESH, SUB_REFRESH, check_owner, told_end
 from mux.errors import Refused
 from mux.wire.sdk.commands import Refresh, SubRefresh
@@ -58,7 +59,7 @@ class Renewals:
             raise CommandFailed(BAD_REQUEST)
         if not self._checks.takes_tokens:
             raise CommandFailed(NOT_AVAILABLE)
-        if not self._subscriptions.is_in(client, asked.channel):
+        if not self._subscriptions.permits.is_in(client, asked.channel):
             raise CommandFailed(PERMISSION_DENIED)
         return self._sub_refreshed(client, session, asked.channel, asked.token)
 
@@ -66,7 +67,7 @@ class Renewals:
         token = await self._subscriptions.tokens.check(text, session.address, SUB_REFRESH)
         check_here(client)
         check_owner(token, session, name)
-        if not self._subscriptions.is_in(client, name):
+        if not self._subscriptions.permits.is_in(client, name):
             raise CommandFailed(PERMISSION_DENIED)
-        self._subscriptions.terms.set(client, self._subscriptions.redis_channel(name), token.claims.ends)
+        self._subscriptions.terms.set(client, self._subscriptions.permits.redis_channel(name), token.claims.ends)
         return b"{%b}" % told_end(token.claims.ends)

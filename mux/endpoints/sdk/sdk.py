@@ -15,12 +15,13 @@ from mux import reasons
 from mux.broker.outbox import Outbox
 from mux.endpoints.hooks import Hooks
 from mux.endpoints.sdk.endpoint import Answer, Handler, SdkEndpoint
+from mux.endpoints.sdk.permits import check_here
 from mux.endpoints.sdk.questions import Questions
 from mux.endpoints.sdk.renewals import Renewals
 from mux.endpoints.sdk.rpc import Rpcs
 from mux.endpoints.sdk.served import Served
 from mux.endpoints.sdk.session import SdkClient, SdkSession
-from mux.endpoints.sdk.subscriptions import Parts, Subscriptions, check_here
+from mux.endpoints.sdk.subscriptions import Parts, Subscriptions
 from mux.endpoints.sdk.tokens import CONNECT, told_end
 from mux.endpoints.takeover import has_socket
 from mux.errors import Refused
@@ -59,7 +60,7 @@ class Sdk:
         self._checks = parts.checks
         self._members = parts.members
         self.subscriptions = Subscriptions(parts, settings)
-        self.served = Served(self.subscriptions, parts.members, Namespace(settings.prefix))
+        self.served = Served(parts.hub, self.subscriptions, parts.members, Namespace(settings.prefix))
         renewals = Renewals(parts.checks, parts.members, self.subscriptions)
         questions = Questions(
             self.subscriptions, outbox, hooks, presence, parts.past, lambda *said: self.endpoint.answer(*said)
@@ -82,7 +83,7 @@ class Sdk:
             settings,
             is_writable=lambda: outbox.is_writable,
             handlers=handlers,
-            encode=self.subscriptions.pushes.usual(None),
+            encode=self.subscriptions.offsets.pushes.usual(None),
             on_leave=self.subscriptions.left,
             settle=self.subscriptions.latest.settle,
         )
@@ -127,7 +128,7 @@ class Sdk:
         def join(client: SdkClient) -> None:
             client.identity = uuid4()
             client.session = SdkSession(
-                self.subscriptions.pushes,
+                self.subscriptions.offsets.pushes,
                 token,
                 request.client_ip,
                 None if checks.authorize is None else request,

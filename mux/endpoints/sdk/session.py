@@ -194,3 +194,26 @@ def conflated(client: SdkClient, held: Held) -> bytes:
     return frames(
         [session.pushes.newest(joined, one, skipped[joined, channel]) for joined, channel, one in held.in_order()]
     )
+
+
+def use_encoder(client: SdkClient, session: SdkSession) -> None:
+    """Encode for a client as its session wants it; what waits for it has been delivered, or is to be encoded so too."""
+    client.encode = session.encode if session.has_own_encoder else session.pushes.usual(session.compressor)
+
+
+def unusual_of(client: SdkClient, session: SdkSession, redis_channel: bytes) -> Unusual:
+    """Return what is unusual about a subscription that has just begun."""
+    if session.unusual is None:
+        session.unusual = {}
+        use_encoder(client, session)
+    return session.unusual.setdefault(redis_channel, Unusual())
+
+
+def forget_unusual(client: SdkClient, session: SdkSession, redis_channel: bytes) -> None:
+    """Forget what was unusual about a subscription."""
+    if session.unusual is None:
+        return
+    session.unusual.pop(redis_channel, None)
+    if not session.unusual:
+        session.unusual = None
+        use_encoder(client, session)

@@ -1,17 +1,13 @@
 """Let SDK clients into channels and out of them, each with its position in the common order.
 
 A client may go on where it was: what came since is in the reply to its subscription, or follows it when that is much.
-It knows its positions, so whenever they are true no longer, because of a gap or because numbers begin anew, it is told
-that its subscriptions have ended, and subscribes anew with the last positions that were true. Clients do so at once and
-all together; so they are told a few at a time (goodbye.spread).
+It knows its positions, so whenever they are true no longer, it subscribes anew (endpoints.sdk.offsets).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Collection
 from functools import partial
-from math import inf
 from random import Random
 from typing import NamedTuple
 
@@ -24,12 +20,21 @@ from mux.endpoints.membership import Membership
 from mux.endpoints.past import Past
 from mux.endpoints.request_checks import Permit, RequestChecks
 from mux.endpoints.sdk.failures import CommandFailed
-from mux.endpoints.sdk.session import Early, SdkClient, SdkSession, Unusual, divert, restore
+from mux.endpoints.sdk.offsets import Offsets
+from mux.endpoints.sdk.permits import Permits, check_here
+from mux.endpoints.sdk.session import (
+    SdkClient,
+    SdkSession,
+    Unusual,
+    divert,
+    forget_unusual,
+    restore,
+    unusual_of,
+    use_encoder,
+)
 from mux.endpoints.sdk.terms import Terms
 from mux.endpoints.sdk.tokens import SUBSCRIBE, Tokens, check_owner, told_end
-from mux.endpoints.tasks import Tasks
 from mux.errors import InvalidChannel, Refused
-from mux.goodbye.spread import spread
 from mux.grants.grants import Action
 from mux.hub.hub import Hub
 from mux.recovery.history import OFF, Found, Query
@@ -37,13 +42,12 @@ from mux.settings.settings import Settings
 from mux.wire.channel import Namespace, check_subscription, is_wildcard
 from mux.wire.publication import JOINED, LEFT, Publication
 from mux.wire.sdk.commands import UNRECOVERABLE_IS_TOLD, Channel, Subscribe, wants_latest
-from mux.wire.sdk.encoder import Pushes, Rewritten, frames
+from mux.wire.sdk.encoder import Pushes, frames
 from mux.wire.sdk.replies import (
     ALREADY_SUBSCRIBED,
     BAD_REQUEST,
     EMPTY,
     INSUFFICIENT,
-    INTERNAL,
     LIMIT_EXCEEDED,
     SUBSCRIPTION_EXPIRED,
     UNRECOVERABLE,
@@ -81,66 +85,17 @@ class Subscriptions:
         self._catch_up = parts.catch_up
         self._namespace = Namespace(settings.prefix)
         self._max_channels = settings.max_channels_per_connection
-        self._seconds = settings.drain_seconds
-        self._dice = dice or Random()  # noqa: S311 - nothing is kept secret by it
-        self._tasks = Tasks()
+        self.permits = Permits(parts.checks, parts.members, parts.hub.router, self._namespace)
+        self.offsets = Offsets(
+            parts.hub, parts.past, self._namespace, seconds=settings.drain_seconds, resync=self.resync, dice=dice
+        )
         self.tokens = Tokens(parts.checks)
         self.terms = Terms(self._expire)
-        self.rewritten = Rewritten()
         self.latest = Latest(parts.hub, withhold, divert, restore)
-        self._pushes = {has_offsets: self._new_pushes(has_offsets=has_offsets) for has_offsets in (False, True)}
-
-    def _new_pushes(self, *, has_offsets: bool) -> Pushes:
-        past = self._past
-        return Pushes(
-            self._namespace.channel,
-            None if past is None or not has_offsets else past.numbering,
-            self.rewritten,
-            on_encoded=_nothing if past is None else past.quiet.note,
-            on_over=self._begin_resync,
-        )
-
-    @property
-    def pushes(self) -> Pushes:
-        """What encodes for whoever subscribes now; it has no epoch while there are no positions."""
-        has_offsets = self._past is not None and bool(self._past.numbering.epoch)
-        if not self._pushes[has_offsets].is_true:
-            self._pushes[has_offsets] = self._new_pushes(has_offsets=has_offsets)
-        return self._pushes[has_offsets]
 
     async def aclose(self) -> None:
         """Tell no further client to subscribe anew."""
-        await self._tasks.aclose()
-
-    # Commands.
-
-    def permit(self, client: SdkClient, name: str, action: Action) -> Permit | Awaitable[Permit]:
-        """Return what a client may do in a channel; where the app decides, that must be waited for.
-
-        A client may ask about every channel that it is in, by whatever token.
-
-        Raises:
-            Refused: not this.
-            InvalidChannel: no channel has this name.
-        """
-        session = client.session
-        assert session is not None, "it is here"
-        if not name:
-            raise Refused(reasons.BAD_COMMAND)
-        if action is Action.SUBSCRIBE and self.is_in(client, name):
-            return Permit(self.redis_channel(name), may_publish=False, grants=None)
-        permit = self._checks.granted(client.grants, name, action, has_token=session.has_token)
-        if self._checks.authorize is None or session.request is None:
-            return permit
-        return self._checks.authorize(session.request, permit, name, action)
-
-    def redis_channel(self, name: str) -> bytes:
-        """Return the Redis channel of a name that is one."""
-        return self._namespace.redis_channel(name.encode())
-
-    def is_in(self, client: SdkClient, name: str) -> bool:
-        """Tell whether a client is in the channel of a name, which need not be one."""
-        return name.isascii() and self.redis_channel(name) in self._hub.router.channels(client)
+        await self.offsets.aclose()
 
     def subscribe(
         self, client: SdkClient, session: SdkSession, number: int, asked: Subscribe
@@ -150,7 +105,7 @@ class Subscriptions:
             raise CommandFailed(BAD_REQUEST)
         if asked.token and asked.channel and self._checks.takes_tokens:
             return self._admit_by_token(client, session, asked, asked.token)
-        permit = self.permit(client, asked.channel, Action.SUBSCRIBE)
+        permit = self.permits.permit(client, asked.channel, Action.SUBSCRIBE)
         if isinstance(permit, Permit):
             return self.admit(client, session, asked, permit)
         return self._admit_later(client, session, asked, permit)
@@ -162,7 +117,7 @@ class Subscriptions:
         check_owner(token, session, asked.channel)
         redis_channel = self._namespace.redis_channel(check_subscription(asked.channel))
         permit = Permit(redis_channel, may_publish=False, grants=None)
-        permit = await self.allowed(client, session, permit, asked.channel)
+        permit = await self.permits.allowed(client, session, permit, asked.channel)
         said = self.admit(client, session, asked, permit)
         body = said if isinstance(said, bytes) else await said
         self.terms.set(client, redis_channel, token.claims.ends)
@@ -171,29 +126,8 @@ class Subscriptions:
     async def _admit_later(
         self, client: SdkClient, session: SdkSession, asked: Subscribe, permit: Awaitable[Permit]
     ) -> bytes:
-        said = self.admit(client, session, asked, await self._left_by_app(client, session, permit))
+        said = self.admit(client, session, asked, await self.permits.left_by_app(client, session, permit))
         return said if isinstance(said, bytes) else await said
-
-    async def allowed(self, client: SdkClient, session: SdkSession, permit: Permit, name: str) -> Permit:
-        """Return what the app leaves of a permit to subscribe to a channel.
-
-        Raises:
-            Refused: nothing.
-        """
-        if self._checks.authorize is None or session.request is None:
-            return permit
-        asking = self._checks.authorize(session.request, permit, name, Action.SUBSCRIBE)
-        return await self._left_by_app(client, session, asking)
-
-    async def _left_by_app(self, client: SdkClient, session: SdkSession, permit: Awaitable[Permit]) -> Permit:
-        left = await permit
-        check_here(client)
-        if left.grants is not None:
-            held = inf if client.grants is None else client.grants.until
-            if left.grants.until < held:
-                session.app_until = left.grants.until
-            self._members.narrow(client, left.grants)
-        return left
 
     def admit(
         self, client: SdkClient, session: SdkSession, asked: Subscribe, permit: Permit
@@ -211,7 +145,7 @@ class Subscriptions:
             raise CommandFailed(LIMIT_EXCEEDED)
         if asked.recover or (self._past is not None and not self._past.numbering.epoch):
             return self._resume(client, session, asked, redis_channel)
-        return _position(self._enter(client, session, asked, redis_channel), self._last())
+        return self._enter(client, session, asked, redis_channel).position(self._last())
 
     def unsubscribe(self, client: SdkClient, session: SdkSession, number: int, asked: Channel) -> bytes:
         """Let a client out of a channel, in which it need not be."""
@@ -229,7 +163,7 @@ class Subscriptions:
         if redis_channel not in self._hub.router.channels(client):
             return False
         self._hub.router.leave(client, redis_channel)
-        self._forget(client, session, redis_channel)
+        forget_unusual(client, session, redis_channel)
         self._gone(client, [redis_channel])
         self._members.tell_left(client, [redis_channel])
         return True
@@ -268,8 +202,6 @@ class Subscriptions:
     def _json_name(self, redis_channel: bytes) -> bytes:
         return orjson.dumps(self._namespace.channel(redis_channel))
 
-    # Joining and positions.
-
     async def _resume(self, client: SdkClient, session: SdkSession, asked: Subscribe, redis_channel: bytes) -> bytes:
         """Let a client into a channel when this process has its place, and give the client what it has missed."""
         found = Found([], OFF)
@@ -281,33 +213,33 @@ class Subscriptions:
                 found = await history.find(redis_channel, Query(since=since))
         check_here(client)
         if not asked.recover:
-            return _position(self._enter(client, session, asked, redis_channel), self._last())
+            return self._enter(client, session, asked, redis_channel).position(self._last())
         if found.missed and (asked.flag or 0) & UNRECOVERABLE_IS_TOLD:
             raise CommandFailed(UNRECOVERABLE)
         pushes = self._enter(client, session, asked, redis_channel)
         if found.missed or not pushes.epoch:
-            return _position(pushes, self._last(), b'"was_recovering":true')
+            return pushes.position(self._last(), b'"was_recovering":true')
         told = b'"was_recovering":true,"recovered":true'
         if publications := self._owed(client, session, redis_channel, found):
             told += b',"publications":[%b]' % b",".join(map(pushes.pub_of(redis_channel), publications))
-        return _told(pushes, asked.offset or 0, told)
+        return pushes.position_at(asked.offset or 0, told)
 
     def _enter(self, client: SdkClient, session: SdkSession, asked: Subscribe, redis_channel: bytes) -> Pushes:
         """Let a client into a channel in this turn; return what encodes for it."""
         if session.pushes.is_over:
             self.resync(client)
-        pushes = self.pushes
+        pushes = self.offsets.pushes
         if session.pushes is not pushes and (pushes.epoch or not session.pushes.epoch):
             self._hub.router.deliver_to(client)
             session.pushes = pushes
-            self._use_encoder(client, session)
+            use_encoder(client, session)
         self._members.enter(client, redis_channel)
         if self._past is not None:
             self._past.quiet.entered(redis_channel, self._last())
         if asked.join_leave and not is_wildcard(redis_channel):  # of a join it could not be told where
-            self._unusual(client, session, redis_channel).has_joins = True
+            unusual_of(client, session, redis_channel).has_joins = True
         if wants_latest(asked.data):
-            self._unusual(client, session, redis_channel).is_latest = True
+            unusual_of(client, session, redis_channel).is_latest = True
             self.latest.watch(client)
         return pushes
 
@@ -319,7 +251,7 @@ class Subscriptions:
         publications = found.publications
         if self._catch_up.is_little(client, publications):
             return [one for one in publications if one[1] not in (JOINED, LEFT)]
-        unusual = self._unusual(client, session, redis_channel)
+        unusual = unusual_of(client, session, redis_channel)
         unusual.is_withheld = True
         follow = partial(
             self._catch_up.follow,
@@ -339,48 +271,7 @@ class Subscriptions:
     def _release(self, client: SdkClient, session: SdkSession, redis_channel: bytes, unusual: Unusual) -> None:
         unusual.is_withheld = False
         if not (unusual.has_joins or unusual.is_latest):
-            self._forget(client, session, redis_channel)
-
-    def _unusual(self, client: SdkClient, session: SdkSession, redis_channel: bytes) -> Unusual:
-        """Return what is unusual about a subscription that has just begun."""
-        if session.unusual is None:
-            session.unusual = {}
-            client.encode = session.encode
-        return session.unusual.setdefault(redis_channel, Unusual())
-
-    def _forget(self, client: SdkClient, session: SdkSession, redis_channel: bytes) -> None:
-        """Forget what was unusual about a subscription."""
-        if session.unusual is None:
-            return
-        session.unusual.pop(redis_channel, None)
-        if not session.unusual:
-            session.unusual = None
-            self._use_encoder(client, session)
-
-    def _use_encoder(self, client: SdkClient, session: SdkSession) -> None:
-        client.encode = session.encode if session.has_own_encoder else session.pushes.usual(session.compressor)
-
-    def begin_early(self, client: SdkClient, session: SdkSession) -> Early:
-        """Have what comes for a client wait for the reply to its `connect`."""
-        early = session.early = Early()
-        self._use_encoder(client, session)
-        return early
-
-    def end_early(self, client: SdkClient, early: Early) -> None:
-        """Write what waited for the reply of a client, which has been written."""
-        session = client.session
-        if session is None or session.early is not early:
-            return
-        self._hub.router.deliver_to(client)
-        session.early = None
-        self._use_encoder(client, session)
-        if early.is_too_much:
-            self._hub.evict(client, reasons.OVERFLOW)
-            return
-        client.write(b"".join(early.frames))
-        for begin in early.begin:
-            begin()
-        self._hub.evict_overflowing()
+            forget_unusual(client, session, redis_channel)
 
     def _last(self) -> int:
         return 0 if self._past is None else self._past.history.last
@@ -390,13 +281,6 @@ class Subscriptions:
             last = self._last()
             for redis_channel in redis_channels:
                 self._past.quiet.left(redis_channel, last)
-
-    # When positions are true no longer.
-
-    def doubt(self) -> None:
-        """Give no offset any more to those who have subscribed so far, for a message may have been missed."""
-        for pushes in self._pushes.values():
-            pushes.end()
 
     def resync(self, client: SdkClient) -> None:
         """Tell a client that its subscriptions have ended, so that it subscribes anew.
@@ -411,58 +295,10 @@ class Subscriptions:
             return
         channels = self._hub.router.leave_all(client)
         session.unusual = None
-        session.pushes = self.pushes
-        self._use_encoder(client, session)
+        session.pushes = self.offsets.pushes
+        use_encoder(client, session)
         self._gone(client, channels)
         self._members.tell_left(client, channels)
         names = map(self._json_name, channels)
         if told := [unsubscribed(name, INSUFFICIENT, "insufficient state") for name in names]:
             client.write(frames(told))
-
-    def _begin_resync(self) -> None:
-        self._tasks.begin(self._resync_all(), "mux-sdk-resync")
-
-    async def _resync_all(self) -> None:
-        """Tell all clients whose offsets are true no longer, a few at a time."""
-        loop = asyncio.get_running_loop()
-        began, clients = loop.time(), [client for client in self._hub.open_connections() if _is_over(client)]
-        for due, batch in spread(clients, self._seconds, self._dice):
-            await asyncio.sleep(max(0.0, began + due - loop.time()))
-            for client in batch:
-                if _is_over(client):
-                    self.resync(client)
-            self._hub.evict_overflowing()
-
-
-def check_here(client: SdkClient) -> None:
-    """Go on with a client for which something was waited for, if it is still there.
-
-    Raises:
-        CommandFailed: it is not.
-    """
-    if client.session is None or client.session.has_left or client.transport.is_closing():
-        raise CommandFailed(INTERNAL)
-
-
-def _is_over(client: object) -> bool:
-    session = getattr(client, "session", None)
-    return isinstance(session, SdkSession) and session.pushes.is_over
-
-
-def _position(pushes: Pushes, last: int, more: bytes = b"") -> bytes:
-    """Return the body of a reply to a subscription that begins after the last message."""
-    return _told(pushes, pushes.offset_of(last), more)
-
-
-def _told(pushes: Pushes, offset: int, more: bytes) -> bytes:
-    """Return the body of a reply to a subscription at an offset."""
-    told = [more] if more else []
-    if pushes.epoch:
-        told.append(b'"recoverable":true,"positioned":true,"epoch":"%b"' % pushes.epoch.encode())
-        if offset > 0:
-            told.append(b'"offset":%d' % offset)
-    return b"{%b}" % b",".join(told)
-
-
-def _nothing(channel: bytes, number: int) -> None:
-    """Do nothing."""

@@ -152,6 +152,19 @@ class Pushes:
             pub = with_members(pub, b'"tags":{"skipped":"%d"}' % skipped)
         return push(orjson.dumps(self._name_of(channel)), "pub", pub)
 
+    def position(self, last: int, more: bytes = b"") -> bytes:
+        """Return the body of a reply to a subscription that begins after the last message."""
+        return self.position_at(self.offset_of(last), more)
+
+    def position_at(self, offset: int, more: bytes) -> bytes:
+        """Return the body of a reply to a subscription that begins after an offset."""
+        told = [more] if more else []
+        if self.epoch:
+            told.append(b'"recoverable":true,"positioned":true,"epoch":"%b"' % self.epoch.encode())
+            if offset > 0:
+                told.append(b'"offset":%d' % offset)
+        return b"{%b}" % b",".join(told)
+
     def end(self) -> None:
         """Give no offset any more."""
         if not self.is_over:

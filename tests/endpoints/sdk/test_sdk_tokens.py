@@ -187,7 +187,7 @@ async def test_channels_of_a_token_are_subscribed_to_by_the_server(closed_feed: 
         assert [sub["recovered"] for sub in (told["subs"]["a"], told["subs"]["d"])] == [True, True]
         assert [pub["data"] for name in "ad" for pub in told["subs"][name]["publications"]] == [2, 3]
         assert "publications" not in told["subs"]["b"]
-        mux._core.sdk.subscriptions.doubt()
+        mux._core.sdk.subscriptions.offsets.doubt()
         assert await client.closed() == 3010
 
 
