@@ -22,6 +22,7 @@ WORKERS = 2
 
 OPTIONS = [
     *("--workers", str(WORKERS), "--drain-seconds", "0.5", "--token-audience", AUDIENCE),
+    *("--allowed-origin", "file://", "--allowed-origin", "null"),
     *("--anyone-subscribe", "*", "--anyone-publish", "*"),
 ]
 
