@@ -7,6 +7,7 @@ call that sends it.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -37,6 +38,20 @@ def masked(payload: bytes) -> bytes:
     size = len(payload)
     head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2)
     return head + _MASK + bytes(byte ^ _MASK[at % 4] for at, byte in enumerate(payload))
+
+
+def wait_until_joined(client: socket.socket, end: bytes = b"\r\n\r\n") -> None:
+    """Read until a server has let a client in, which its answer's end tells.
+
+    Raises:
+        AssertionError: it was refused.
+    """
+    answer = b""
+    while end not in answer:
+        chunk = client.recv(4096)
+        assert chunk, f"ended: {answer!r}"
+        answer += chunk
+        assert answer[9:12] in (b"101", b"200"), f"refused: {answer!r}"
 
 
 def push(redis_channel: bytes, *, protocol: int, payload: bytes = PAYLOAD) -> bytes:

@@ -30,6 +30,7 @@ from bench.loadgen.dialect import Target
 from bench.loadgen.load import Load
 from bench.loadgen.run import Generator
 from bench.loadgen.stamp import channel_name
+from bench.parts import wait_until_joined
 from bench.peers.registry import MUX, STOCK
 from bench.servers import Running, serving
 
@@ -73,10 +74,7 @@ class Idlers:
             client.sendall(request)
             sockets.append(client)
         for client in sockets:
-            head = b""
-            while not head.endswith(_ENDS[self._kind]):
-                head += client.recv(4096) or pytest.fail(f"refused: {head!r}")
-            assert head[9:12] in (b"101", b"200"), head
+            wait_until_joined(client, _ENDS[self._kind])
 
 
 @pytest.mark.parametrize("server", [STOCK, MUX], indirect=True, ids=lambda peer: peer.name)

@@ -11,7 +11,6 @@ message to Redis and back to the client. The figures do not tell how long a clie
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import socket
 import ssl
@@ -23,27 +22,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-import uvloop
-from sanic import Request, Sanic
-from sanic.response import HTTPResponse, text
 
-from bench.baselines.sanic_servers import new_app, serve
 from bench.compare import LIMIT
 from bench.conftest import Benchmark, Score
+from bench.parts import wait_until_joined
 from bench.peers.registry import MUX, OWN, STOCK, Peer, Place
 from bench.servers import Running, free_port, serving
-from mux.serve.application import create_app
-from mux.settings.settings import Settings
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 OPENSSL = shutil.which("openssl")
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-JOINED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nalive\n"
 
 FRONT = """
 daemon off; master_process off; pid {folder}/pid; error_log stderr error;
@@ -70,7 +61,7 @@ http {{
 
 
 def _here(what: str) -> Callable[[Place], list[str]]:
-    return lambda place: [sys.executable, "-m", "bench.test_doorstep", what, str(place.port)]
+    return lambda place: [sys.executable, "-m", "bench.baselines.door_servers", what, str(place.port)]
 
 
 def _announced(place: Place) -> list[str]:
@@ -129,10 +120,7 @@ def _come(server: Running, connect: Connect, stack: ExitStack, count: int) -> No
     for _ in range(count):
         client = stack.enter_context(connect())
         client.sendall(server.target.request(f"idle-{id(client)}"))
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += client.recv(4096) or pytest.fail(f"refused: {head!r}")
-        assert head.startswith(b"HTTP/1.1 101 "), head
+        wait_until_joined(client)
 
 
 def _measure_joins(
@@ -206,51 +194,4 @@ def test_plain_get_beside_sanics_protocol(redis_url: str, smoke: bool, benchmark
 
 def _same_app(name: str, place: Place) -> list[str]:
     what = "doorstep" if name == "mux" else "sanic"
-    return [sys.executable, "-m", "bench.test_doorstep", what, str(place.port), place.redis_url]
-
-
-class _Raw(asyncio.Protocol):
-    """Answers whatever it is sent."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._transport.write(JOINED if b"pgrade" in data else ALIVE)
-
-
-async def _serve_raw(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_Raw, "127.0.0.1", port, backlog=8192)
-    await server.serve_forever()
-
-
-async def _alive(request: Request) -> HTTPResponse:
-    return text("alive\n")
-
-
-async def _serve_mux(redis_url: str, port: int, *, has_doorstep: bool) -> None:
-    app = create_app(Settings(redis_url=redis_url, announce=False, ping_seconds=86400))
-    protocol: dict[str, Any] = {"protocol": app.ctx.http_protocol} if has_doorstep else {}
-    server: Any = await app.create_server(
-        "127.0.0.1", port, access_log=False, asyncio_server_kwargs={"start_serving": False}, **protocol
-    )
-    await server.startup()
-    await server.before_start()
-    await server.start_serving()
-    await server.after_start()
-    await asyncio.Event().wait()
-
-
-def _main(what: str, port: int, redis_url: str = "") -> None:
-    if what == "raw":
-        uvloop.run(_serve_raw(port))
-    elif what == "bare":
-        app: Sanic[Any, Any] = new_app("bare")
-        app.add_route(_alive, "/healthz")
-        serve(app, port)
-    else:
-        uvloop.run(_serve_mux(redis_url, port, has_doorstep=what == "doorstep"))
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
+    return [sys.executable, "-m", "bench.baselines.door_servers", what, str(place.port), place.redis_url]

@@ -22,18 +22,14 @@ from threading import Event, Thread
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench.conftest import Benchmark, Score
 from bench.loadgen.load import Load
 from bench.loadgen.run import Generator
+from bench.parts import wait_until_joined
 from bench.peers.registry import MUX, Peer, Place
 from bench.servers import Running, serving
-
-SECRET = "a secret of the benchmarks, long enough"  # noqa: S105 - of servers that live for a measurement
-
-PRIVATE = generate_private_key(SECP256R1())
+from bench.test_grants import PRIVATE, SECRET, public_file
 
 GARBAGE_PER_SECOND = 2000
 
@@ -56,12 +52,6 @@ def _with_key(name: str, key: str) -> Peer:
     return replace(MUX, name=name, command=command)
 
 
-def _pem(folder: Path) -> str:
-    path = folder / "public.pem"
-    path.write_bytes(PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    return str(path)
-
-
 def _token(algorithm: str) -> str:
     claims = {"sub": f"client-{next(_numbers)}", "exp": int(time.time()) + 3600, "mux": {"subscribe": ["*"]}}
     return jwt.encode(claims, SECRET if algorithm == "HS256" else PRIVATE, algorithm)
@@ -82,10 +72,7 @@ def _come(server: Running, stack: ExitStack, tokens: list[str]) -> None:
         client = stack.enter_context(socket.create_connection((server.target.host, server.target.port), 60))
         field = b"Authorization: Bearer %b\r\n\r\n" % token.encode() if token else b"\r\n"
         client.sendall(server.target.request(f"idle-{next(_numbers)}").removesuffix(b"\r\n") + field)
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += client.recv(4096) or pytest.fail(f"refused: {head!r}")
-        assert head.startswith(b"HTTP/1.1 101 "), head
+        wait_until_joined(client)
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -93,7 +80,7 @@ def test_let_in(kind: str, redis_url: str, tmp_path: Path, smoke: bool, benchmar
     """Let clients in one by one."""
     count, rounds = (3, 2) if smoke else (300, 3)
     case = benchmark.group = "join_with_token"
-    peer = MUX if kind == "no key" else _with_key(kind, _pem(tmp_path) if "ES256" in kind else SECRET)
+    peer = MUX if kind == "no key" else _with_key(kind, public_file(tmp_path) if "ES256" in kind else SECRET)
     with serving(peer, redis_url) as server, ExitStack() as stack:
         _come(server, stack, [CASES[kind]() for _ in range(count)])
         took = []
