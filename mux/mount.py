@@ -84,16 +84,16 @@ class Mount:
         mount_feed(app, self.route, lambda: self.core.feed)
         if many:
             mount_many(app, self.route, lambda: self.core.feed)
-            Script().mount(app)
         self._api = Api(settings, lambda: self.core.backend, lambda: self.core.hub) if settings.api_key else None
         self.mount_api(app)
         self.has_sdk = sdk
         if sdk:
             self._mount_sdk(app)
+            Script().mount(app)
         if ops:
             self.mount_ops(app, TokenCheck(settings.inspect_token))
         if page:
-            Page(settings, path=path, sdk=many, inspect=ops and settings.inspect).mount(app)
+            Page(settings, path=path, sdk=sdk, inspect=ops and settings.inspect).mount(app)
         if (ops or page) and checks_hosts:
             app.register_middleware(self._check_host, "request")
         app.before_server_start(self._on_start)

@@ -45,7 +45,7 @@
       this.connect();
     }
 
-    /** Call handler(data, {position, replayed}) with each message of a channel; first with the `last` it had. */
+    /** Call handler(data, {channel, position, replayed}) with each message of a channel; first with the `last` it had. */
     on(name, handler, { last = 0 } = {}) {
       if (!this.listeners[name] && !this.channels.has(name)) {
         this.channels.set(name, { name, last, handlers: new Set(), link: null, epoch: undefined, offset: 0 });
@@ -102,10 +102,11 @@
     }
 
     /** Give a message away, unless another connection serves its channel or has brought it already. */
-    take(link, channel, data, offset, replayed) {
+    take(link, channel, data, offset, replayed, name = channel.name) {
       if (channel.link !== link || offset <= channel.offset) return;
       channel.offset = offset ?? 0;
-      this.call(channel.handlers, data, { position: offset ? `${channel.epoch}-${offset}` : "", replayed });
+      const position = offset ? `${channel.epoch}-${offset}` : "";
+      this.call(channel.handlers, data, { channel: name, position, replayed });
     }
 
     /** Let a channel begin on a connection, or on the next one; when it had begun before, messages may be missing. */
@@ -189,7 +190,8 @@
       const socket = this.socket = new WebSocket(url);
       this.watch(OPENING_MS);
       socket.onopen = () => {
-        this.ask("connect", { token: token || undefined, name: "mux.js" }, (reply) => this.opened(reply));
+        const what = { token: token || undefined, name: "mux.js", data: { mux: { notice: true } } };
+        this.ask("connect", what, (reply) => this.opened(reply));
         this.follow();
       };
       socket.onmessage = ({ data }) => {
@@ -266,21 +268,21 @@
       });
     }
 
-    joined(channel, { recovered, epoch, offset = 0, publications = [], data }) {
+    joined(channel, { recovered, epoch, offset = 0, publications = [], mux }) {
       if (!recovered) this.feed.begin(channel, this, epoch);
       channel.link = this;
-      channel.isBehind = Boolean(data?.mux?.more);
+      channel.isBehind = mux?.more;
       for (const publication of publications) this.give(channel, publication, true);
-      channel.offset = Math.max(channel.offset, offset);
+      if (!channel.isBehind) channel.offset = Math.max(channel.offset, offset);
       if (epoch !== this.epoch) this.top = this.mark = 0;
       this.epoch = epoch;
       this.top = Math.max(this.top, offset);
     }
 
-    give(channel, { data, offset }, replayed) {
+    give(channel, { data, offset, tags }, replayed) {
       this.top = Math.max(this.top, offset ?? 0);
       const isBytes = typeof data?.b64 === "string";
-      this.feed.take(this, channel, isBytes ? bytesOf(data.b64, data) : data, offset, replayed);
+      this.feed.take(this, channel, isBytes ? bytesOf(data.b64, data) : data, offset, replayed, tags?.channel);
     }
 
     took({ id, push, ...reply }) {
@@ -358,6 +360,7 @@
     listen(since, isForFresh) {
       const { feed } = this;
       const asked = [...this.asked.values()];
+      this.wild = asked.filter(({ name }) => name.endsWith("*"));
       const query = new URLSearchParams({ channel: [...this.asked.keys()].join(" ") });
       if (since) query.set("last_event_id", since);
       else query.set("last", Math.max(...asked.map(({ last }) => last)));
@@ -392,11 +395,12 @@
     }
 
     give({ channel: name, data, base64 }) {
-      const channel = this.asked.get(name);
-      if (!channel) return;
-      if (channel.epoch !== this.epoch) Object.assign(channel, { epoch: this.epoch, offset: 0 });
       const message = base64 === undefined ? data : bytesOf(base64);
-      this.feed.take(this, channel, message, this.offset || undefined, this.isReplaying && this.offset > 0);
+      const wild = this.wild.filter((one) => name.startsWith(one.name.slice(0, -1)));
+      for (const channel of [this.asked.get(name) ?? [], wild].flat()) {
+        if (channel.epoch !== this.epoch) Object.assign(channel, { epoch: this.epoch, offset: 0 });
+        this.feed.take(this, channel, message, this.offset || undefined, this.isReplaying && this.offset > 0, name);
+      }
     }
 
     /** A set of channels belongs to a stream for good: another set is another stream. */

@@ -112,6 +112,8 @@ class Dialect(NamedTuple):
     """Returns the code by which a client is closed."""
     conflated: Callable[[Subscriber[Any], Held], bytes] = _conflated
     """Returns what a client is written that was behind: how many messages were left out, and the newest."""
+    notice: Callable[[Subscriber[Any]], bytes] = lambda client: b""
+    """Returns what tells a client that the server leaves, so that it goes by itself; nothing to have it closed."""
 
 
 PLAIN = Dialect()
@@ -279,9 +281,13 @@ class WebSocketEndpoint(Generic[S]):
     def close(self, client: Subscriber[S], reason: Reason) -> None:
         """Start the closing handshake, unless it has begun.
 
-        The client leaves its channels now, or if this is a goodbye when all it sent has been handled.
+        The client leaves its channels now, or if this is a goodbye when all it sent has been handled. One that wants to
+        be told before the server leaves is told, and served until it goes.
         """
         if client.transport.is_closing():
+            return
+        if reason is reasons.LEAVING and self.is_here(client) and (notice := self._dialect.notice(client)):
+            client.write(notice)
             return
         if reason.is_goodbye and client in self._turns and self.is_here(client) and self._is_writable():
             self._afterwards.setdefault(client, partial(self.close, client, reason))

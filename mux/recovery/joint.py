@@ -17,7 +17,7 @@ from mux.journal.lookup import STEP_SLICES
 from mux.journal.segment import Segment
 from mux.recovery.history import History, Query
 from mux.wire.channel import is_wildcard
-from mux.wire.publication import Matched, Publication, matched
+from mux.wire.publication import JOINED, LEFT, Matched, Publication, matched
 
 MESSAGES_TOGETHER = 4096
 """Most messages that are returned at a time."""
@@ -82,7 +82,10 @@ class JointReplay:
         return why, missed
 
     async def _keep_last(self, most: int) -> None:
-        """Begin later, so that no more than so many messages of each channel came before now, and all that come."""
+        """Begin later, so that no more than so many messages of each channel came before now, and all that come.
+
+        Announcements are not counted.
+        """
         left = dict.fromkeys(self._after, most)
         upto = self.now
         while left:
@@ -91,7 +94,8 @@ class JointReplay:
                 if segment is None or segment.last <= min(self._after[channel] for channel in left):
                     return
                 for channel in list(left):
-                    messages = await self._messages(segment, channel)
+                    found = await self._messages(segment, channel)
+                    messages = [one for one in found if one[1] not in (JOINED, LEFT)]
                     end = bisect_right(messages, self.now, key=_NUMBER)
                     if end >= left[channel]:
                         first = messages[end - left[channel]][2] if left[channel] else self.now + 1

@@ -75,6 +75,12 @@ async def page(history: History, order: Numbering, redis_channel: bytes, asked: 
     return FoundPage(said, epoch, base, last)
 
 
+async def latest(history: History, redis_channel: bytes, count: int) -> Found:
+    """Return the latest messages of a channel, at most so many, in the turn in which it is true."""
+    found = await _latest(history, redis_channel, count)
+    return Found(list(_said(found.publications))[-count:])
+
+
 async def _latest(history: History, redis_channel: bytes, count: int) -> Found:
     """Return the latest messages of a channel, which are found without looking at all that is kept."""
     most = 2 * count + FEW

@@ -35,7 +35,7 @@ from mux.settings.settings import Settings
 from mux.wire.publication import Encoder
 from mux.wire.sdk.commands import Command, check_frame, method_of, next_command
 from mux.wire.sdk.encoder import frames
-from mux.wire.sdk.replies import PING, TOO_MANY_REQUESTS, error, reply
+from mux.wire.sdk.replies import PING, TOO_MANY_REQUESTS, disconnected, error, reply
 from mux.wire.websocket.encoder import PING as NATIVE_PING
 from mux.wire.websocket.encoder import Compressor, text_frame
 
@@ -51,6 +51,7 @@ Handler: TypeAlias = Callable[[SdkClient, SdkSession, int, Any], Answer]
 logger = logging.getLogger("mux")
 
 _PING_FRAME = text_frame(PING)
+_LEAVING_FRAME = text_frame(disconnected(reasons.LEAVING.sdk, reasons.LEAVING.sentence))
 
 
 class SdkEndpoint:
@@ -94,7 +95,15 @@ class SdkEndpoint:
             pace=Pace(None, Allowance(per_second=frames_per_second, burst=frame_burst) if frames_per_second else None),
             is_writable=is_writable,
             compress_min_bytes=settings.compress_min_bytes if settings.compress else None,
-            dialect=Dialect(encode, _ping, is_always_pinged=True, is_named_once=True, code=_code, conflated=conflated),
+            dialect=Dialect(
+                encode,
+                _ping,
+                is_always_pinged=True,
+                is_named_once=True,
+                code=_code,
+                conflated=conflated,
+                notice=_notice,
+            ),
             settle=settle,
         )
         self._tasks = Tasks()
@@ -288,6 +297,11 @@ def _ping(client: SdkClient) -> bytes:
         return NATIVE_PING
     session.owes_pong = True
     return _PING_FRAME
+
+
+def _notice(client: SdkClient) -> bytes:
+    """Return what tells a client that the server leaves, if it has asked for that."""
+    return _LEAVING_FRAME if client.session is not None and client.session.wants_notice else b""
 
 
 def _code(reason: Reason) -> int:

@@ -30,7 +30,7 @@ from mux.presence.presence import Presence
 from mux.settings.settings import Settings
 from mux.version import __version__
 from mux.wire.channel import Namespace
-from mux.wire.sdk.commands import Connect, Send
+from mux.wire.sdk.commands import Connect, Send, options_of
 from mux.wire.sdk.replies import with_members
 
 JSON = "centrifuge-json"
@@ -144,6 +144,7 @@ class Sdk:
     def _connect(self, client: SdkClient, session: SdkSession, number: int, asked: Connect) -> Answer:
         """Let a client go on by its token, or by that of its handshake."""
         token, session.token = asked.token or session.token, None
+        session.wants_notice = options_of(asked.data).notice
         if not self._checks.takes_tokens:
             return self._connected(client, session)
         if token is not None:

@@ -88,6 +88,7 @@ class SdkSession:
         "token",
         "unusual",
         "user",
+        "wants_notice",
     )
 
     def __init__(
@@ -114,6 +115,8 @@ class SdkSession:
         self.is_busy = False
         """True while a command waits for something: those after it wait for it."""
         self.is_connected = False
+        self.wants_notice = False
+        """True when the client is told before the server leaves, and is not closed then."""
         self.is_refused = False
         """True when `connect` was answered with an error: nothing else is."""
         self.owes_pong = False

@@ -38,10 +38,11 @@ from mux.errors import InvalidChannel, Refused
 from mux.grants.grants import Action
 from mux.hub.hub import Hub
 from mux.recovery.history import OFF, Found, Query
+from mux.recovery.pages import latest
 from mux.settings.settings import Settings
 from mux.wire.channel import Namespace, check_subscription, is_wildcard
 from mux.wire.publication import JOINED, LEFT, Publication
-from mux.wire.sdk.commands import UNRECOVERABLE_IS_TOLD, Channel, Subscribe, wants_latest
+from mux.wire.sdk.commands import UNRECOVERABLE_IS_TOLD, Channel, Subscribe, options_of
 from mux.wire.sdk.encoder import Pushes, frames
 from mux.wire.sdk.replies import (
     ALREADY_SUBSCRIBED,
@@ -56,6 +57,9 @@ from mux.wire.sdk.replies import (
 )
 
 NULL = b"null"
+
+MORE_FOLLOWS = b'"mux":{"more":true}'
+"""Says in the reply to a subscription that what the client is owed follows as pushes; SDKs skip it."""
 
 
 class Parts(NamedTuple):
@@ -143,8 +147,9 @@ class Subscriptions:
             raise CommandFailed(ALREADY_SUBSCRIBED)
         if len(channels) >= self._max_channels:
             raise CommandFailed(LIMIT_EXCEEDED)
-        if asked.recover or (self._past is not None and not self._past.numbering.epoch):
-            return self._resume(client, session, asked, redis_channel)
+        last = options_of(asked.data).last
+        if asked.recover or last or (self._past is not None and not self._past.numbering.epoch):
+            return self._resume(client, session, asked, redis_channel, last)
         return self._enter(client, session, asked, redis_channel).position(self._last())
 
     def unsubscribe(self, client: SdkClient, session: SdkSession, number: int, asked: Channel) -> bytes:
@@ -202,7 +207,9 @@ class Subscriptions:
     def _json_name(self, redis_channel: bytes) -> bytes:
         return orjson.dumps(self._namespace.channel(redis_channel))
 
-    async def _resume(self, client: SdkClient, session: SdkSession, asked: Subscribe, redis_channel: bytes) -> bytes:
+    async def _resume(
+        self, client: SdkClient, session: SdkSession, asked: Subscribe, redis_channel: bytes, last: int
+    ) -> bytes:
         """Let a client into a channel when this process has its place, and give the client what it has missed."""
         found = Found([], OFF)
         if self._past is not None:
@@ -211,17 +218,19 @@ class Subscriptions:
             if asked.recover and self._past.numbering.epoch:
                 since = f"{asked.epoch or self._past.numbering.epoch}-{asked.offset or 0}"
                 found = await history.find(redis_channel, Query(since=since))
+            elif last:
+                found = await latest(history, redis_channel, last)
         check_here(client)
         if not asked.recover:
-            return self._enter(client, session, asked, redis_channel).position(self._last())
+            pushes = self._enter(client, session, asked, redis_channel)
+            return pushes.position(self._last(), self._given(client, session, redis_channel, found, pushes))
         if found.missed and (asked.flag or 0) & UNRECOVERABLE_IS_TOLD:
             raise CommandFailed(UNRECOVERABLE)
         pushes = self._enter(client, session, asked, redis_channel)
         if found.missed or not pushes.epoch:
             return pushes.position(self._last(), b'"was_recovering":true')
-        told = b'"was_recovering":true,"recovered":true'
-        if publications := self._owed(client, session, redis_channel, found):
-            told += b',"publications":[%b]' % b",".join(map(pushes.pub_of(redis_channel), publications))
+        given = self._given(client, session, redis_channel, found, pushes)
+        told = b",".join(filter(None, (b'"was_recovering":true,"recovered":true', given)))
         return pushes.position_at(asked.offset or 0, told)
 
     def _enter(self, client: SdkClient, session: SdkSession, asked: Subscribe, redis_channel: bytes) -> Pushes:
@@ -238,14 +247,26 @@ class Subscriptions:
             self._past.quiet.entered(redis_channel, self._last())
         if asked.join_leave and not is_wildcard(redis_channel):  # of a join it could not be told where
             unusual_of(client, session, redis_channel).has_joins = True
-        if wants_latest(asked.data):
+        if options_of(asked.data).latest:
             unusual_of(client, session, redis_channel).is_latest = True
             self.latest.watch(client)
         return pushes
 
+    def _given(
+        self, client: SdkClient, session: SdkSession, redis_channel: bytes, found: Found, pushes: Pushes
+    ) -> bytes:
+        """Return the members of a reply that give a client messages, or say that they follow as pushes."""
+        if not found.publications:
+            return b""
+        publications = self._owed(client, session, redis_channel, found)
+        if publications is None:
+            return MORE_FOLLOWS
+        pubs = b",".join(map(pushes.pub_of(redis_channel), publications))
+        return b'"publications":[%b]' % pubs if pubs else b""
+
     def _owed(
         self, client: SdkClient, session: SdkSession, redis_channel: bytes, found: Found
-    ) -> Collection[Publication]:
+    ) -> Collection[Publication] | None:
         """Return what a client has missed if that is little; otherwise begin to give it to the client as it reads."""
         assert self._catch_up is not None, "something was found"
         publications = found.publications
@@ -266,7 +287,7 @@ class Subscriptions:
             follow()
         else:
             session.early.begin.append(follow)
-        return ()
+        return None
 
     def _release(self, client: SdkClient, session: SdkSession, redis_channel: bytes, unusual: Unusual) -> None:
         unusual.is_withheld = False

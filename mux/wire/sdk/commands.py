@@ -138,14 +138,19 @@ class Command(Struct):
     sub_refresh: SubRefresh | None = None
 
 
-class Options(Struct):
-    """The options of a subscription that are mux' own."""
+class Options(Struct, frozen=True):
+    """The options of a command that are mux' own: `"data": {"mux": {…}}`."""
 
     latest: bool = False
+    """A subscription leaves messages out when its client is behind."""
+    last: Annotated[int, Meta(ge=0)] = 0
+    """A subscription begins with so many messages, the latest."""
+    notice: bool = False
+    """A connection is told before the server leaves, and is not closed then."""
 
 
 class Wish(Struct):
-    """The data of a subscription that has such options."""
+    """The data of a command that has such options."""
 
     mux: Options
 
@@ -157,6 +162,7 @@ METHODS = Command.__struct_fields__[1:]
 
 _decode = msgspec.json.Decoder(Command).decode
 _decode_wish = msgspec.json.Decoder(Wish).decode
+_NO_OPTIONS = Options()
 _scan = JSONDecoder().raw_decode
 
 
@@ -214,9 +220,9 @@ def _first_of(line: bytes) -> Command:
         raise Refused(reasons.BAD_COMMAND) from None
 
 
-def wants_latest(data: Raw) -> bool:
-    """Tell whether the data of a subscription are {"mux": {"latest": true}}; any other data are the app's."""
+def options_of(data: Raw) -> Options:
+    """Return the options in the data of a command; data that are no options are the app's."""
     try:
-        return bool(data) and _decode_wish(bytes(data)).mux.latest
+        return _decode_wish(bytes(data)).mux if data else _NO_OPTIONS
     except (msgspec.MsgspecError, RecursionError):
-        return False
+        return _NO_OPTIONS

@@ -89,3 +89,8 @@ def with_members(body: bytes, members: bytes) -> bytes:
 def unsubscribed(channel: bytes, code: int, reason: str) -> bytes:
     """Return the push that a subscription has ended; the name of the channel is given as JSON."""
     return push(channel, "unsubscribe", orjson.dumps({"code": code, "reason": reason}))
+
+
+def disconnected(code: int, reason: str) -> bytes:
+    """Return the push that a client is to disconnect, which is of no channel."""
+    return b'{"push":{"disconnect":%b}}' % orjson.dumps({"code": code, "reason": reason})

@@ -359,3 +359,55 @@ async def test_a_wildcard_is_one_subscription_to_many_channels(served: Serving, 
             {"publish": {"channel": "wild.*", "data": 1}}, {"presence": {"channel": "wild.*"}}
         )
         assert (publish["error"]["code"], presence["error"]["code"]) == (107, 107)
+
+
+async def test_a_subscription_may_begin_with_the_latest_messages(redis_url: str, prefix: str) -> None:
+    """They are in the reply, without announcements; what comes follows."""
+    async with serving(redis_url=redis_url, prefix=prefix, sdk=True, announce=True) as site:
+        for n in range(1, 4):
+            await site.mux.publish("lobby", n)
+        async with sdk_client(site.port, "lobby"), sdk_client(site.port) as client:
+            wanted = {"channel": "lobby", "data": {"mux": {"last": 2}}}
+            (reply,) = await client.ask({"subscribe": wanted})
+            assert [one["data"] for one in reply["subscribe"]["publications"]] == [2, 3]
+            assert reply["subscribe"]["offset"] >= reply["subscribe"]["publications"][-1]["offset"]
+            await site.mux.publish("lobby", 4)
+            assert [one["data"] for one in await client.pushes("pub", 1)] == [4]
+
+
+@pytest.mark.parametrize("data", [{"mux": {"last": -1}}, {"mux": 1}, {"last": 1}, "mux", None])
+async def test_data_of_the_app_are_no_wish(served: Serving, data: object) -> None:
+    """They are left alone."""
+    await served.mux.publish("much", 1)
+    async with sdk_client(served.port) as client:
+        (reply,) = await client.ask({"subscribe": {"channel": "much", "data": data}})
+        assert "publications" not in reply["subscribe"]
+
+
+async def test_what_is_much_follows_and_the_reply_says_so(served: Serving) -> None:
+    """Whoever counts on having everything up to an offset knows that it has not."""
+    async with sdk_client(served.port) as client:
+        (reply,) = await client.ask({"subscribe": {"channel": "much"}})
+        position = {"recover": True, **{name: reply["subscribe"][name] for name in ("epoch", "offset")}}
+        await client.ask({"unsubscribe": {"channel": "much"}})
+        for _ in range(100):
+            await served.mux.publish("much", "x" * 4000)
+        (reply,) = await client.ask({"subscribe": {"channel": "much", **position}})
+        assert reply["subscribe"]["mux"] == {"more": True}
+        assert reply["subscribe"]["recovered"]
+        assert len(await client.pushes("pub", 100)) == 100
+
+
+async def test_a_client_that_wants_notice_is_served_until_it_goes(redis_url: str, prefix: str) -> None:
+    """It hears that the server leaves, and what comes; another client is closed."""
+    async with serving(redis_url=redis_url, prefix=prefix, sdk=True, drain_seconds=0) as site:
+        async with sdk_socket(site.port) as client, sdk_client(site.port) as other:
+            connecting = {"connect": {"data": {"mux": {"notice": True}}}}
+            await client.ask(connecting, {"subscribe": {"channel": "lobby"}})
+            draining = asyncio.create_task(site.mux._core.drain())
+            (told,) = await client.until(lambda message: "disconnect" in message.get("push", {}))
+            assert told == {"push": {"disconnect": {"code": 3001, "reason": "the server is going away"}}}
+            assert await other.closed() == (3001, "the server is going away")
+            await site.mux.publish("lobby", 1)
+            assert [one["data"] for one in await client.pushes("pub", 1)] == [1]
+        await draining
