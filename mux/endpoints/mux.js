@@ -45,7 +45,7 @@
       this.connect();
     }
 
-    /** Call handler(data, {channel, position, replayed}) with each message of a channel; first with the `last` it had. */
+    /** Call handler(data, {channel, position, replayed}) with each message; first with the `last` that there were. */
     on(name, handler, { last = 0 } = {}) {
       if (!this.listeners[name] && !this.channels.has(name)) {
         this.channels.set(name, { name, last, handlers: new Set(), link: null, epoch: undefined, offset: 0 });
@@ -280,6 +280,8 @@
     }
 
     give(channel, { data, offset, tags }, replayed) {
+      // After a gap there are no offsets until the channel is subscribed to anew, and then this comes again.
+      if (channel.epoch && !offset) return;
       this.top = Math.max(this.top, offset ?? 0);
       const isBytes = typeof data?.b64 === "string";
       this.feed.take(this, channel, isBytes ? bytesOf(data.b64, data) : data, offset, replayed, tags?.channel);

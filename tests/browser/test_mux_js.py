@@ -140,7 +140,7 @@ async def test_a_dashboard_of_200_prices_over_a_rolling_restart(redis_url: str, 
                         for n in range(1, 201):
                             pipeline.publish(f"{prefix}price:{n}", str(rounds))
                         await pipeline.execute()
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.1)
 
             publishing = asyncio.create_task(publish())
             before = workers(server.pid)
@@ -159,7 +159,7 @@ async def test_a_dashboard_of_200_prices_over_a_rolling_restart(redis_url: str, 
 async def test_what_came_before_and_every_kind_of_data(
     redis_url: str, prefix: str, visitor: Visitor, is_blind: bool
 ) -> None:
-    """The last message is replayed; JSON is a value, other text a string, and binary bytes."""
+    """The last message is replayed; JSON is a value, other text a string, and binary bytes; a wildcard hears all."""
     async with following(redis_url, prefix, visitor, "quiet", is_blind=is_blind) as seen:
         await seen.publish("a", "old", "last")
         await seen.page.evaluate("feed.on('a', (data, how) => (window.first ??= []).push([data, how]), { last: 1 })")
@@ -168,11 +168,15 @@ async def test_what_came_before_and_every_kind_of_data(
         assert (data, how["replayed"]) == ("last", True)
         assert re.fullmatch(r"\w+-\d+", how["position"])
         await seen.page.evaluate("listen('a')")  # by the subscription that there is
+        await seen.page.evaluate("feed.on('a*', (data, { channel }) => (window.wild ??= []).push([channel, data]))")
+        await seen.page.wait_for_function("feed.channels.get('a*').link === feed.link")
         odd: list[str | bytes] = ['{"a":\n[1,2]}', "no {json", "12", '{"b64": "?"}', b"\x00\xff"]
         await seen.publish("a", *odd)
         await seen.page.wait_for_function("heard.a.length === 5")
         heard = await seen.page.evaluate("heard.a.map((data) => data instanceof Uint8Array ? [...data] : data)")
         assert heard == [{"a": [1, 2]}, "no {json", 12, {"b64": "?"}, [0, 255]]
+        await seen.page.wait_for_function("wild.length === 5")
+        assert await seen.page.evaluate("wild.map(([channel]) => channel)") == ["a"] * 5
         assert await seen.page.evaluate("heard.quiet") == []
 
 

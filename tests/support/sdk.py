@@ -46,7 +46,9 @@ PUSHES = {
 def check(message: Message) -> None:
     """Let a message pass that every SDK can read."""
     assert isinstance(message, dict)
-    if "push" in message:
+    if "disconnect" in message.get("push", {}):
+        assert message["push"]["disconnect"].keys() == {"code", "reason"}
+    elif "push" in message:
         assert message.keys() == {"push"}
         channel = message["push"].pop("channel")
         assert isinstance(channel, str)
