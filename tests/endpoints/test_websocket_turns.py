@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from mux import reasons
 from mux.endpoints.turns import FRAMES_PER_SLICE, FRAMES_PER_TURN, LEAST_COST, LIGHT_BYTES, LIGHT_FRAMES
-from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint, WebSocketSession
+from mux.endpoints.websocket import CompressedSession, WebSocketClient, WebSocketEndpoint, WebSocketSession
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber
 from mux.reasons import Reason
+from mux.wire.deflate import END, deflated
 from mux.wire.websocket.encoder import encode
-from mux.wire.websocket.parser import WebSocketParser
+from mux.wire.websocket.parser import INFLATED_PER_FRAME, WebSocketParser
 from tests.hub.fakes import FakeClient
 
 KEY = b"\x00\x00\x00\x00"
@@ -154,6 +155,24 @@ async def test_many_small_reads_are_cut_short_as_well() -> None:
     assert len(rig.published) == 50 * LIGHT_FRAMES
     await rig.settle(*clients)
     assert len(rig.published) == 50 * (LIGHT_BYTES // 7)
+
+
+async def test_a_few_bytes_that_become_many_take_their_turns() -> None:
+    """A hundred clients each send some 80 bytes that are a message of 64 KiB: a turn is for a part of them."""
+    rig = Rig()
+    clients = [rig.connect() for _ in range(100)]
+    bomb = deflated(bytes(LIMIT)).removesuffix(END)
+    frame = b"\xc2\xfe" + len(bomb).to_bytes(2) + KEY + bomb
+    for client in clients:
+        client.subscriber.session = CompressedSession(publishes_to=b"feed:lobby")
+        client.subscriber.data_received(frame)
+    at_once = len(rig.published)
+    assert at_once <= 2 * FRAMES_PER_TURN // (LIMIT // INFLATED_PER_FRAME)
+    while len(rig.published) < len(clients):
+        before = len(rig.published)
+        await asyncio.sleep(0)
+        assert 0 < len(rig.published) - before <= at_once
+    assert rig.published == [bytes(LIMIT)] * len(clients)
 
 
 async def test_clients_that_wait_are_served_one_after_the_other() -> None:

@@ -6,6 +6,8 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
+from mux.wire.deflate import END, deflated
+
 OPCODES = (0x0, 0x1, 0x2, 0x8, 0x9, 0xA)
 
 
@@ -23,6 +25,12 @@ good_frames = st.builds(
     frame,
     st.sampled_from([0x80 | opcode for opcode in OPCODES] + [0x00, 0x01, 0x02]),
     payloads,
+    st.binary(min_size=4, max_size=4),
+)
+compressed_frames = st.builds(
+    lambda first, payload, mask: frame(first, deflated(payload).removesuffix(END), mask),
+    st.sampled_from([0xC1, 0xC2, 0x41, 0x42]),
+    payloads | st.integers(0, 9000).map(bytes),
     st.binary(min_size=4, max_size=4),
 )
 any_frames = st.builds(frame, st.integers(0, 255), payloads, st.binary(min_size=4, max_size=4))
@@ -53,9 +61,9 @@ def mutated(draw: st.DrawFn, streams: st.SearchStrategy[bytes]) -> bytes:
     return bytes(stream)
 
 
-client_streams = mutated(st.lists(good_frames | any_frames | headers_only, max_size=8).map(b"".join)) | st.binary(
-    max_size=400
-)
+client_streams = mutated(
+    st.lists(good_frames | compressed_frames | any_frames | headers_only, max_size=8).map(b"".join)
+) | st.binary(max_size=400)
 
 
 @st.composite

@@ -38,10 +38,10 @@ handshake_headers: st.SearchStrategy[list[Item]] = st.lists(
 
 
 @MANY
-@given(sliced(client_streams))
-def test_any_client_bytes_are_messages_or_close_the_connection(pieces: list[bytes]) -> None:
+@given(sliced(client_streams), st.booleans())
+def test_any_client_bytes_are_messages_or_close_the_connection(pieces: list[bytes], inflates: bool) -> None:
     """Messages are within the limit, text is UTF-8, and after a failure nothing comes."""
-    parser = WebSocketParser(max_message_bytes=LIMIT)
+    parser = WebSocketParser(max_message_bytes=LIMIT, inflates=inflates)
     ended = False
     for piece in pieces:
         was_open = parser.is_open
@@ -57,10 +57,10 @@ def test_any_client_bytes_are_messages_or_close_the_connection(pieces: list[byte
 
 
 @MANY
-@given(sliced(client_streams))
-def test_client_bytes_mean_the_same_in_any_slices(pieces: list[bytes]) -> None:
-    """The network cuts where it likes."""
-    whole, cut = (WebSocketParser(max_message_bytes=LIMIT) for _ in range(2))
+@given(sliced(client_streams), st.booleans())
+def test_client_bytes_mean_the_same_in_any_slices(pieces: list[bytes], inflates: bool) -> None:
+    """The network cuts where it likes, whether or not messages may be compressed."""
+    whole, cut = (WebSocketParser(max_message_bytes=LIMIT, inflates=inflates) for _ in range(2))
     expected = receive(whole, b"".join(pieces)) if pieces else []
     assert [message for piece in pieces for message in receive(cut, piece)] == expected
     assert cut.is_open == whole.is_open
