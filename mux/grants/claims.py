@@ -85,5 +85,12 @@ def _subs(claims: Mapping[str, Any]) -> dict[str, bytes]:
     for name, options in subs.items():
         if not isinstance(options, dict):
             raise ValueError("what is said of a channel is an object")
-        found[name] = orjson.dumps(options["data"]) if options.get("data") is not None else b""
+        found[name] = b"" if options.get("data") is None else _json(options["data"])
     return found
+
+
+def _json(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:  # half of a surrogate pair, or a number that is too large
+        raise ValueError(f"data that is no JSON: {error}") from None

@@ -50,6 +50,9 @@ def check(message: Message) -> None:
         assert message["push"]["disconnect"].keys() == {"code", "reason"}
     elif "push" in message:
         assert message.keys() == {"push"}
+        if message["push"].keys() == {"refresh"}:  # it is of the connection
+            assert message["push"]["refresh"].keys() == {"expires", "ttl"}
+            return
         channel = message["push"].pop("channel")
         assert isinstance(channel, str)
         assert channel

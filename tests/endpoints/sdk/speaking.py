@@ -1,64 +1,54 @@
-"""An SDK client that says every word itself."""
+"""An SDK client that sends one command at a time, for tests of what comes of it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import orjson
-import pytest
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.support.servers import CONNECT_OPTIONS, PATIENCE_SECONDS, Serving
+from tests.support.sdk import Message, SdkSocket, sdk_socket
+from tests.support.servers import Serving
 
 
 class Client:
-    """An SDK client that says every word itself."""
+    """A client of which every message is taken in turn."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: SdkSocket) -> None:
         self._socket = socket
-        self._heard: list[Any] = []
-        self._id = 0
+        self._taken = 0
 
-    async def next(self) -> Any:
+    async def next(self) -> Message:
         """Return the next message that is no ping."""
-        while not self._heard:
-            frame = await asyncio.wait_for(self._socket.recv(), PATIENCE_SECONDS)
-            self._heard += [one for line in str(frame).split("\n") if (one := orjson.loads(line))]
-        return self._heard.pop(0)
+        self._taken += 1
+        return (await self._socket.until(lambda message: True, self._taken))[self._taken - 1]
 
     async def ask(self, method: str, **body: Any) -> Any:
-        """Send a command; return the body of its reply, or the code of its error."""
-        self._id += 1
-        await self._socket.send(orjson.dumps({"id": self._id, method: body}).decode())
+        """Send a command; return the body of its reply, which is the next message, or the code of its error."""
+        (number,) = await self._socket.send({method: body})
         reply = await self.next()
-        assert reply["id"] == self._id, reply
+        assert reply["id"] == number, reply
         return reply["error"]["code"] if "error" in reply else reply[method]
 
     async def closed(self) -> int:
-        """Return the code with which the server closes the connection."""
-        with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                await asyncio.wait_for(self._socket.recv(), PATIENCE_SECONDS)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.reason
-        return closed.value.rcvd.code
+        """Return the code with which the server closes the connection; it says why."""
+        code, reason = await self._socket.closed()
+        assert reason
+        return code
 
     async def outcome(self, method: str, **body: Any) -> Any:
         """Return what comes of a command: the body of its reply, the code of its error, or that of the close."""
         try:
             return await self.ask(method, **body)
-        except ConnectionClosed as error:
-            return None if error.rcvd is None else error.rcvd.reason and error.rcvd.code
+        except ConnectionClosed:
+            return await self.closed()
 
 
 @asynccontextmanager
 async def opened(feed: Serving) -> AsyncIterator[Client]:
     """Open a connection."""
-    async with connect(f"ws://127.0.0.1:{feed.port}/connection/websocket", **CONNECT_OPTIONS) as socket:
+    async with sdk_socket(feed.port) as socket:
         yield Client(socket)
 
 
