@@ -101,7 +101,7 @@ def _data(payload: bytes, *, is_binary: bool) -> dict[str, Any]:
     if is_binary or not is_text(payload):
         return {"data": None, "b64data": b2a_base64(payload, newline=False).decode()}
     try:
-        orjson.loads(payload)
+        orjson.loads(bytes(payload))  # it may be Signed, which orjson does not take
     except orjson.JSONDecodeError:
         return {"data": payload.decode()}
-    return {"data": orjson.Fragment(payload)}
+    return {"data": orjson.Fragment(bytes(payload))}

@@ -26,7 +26,8 @@ from mux.hub.router import Router
 from mux.hub.subscriber import AnySubscriber
 from mux.settings.settings import Settings
 from mux.wire.channel import is_wildcard, marked
-from mux.wire.publication import JOINED, LEFT, Kind
+from mux.wire.publication import JOINED, LEFT, Kind, signed
+from mux.wire.sdk.info import info_of
 
 SUBJECT_CHARACTERS = 255
 """Most characters of a subject in an announcement; a longer subject is cut."""
@@ -108,7 +109,10 @@ class Membership:
             return
         did = "joined" if kind == JOINED else "left"
         subject = self._subject_of(client) if self._tells_subjects else ""
-        message = f"Client {subject or client.name_in(redis_channel)} has {did}".encode()
+        name = str(client.name_in(redis_channel))
+        message = f"Client {subject or name} has {did}".encode()
+        if subject:  # SDK clients are told the name as well
+            message = signed(message, info_of(name, subject))
         self._outbox.announce(marked(redis_channel, kind), message)
 
     def _subject_of(self, client: AnySubscriber) -> str:

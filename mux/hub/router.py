@@ -27,7 +27,7 @@ from mux.hub.slot import Slot, added, members, removed
 from mux.hub.subscriber import AnySubscriber
 from mux.hub.wildcards import Wildcards
 from mux.wire.channel import LAST_MARK, is_wildcard
-from mux.wire.publication import BINARY, GUESS, Encoder, Publication
+from mux.wire.publication import GUESS, Encoder, Publication, opened
 from mux.wire.resp import Push
 
 MATCHES_AT_ONCE = 512
@@ -193,7 +193,8 @@ class Router:
                         else:
                             unheard += 1
                         continue
-                    kind, channel = BINARY + channel[-1], plain
+                    payload, kind = opened(payload, channel[-1])
+                    channel = plain
                 if len(payload) > max_bytes:
                     self.oversized += 1
                     continue

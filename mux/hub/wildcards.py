@@ -21,7 +21,7 @@ from typing import cast
 from mux.hub.slot import Slot, added, removed
 from mux.hub.subscriber import AnySubscriber
 from mux.wire.channel import LAST_MARK, WILDCARD
-from mux.wire.publication import BINARY, GUESS, Matched, Publication
+from mux.wire.publication import GUESS, Matched, Publication, opened
 from mux.wire.resp import Push
 
 
@@ -90,7 +90,8 @@ class Wildcards:
         for number, (_, _, channel, payload) in enumerate(messages, first):
             kind = GUESS
             if channel[-1] <= LAST_MARK:
-                kind, channel = BINARY + channel[-1], channel[:-1]
+                payload, kind = opened(payload, channel[-1])
+                channel = channel[:-1]
             size = len(channel)
             stems = [channel[:length] for length in lengths if length <= size and channel[:length] in slots]
             if not stems or not self._is_channel(channel):

@@ -26,7 +26,7 @@ from operator import itemgetter
 from typing import cast
 
 from mux.wire.channel import LAST_MARK, is_wildcard
-from mux.wire.publication import BINARY, GUESS, Matched, Publication
+from mux.wire.publication import GUESS, Matched, Publication, opened
 from mux.wire.resp import Push, RespReader, encode_push
 
 SLICE_BYTES = 16 * 1024
@@ -284,7 +284,8 @@ class Segment:
         for number, (_, _, channel, payload) in enumerate(messages, first):
             kind = GUESS
             if channel[-1] <= LAST_MARK:
-                kind, channel = BINARY + channel[-1], channel[:-1]
+                payload, kind = opened(payload, channel[-1])
+                channel = channel[:-1]
             found = index.get(channel)
             if found is None:
                 index[channel] = [(payload, kind, number)]
@@ -295,6 +296,6 @@ class Segment:
         assert isinstance(self._ordered, list), "a segment that is settled is not parsed again"
         for number, (_, _, channel, payload) in enumerate(messages, first):
             if channel[-1] <= LAST_MARK:
-                self._ordered.append((payload, BINARY + channel[-1], number, channel[:-1]))
+                self._ordered.append((*opened(payload, channel[-1]), number, channel[:-1]))
             else:
                 self._ordered.append((payload, GUESS, number, channel))

@@ -101,6 +101,7 @@ class Settings:
         "another site's are refused on loopback.",
     )
     client_publish: bool = _setting(True, "Publish what clients send; without it only the backend publishes.")
+    publisher_info: bool = _setting(False, "Tell SDK clients who has published what another has.")
     token_key: str | None = _setting(
         None,
         "Secret of 32 bytes or more, or path of a public key in PEM, that clients' tokens are checked with; without "

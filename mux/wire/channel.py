@@ -4,7 +4,8 @@ A channel `lobby` is the Redis channel `feed:lobby`, where `feed:` is the prefix
 Any program may PUBLISH there; its message is text if it is valid UTF-8 and binary if it is not.
 
 That guess is wrong for a binary message that happens to be valid UTF-8. So a kind that is *known* is marked by one byte
-after the name: NUL for binary, 0x01 for a client that has joined, 0x02 for one that has left. Names are printable
+after the name: NUL for binary, 0x01 for a client that has joined, 0x02 for one that has left, 0x03 for a
+message that says who has published it. Names are printable
 ASCII, so a marked name is never another channel's and no client can name it; the pattern `feed:*` matches all of them;
 and as they travel on one connection, their order is kept. A message with another mark, of a later version, is dropped.
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 from urllib.parse import unquote_to_bytes
 
 from mux.errors import InvalidChannel, InvalidSetting
-from mux.wire.publication import BINARY, LEFT, Kind
+from mux.wire.publication import BINARY, SIGNED, Kind
 
 MAX_CHANNEL_BYTES = 255
 """Longest channel name, in bytes, as in Centrifugo."""
@@ -32,7 +33,7 @@ RESERVED = b"$"
 WILDCARD = b"*"
 """A name that ends with this stands for all channels that begin with what is before it."""
 
-LAST_MARK = LEFT - BINARY
+LAST_MARK = SIGNED - BINARY
 """A kind is marked by its distance from BINARY; a Redis channel whose last byte is greater than this has no mark."""
 
 _CHARACTERS = bytes(range(0x21, 0x7F))

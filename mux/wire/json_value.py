@@ -15,7 +15,7 @@ def json_value(text: bytes) -> bytes:
         text: valid UTF-8. The line breaks of JSON stand between its tokens, where they mean nothing.
     """
     try:
-        orjson.loads(text)
+        orjson.loads(bytes(text))  # it may be Signed, which orjson does not take
     except orjson.JSONDecodeError:
         return orjson.dumps(text.decode())
     return text.translate(None, b"\r\n")

@@ -24,6 +24,36 @@ JOINED: Final = 2
 LEFT: Final = 3
 """The message is mux' own: a client has left the channel."""
 
+SIGNED: Final = 4
+"""The kind of a message that says who has published it, as it travels; opened() makes a GUESS of it."""
+
+_BEFORE_INFO = b"\0"
+"""The byte between a message and what it says of a client: that is JSON, which has no such byte."""
+
+
+class Signed(bytes):
+    """A payload that says of which client it is: of its publisher, or of the one that has joined or left."""
+
+    info: bytes
+    """The client, as JSON in the shape of the SDKs; anybody may have published anything here."""
+
+
+def signed(payload: bytes, info: bytes) -> bytes:
+    """Return a payload with the client that it is of, as it travels."""
+    return payload + _BEFORE_INFO + info
+
+
+def opened(payload: bytes, mark: int) -> tuple[bytes, Kind]:
+    """Return the payload of a message whose Redis channel has a mark, and its kind."""
+    kind = BINARY + mark
+    if kind == BINARY or _BEFORE_INFO not in payload:
+        return payload, GUESS if kind == SIGNED else kind
+    said, _, info = payload.rpartition(_BEFORE_INFO)
+    found = Signed(said)
+    found.info = info
+    return found, GUESS if kind == SIGNED else kind
+
+
 Publication: TypeAlias = tuple[bytes, Kind, int]
 """(payload, kind, number). A payload that is not UTF-8 is binary, whatever its kind. The number counts all messages
 that this process has received, of any channel, from 1."""

@@ -81,7 +81,7 @@ def test_the_marked_channel_is_the_plain_channel_in_binary(router: Router) -> No
     assert alice.written == [b"1\n[2]\n3\n"]
 
 
-@pytest.mark.parametrize("channel", [b"b", b"b\x00", b"a\x00\x00", b"a\x03", b"A", b"\x00"])
+@pytest.mark.parametrize("channel", [b"b", b"b\x00", b"a\x00\x00", b"a\x04", b"A", b"\x00"])
 def test_an_unheard_message_is_counted_and_not_encoded(router: Router, channel: bytes) -> None:
     """What nobody listens to, marked or not, costs a lookup."""
     encode = RecordingEncoder(b"text")

@@ -71,6 +71,7 @@ DEFAULTS = {
     "ops_host": None,
     "ops_port": None,
     "page": True,
+    "publisher_info": False,
     "sdk": True,
     "log_level": "info",
 }

@@ -21,9 +21,11 @@ from mux.grants.grants import Action
 from mux.presence.presence import Presence
 from mux.recovery.history import NO_ORDER, OFF
 from mux.recovery.pages import Page, page
-from mux.wire.channel import binary_variant
+from mux.wire.channel import binary_variant, marked
+from mux.wire.publication import SIGNED, signed
 from mux.wire.resp import Reply
 from mux.wire.sdk.commands import Channel, History, Publish
+from mux.wire.sdk.info import info_of
 from mux.wire.sdk.payloads import on_one_line
 from mux.wire.sdk.replies import BAD_REQUEST, EMPTY, INTERNAL, NOT_AVAILABLE, UNRECOVERABLE
 
@@ -49,6 +51,7 @@ class Questions:
         presence: knows who is in a channel.
         past: what there was; without it, nothing is known of that.
         tell: answers a publication.
+        signs: whether what is published says who has published it.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Questions:
         presence: Presence,
         past: Past | None,
         tell: Tell,
+        *,
+        signs: bool,
     ) -> None:
         self._subscriptions = subscriptions
         self._outbox = outbox
@@ -66,6 +71,7 @@ class Questions:
         self._presence = presence
         self._past = past
         self._tell = tell
+        self._signs = signs
 
     def publish(
         self, client: SdkClient, session: SdkSession, number: int, asked: Publish
@@ -114,7 +120,10 @@ class Questions:
             if found is None:
                 return None
             payload, binary = found
-        return binary_variant(redis_channel) if binary else redis_channel, payload
+        if binary or not self._signs:
+            return binary_variant(redis_channel) if binary else redis_channel, payload
+        subject = None if client.grants is None else client.grants.subject
+        return marked(redis_channel, SIGNED), signed(payload, info_of(str(client.identity), subject))
 
     async def presence(self, client: SdkClient, asked: Channel) -> bytes:
         """Return the clients of a channel."""

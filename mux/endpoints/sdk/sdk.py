@@ -63,7 +63,13 @@ class Sdk:
         self.served = Served(parts.hub, self.subscriptions, parts.members, Namespace(settings.prefix))
         renewals = Renewals(parts.checks, parts.members, self.subscriptions)
         questions = Questions(
-            self.subscriptions, outbox, hooks, presence, parts.past, lambda *said: self.endpoint.answer(*said)
+            self.subscriptions,
+            outbox,
+            hooks,
+            presence,
+            parts.past,
+            lambda *said: self.endpoint.answer(*said),
+            signs=settings.publisher_info,
         )
         handlers: Mapping[str, Handler] = {
             "connect": self._connect,

@@ -12,7 +12,6 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -21,6 +20,7 @@ import orjson
 from mux.wire.channel import is_wildcard
 from mux.wire.position import Numbering
 from mux.wire.publication import JOINED, LEFT, Encoder, Kind, Publication, matched
+from mux.wire.sdk.info import announced_info, signed_info
 from mux.wire.sdk.payloads import as_json
 from mux.wire.sdk.replies import push, with_members
 from mux.wire.websocket.encoder import Compressor, text_frame
@@ -29,8 +29,6 @@ FRAME_BYTES: Final = 64 * 1024
 """A frame takes no further push beyond this size; what is left of a batch follows in further frames."""
 
 _KINDS = {JOINED: "join", LEFT: "leave"}
-_ANNOUNCED = re.compile(r"Client (.*) has (?:joined|left)", re.DOTALL)
-_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Rewritten:
@@ -129,9 +127,12 @@ class Pushes:
     def pub(self, publication: Publication) -> bytes:
         """Return one publication as it stands in pushes and replies."""
         payload, kind, number = publication
-        data = self._data(payload, kind)
+        told = b'{"data":%b' % self._data(payload, kind)
+        info = signed_info(payload)
+        if info is not None:
+            told += b',"info":%b' % info
         offset = self.offset_of(number)
-        return b'{"data":%b,"offset":%d}' % (data, offset) if offset > 0 else b'{"data":%b}' % data
+        return b'%b,"offset":%d}' % (told, offset) if offset > 0 else told + b"}"
 
     def pub_of(self, channel: bytes) -> Callable[[Publication], bytes]:
         """Return what makes the publications of a channel or wildcard as they stand in pushes and replies."""
@@ -191,7 +192,7 @@ class Pushes:
             kind = publication[1]
             if kind in _KINDS:
                 if has_joins:
-                    info = b'{"info":%b}' % orjson.dumps(info_of(publication[0]))
+                    info = b'{"info":%b}' % announced_info(publication[0])
                     messages.append(push(name, _KINDS[kind], info))
                 continue
             messages.append(b'{"push":{"channel":%b,"pub":%b}}' % (name, pub(publication)))
@@ -220,13 +221,3 @@ def frames(messages: Sequence[bytes]) -> bytes:
     if start < len(messages):
         found.append(text_frame(b"\n".join(messages[start:])))
     return found[0] if len(found) == 1 else b"".join(found)
-
-
-def info_of(announcement: bytes) -> dict[str, str]:
-    """Return the client that an announcement is about; anybody may have published one."""
-    text, _, client = announcement.decode(errors="replace").partition("\0")
-    found = _ANNOUNCED.fullmatch(text)
-    name = text if found is None else found[1]
-    if not client and _UUID.fullmatch(name):
-        return {"user": "", "client": name}
-    return {"user": name, "client": client}

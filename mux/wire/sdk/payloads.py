@@ -28,7 +28,7 @@ _HALVES = re.compile(rb"(\\[^u]|\\u[dD][89abAB]%b{2}\\u[dD][c-fC-F]%b{2})|\\u[dD
 def is_json(payload: bytes) -> bool:
     """Tell whether a payload is one JSON value."""
     try:
-        orjson.loads(payload)
+        orjson.loads(bytes(payload))  # it may be Signed, which orjson does not take
     except orjson.JSONDecodeError:
         return False
     return True

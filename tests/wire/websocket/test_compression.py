@@ -18,7 +18,7 @@ from mux.wire.publication import BINARY, GUESS, Publication
 from mux.wire.websocket.encoder import MAX_WINDOW_BITS, MIN_WINDOW_BITS, compressors, encode, text_frame
 from mux.wire.websocket.message import Message
 from mux.wire.websocket.parser import INFLATED_PER_FRAME, WebSocketParser
-from tests.wire.websocket.parsing import receive
+from tests.wire.websocket.parsing import frames, receive
 
 LIMIT = 2000
 MASK = b"\x00\x00\x00\x00"
@@ -36,19 +36,6 @@ def frame(first: int, payload: bytes) -> bytes:
         if size < 126
         else (bytes((first, 0xFE)) + size.to_bytes(2) + MASK + payload)
     )
-
-
-def frames(buffer: bytes) -> list[tuple[int, bytes]]:
-    """Return the first byte and the payload of every frame of the server."""
-    found = []
-    while buffer:
-        size, start = buffer[1], 2
-        if size > 125:
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(buffer[2:start])
-        found.append((buffer[0], buffer[start : start + size]))
-        buffer = buffer[start + size :]
-    return found
 
 
 def read(buffer: bytes, window_bits: int = 15) -> list[Message]:
