@@ -256,6 +256,11 @@ class Journal:
         """Take note that somebody looks something up."""
         self._asked_at = now
 
+    @property
+    def newest(self) -> Segment:
+        """The segment that still grows."""
+        return self._open
+
     def segments(self) -> list[Segment]:
         """Return the segments from the newest, which still grows, to the oldest."""
         return [self._open, *reversed(self._segments)]

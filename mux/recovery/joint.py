@@ -13,14 +13,16 @@ from math import inf
 from operator import itemgetter
 from time import perf_counter
 
-from mux.journal.lookup import STEP_SLICES
 from mux.journal.segment import Segment
 from mux.recovery.history import History, Query
 from mux.wire.channel import is_wildcard
 from mux.wire.publication import JOINED, LEFT, Matched, Publication, matched
 
-MESSAGES_TOGETHER = 4096
-"""Most messages that are returned at a time."""
+MESSAGES_TOGETHER = 512
+"""Most messages that are returned at a time: with a thousand channels, three milliseconds until they are written."""
+
+SLICES_PER_TURN = 12
+"""Most slices of the journal that are parsed in one turn of the loop: three milliseconds."""
 
 _NUMBER = itemgetter(2)
 
@@ -41,6 +43,7 @@ class JointReplay:
         self._done: float = history.last  # up to here everything was returned
         self._is_proven = True
         self._slices = 0
+        self._window = MESSAGES_TOGETHER
 
     @property
     def channels(self) -> int:
@@ -89,6 +92,7 @@ class JointReplay:
         left = dict.fromkeys(self._after, most)
         upto = self.now
         while left:
+            await asyncio.sleep(0)
             async with self._history.turn:
                 segment = next((one for one in self._history.journal.segments() if one.first <= upto), None)
                 if segment is None or segment.last <= min(self._after[channel] for channel in left):
@@ -111,6 +115,7 @@ class JointReplay:
         None when not all of it is kept any more.
         """
         history, journal = self._history, self._history.journal
+        await asyncio.sleep(0)
         async with history.turn:
             if not self._is_proven:
                 self._is_proven, self._done = True, max(self._done, journal.kept_after)
@@ -118,30 +123,37 @@ class JointReplay:
                 history.refusal(channel, max(after, self._done)) for channel, after in self._after.items()
             ):
                 return None
+            journal.asked(perf_counter())
             segments = [segment for segment in journal.segments() if segment.last > self._done]
             if not segments:
                 return (), True
             segment = segments[-1]
-            upto = journal.last if segment is journal.segments()[0] else segment.last
+            before = self._slices
+            await self._messages(segment, next(iter(self._after)))
+            if self._slices > before:
+                await asyncio.sleep(0)
+            upto = journal.last if segment is journal.newest else segment.last
+            # Numbers count the messages of all channels. So few of them are looked at, and more when little is found.
+            upto = min(upto, int(max(self._done, segment.first - 1)) + self._window)
             found = await self._found(segment, upto)
             if len(found) > MESSAGES_TOGETHER:
                 del found[MESSAGES_TOGETHER:]
-                self._done = found[-1][2]
-                return found, False
+                upto = found[-1][2]
+                self._window = MESSAGES_TOGETHER
+            else:
+                self._window *= 2
             self._done = upto
             return found, upto == journal.last
 
     async def _messages(self, segment: Segment, channel: bytes) -> Sequence[Publication]:
         """Return what a segment has of a channel, or for a wildcard, and has parsed in this turn of the loop."""
         journal = self._history.journal
-        journal.asked(perf_counter())
-        while True:
-            is_growing = segment is journal.segments()[0]
-            if segment.parse(channel, is_growing=is_growing, is_channel=journal.is_channel):
-                return segment.messages(channel)
+        while not segment.parse(channel, is_growing=segment is journal.newest, is_channel=journal.is_channel):
+            journal.asked(perf_counter())
             self._slices += 1
-            if not self._slices % STEP_SLICES:
+            if not self._slices % SLICES_PER_TURN:
                 await asyncio.sleep(0)
+        return segment.messages(channel)
 
     async def _found(self, segment: Segment, upto: int) -> list[Matched]:
         """Return what a segment has of all channels, up to a number."""

@@ -158,12 +158,20 @@ class Events:
             ]
         return self.with_positions(channel, contents, publications)
 
-    def with_positions(self, channel: bytes, contents: list[bytes], publications: Sequence[Publication]) -> list[bytes]:
-        """Return the contents of the events of publications, each with its position as the last line."""
+    def with_positions(
+        self, channel: bytes | None, contents: list[bytes], publications: Sequence[Publication]
+    ) -> list[bytes]:
+        """Return the contents of the events of publications, each with its position as the last line.
+
+        Args:
+            channel: the channel or wildcard of which the last message is taken note of; None for none.
+            contents: what stands in the events before that line.
+            publications: the messages.
+        """
         numbering = self._numbering
         if numbering is None or not contents:
             return contents
-        if self._on_encoded is not None:
+        if self._on_encoded is not None and channel is not None:
             self._on_encoded(channel, publications[-1][2])
         if not numbering.epoch:
             return [content + _NOWHERE for content in contents] if self._has_numbered else contents

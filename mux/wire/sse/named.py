@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
+from typing import cast
 
 import orjson
 
@@ -48,11 +47,10 @@ class NamedEvents:
         return {publication[2]: content + b"\n\n" for publication, content in zip(publications, contents, strict=True)}
 
     def encode_matched(self, publications: Sequence[Matched]) -> dict[int, bytes]:
-        """Return the events of messages of several channels by their numbers, in order."""
-        events: dict[int, bytes] = {}
-        for channel, some in groupby(publications, itemgetter(3)):
-            events |= self.encode(channel, [(payload, kind, number) for payload, kind, number, _ in some])
-        return events
+        """Return the events of messages that were taken note of, by their numbers, in order."""
+        contents = [self._content(channel, payload, kind) for payload, kind, _, channel in publications]
+        contents = self._events.with_positions(None, contents, cast("Sequence[Publication]", publications))
+        return {one[2]: content + b"\n\n" for one, content in zip(publications, contents, strict=True)}
 
     def _content(self, channel: bytes, payload: bytes, kind: Kind) -> bytes:
         name = orjson.dumps(self.name(channel))
