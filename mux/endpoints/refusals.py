@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 
 from sanic.exceptions import MethodNotAllowed, NotFound, SanicException
 from sanic.handlers import ErrorHandler
-from sanic.helpers import STATUS_CODES
 from sanic.request import Request
 from sanic.response import HTTPResponse, text
 
 from mux import reasons
+from mux.endpoints.takeover import name_status
 from mux.errors import Refused
 from mux.hub.hub import Hub
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 """Every method that any route of mux has."""
 
-STATUS_CODES.setdefault(reasons.HOST.status, b"Misdirected Request")  # Sanic says UNKNOWN
+name_status(HTTPStatus(reasons.HOST.status))
 
 
 def refuse(hub: Hub, error: Refused, fields: Mapping[str, str] | None = None) -> HTTPResponse:

@@ -16,10 +16,11 @@ import socket
 from asyncio import BaseTransport, Transport
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from httptools import parse_url
-from sanic import Sanic
+from sanic import Sanic, headers
 from sanic.compat import Header
 from sanic.models.asgi import MockTransport
 from sanic.request import Request
@@ -35,6 +36,9 @@ PRIVATE_NAMES = ("_callback_check_timeouts", "_can_write", "connections", "recv_
 PRIVATE_NAMES_OF_STREAM = ("response_func", "upgrade_websocket")
 """Private names of sanic.http.Http, the stream of a request. By the second it knows that a handler may leave a request
 unanswered; Sanic sets it for requests that ask for an upgrade, and others are taken over as well."""
+
+PRIVATE_NAMES_OF_HEADERS = ("_HTTP1_STATUSLINES",)
+"""Names of sanic.headers: the first lines of all answers, made when Sanic is imported."""
 
 PRIVATE_NAMES_OF_REQUEST = ("_parsed_url",)
 """Attributes of sanic.request.Request, of which the URL is made that logs and apps are given."""
@@ -226,6 +230,12 @@ def kept(request: Asking) -> object:
     if thing is not None:
         protocol.kept = None
     return thing
+
+
+def name_status(status: HTTPStatus) -> None:
+    """Have Sanic send the phrase of a status that it calls UNKNOWN."""
+    line = b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode())
+    headers._HTTP1_STATUSLINES[status] = line  # noqa: SLF001 - see the module's docstring
 
 
 def set_url(request: Request, url: bytes) -> None:

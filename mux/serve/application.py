@@ -6,6 +6,8 @@ import socket
 from typing import Any
 
 from sanic import Sanic
+from sanic.application.state import ApplicationServerInfo
+from sanic.http.constants import HTTP
 
 from mux.doorstep.arrivals import Arrivals
 from mux.doorstep.doorstep import Doorstep
@@ -44,6 +46,8 @@ def create_app(settings: Settings, row: Row | None = None, ops_sock: socket.sock
         checks_hosts=False,
         row=row,
     )
+    # Sanic leaves an empty Alt-Svc out of its answers only when it knows that there is one version of HTTP.
+    app.state.server_info.append(ApplicationServerInfo({"version": HTTP.VERSION_1}))
     core = mount.core
     app.ctx.ops_app = None if ops_sock is None else _ops_app(mount, ops_sock)
     app.ctx.hub = core.hub

@@ -6,9 +6,11 @@ import socket
 
 import pytest
 from sanic import Request
+from sanic.headers import format_http1_response
 from sanic.response import HTTPResponse
 
-from mux import Settings, create_app
+from mux import Settings, create_app, reasons
+from mux.reasons import Reason
 from tests.endpoints.test_request_checks import ask
 from tests.support.requests import exchange, request
 from tests.support.servers import running
@@ -32,6 +34,14 @@ ACCEPTS = [
 ]
 
 
+def test_sanic_says_the_phrase_of_every_status() -> None:
+    """421 was `421 UNKNOWN`: Sanic makes these lines when it is imported, whatever its table says later."""
+    statuses = {reason.status for reason in vars(reasons).values() if isinstance(reason, Reason) and reason.status}
+    lines = {status: format_http1_response(status, []) for status in statuses}
+    assert lines[421] == b"HTTP/1.1 421 Misdirected Request\r\n\r\n"
+    assert not any(b"UNKNOWN" in line for line in lines.values())
+
+
 async def test_a_route_that_is_not_there_is_one_sentence_whatever_is_accepted(
     redis_url: str, prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -51,6 +61,7 @@ async def test_a_route_that_is_not_there_is_one_sentence_whatever_is_accepted(
                     status, headers, sentence = await asking
                     assert (status, headers.get("allow")) == (expected, allow), (request, accept)
                     assert headers["content-type"] == "text/plain; charset=utf-8"
+                    assert "alt-svc" not in headers  # Sanic puts an empty one into all of its answers
                     assert sentence.count("\n") == (not request.startswith("HEAD"))
                     assert "secret" not in sentence
     assert sum("ZeroDivisionError" in str(record.exc_info) for record in caplog.records) == len(ACCEPTS)
