@@ -22,7 +22,16 @@ from tests.support.servers import UVLOOP, Serving, serving
 
 _numbers = itertools.count()
 
-TOGETHER = ("tests/browser/", "tests/chaos/test_scenarios.py", "tests/sdk/", "tests/server/test_floods.py")
+TOGETHER = (
+    "tests/backend/test_requests.py",
+    "tests/bench/",
+    "tests/broker/test_sentinel.py",
+    "tests/browser/",
+    "tests/chaos/test_scenarios.py",
+    "tests/recovery/test_cluster.py",
+    "tests/sdk/",
+    "tests/server/test_floods.py",
+)
 """Tests that share a browser, a rig of servers, or a server: several processes would start several of them."""
 
 USUAL: dict[signal.Signals, Any] = {
