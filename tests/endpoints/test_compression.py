@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import subprocess
+import sys
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -17,6 +18,7 @@ from httpx_sse import aconnect_sse
 from websockets.exceptions import ConnectionClosedError
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
+from mux.endpoints.websocket import CompressedSession, WebSocketSession
 from mux.wire.deflate import END, deflated
 from tests.support.event_streams import open_stream, parse, request
 from tests.support.sdk import sdk_client
@@ -88,6 +90,17 @@ async def test_one_buffer_is_for_all(feed: Serving) -> None:
         assert await client.read(4 + len(expected)) == b"\xc1\x7e" + len(expected).to_bytes(2) + expected
         await client.aclose()
     assert 5 * len(expected) < len(LONG)
+
+
+async def test_an_idle_client_takes_no_memory_for_it(feed: Serving) -> None:
+    """There is no window and no object of its own; and a parser only while it says something."""
+    (one, _), (other, _) = await raw(feed, OFFER), await raw(feed)
+    sessions = [client.session for client in feed.mux._core.hub.open_connections()]
+    assert {type(session) for session in sessions} == {WebSocketSession, CompressedSession}
+    assert len({sys.getsizeof(session) for session in sessions}) == 1
+    assert all(session is not None and session.parser is None for session in sessions)
+    await one.aclose()
+    await other.aclose()
 
 
 @pytest.mark.parametrize(
