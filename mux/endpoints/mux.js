@@ -178,6 +178,7 @@
       this.feed = feed;
       this.asked = new Map();     // the channels that are subscribed to, or will be
       this.replies = new Map();   // what to do with the reply to each command
+      this.unconfirmed = new Set();
       this.commands = [];
       this.id = this.joining = 0;
       this.epoch = undefined;
@@ -312,7 +313,12 @@
 
     publish(channel, data) {
       return new Promise((resolve, reject) => {
-        this.ask("publish", { channel, data }, ({ error }) => error ? reject(new Error(error.message)) : resolve());
+        this.unconfirmed.add(reject);
+        this.ask("publish", { channel, data }, ({ error }) => {
+          this.unconfirmed.delete(reject);
+          if (error) reject(new Error(error.message));
+          else resolve();
+        });
         this.flush();
       });
     }
@@ -320,7 +326,7 @@
     /** Close as soon as all that was published has its answer. */
     leave() {
       this.isLeft = true;
-      if (!this.replies.size) this.close();
+      if (!this.unconfirmed.size) this.close();
     }
 
     close() {
@@ -329,8 +335,9 @@
       if (this.socket) this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
       this.socket?.close();
       this.asked.clear();
-      for (const then of this.replies.values()) then({ error: { message: "the connection ended: not confirmed" } });
       this.replies.clear();
+      for (const reject of this.unconfirmed) reject(new Error("the connection ended: it may be published, or not"));
+      this.unconfirmed.clear();
     }
   }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from tests.browser.conftest import Visitor, panel
 from tests.browser.test_page import bodies, say
 from tests.support.pages import ROOT, block
 from tests.support.servers import Serving, is_replaced, mux_serve, serving, until, workers
-from tests.support.tokens import SECRET
+from tests.support.tokens import AUDIENCE, SECRET, secret_token
 
 QUIET = ("WebSocket connection to", "net::ERR_", "status of 4", "status of 503")
 """What a browser logs of a server that goes away, or refuses."""
@@ -27,9 +28,9 @@ QUIET = ("WebSocket connection to", "net::ERR_", "status of 4", "status of 503")
 BLANK = '<!doctype html><script src="/mux.js"></script>'
 
 LISTEN = """
-([channels, last, token]) => {
-  window.token = token;
-  window.feed = new Feed("/", { token: async () => window.token });
+([channels, last, tokens]) => {
+  window.tokens = tokens;
+  window.feed = new Feed("/", { token: async () => tokens.length > 1 ? tokens.shift() : tokens[0] });
   window.heard = {};
   window.told = [];
   window.listen = (name) => {
@@ -88,7 +89,7 @@ async def following(
     visitor: Visitor,
     *channels: str,
     last: int = 0,
-    token: str = "",
+    tokens: tuple[str, ...] = (),
     is_blind: bool = False,
     **options: Any,
 ) -> AsyncIterator[Seen]:
@@ -102,7 +103,7 @@ async def following(
         async with visitor:
             await visitor.context.add_init_script(NO_MINUTE)
             page = await written_page(visitor, proxy.port, BLANK)
-            await page.evaluate(LISTEN, [channels, last, token])
+            await page.evaluate(LISTEN, [channels, last, [*tokens]])
             await page.wait_for_function("feed.state === 'live'")
             yield Seen(page, site, proxy)
 
@@ -275,6 +276,25 @@ async def test_two_feeds_leaving_while_connecting_and_a_refused_channel(
         await seen.page.evaluate("other.close(), feed.off('open'), feed.off('secret')")
         await until(lambda: len(seen.site.mux._core.hub.router) == 0)
         assert await seen.page.evaluate("other.state") == "closed"
+
+
+@BOTH_WAYS
+async def test_a_token_that_ends_is_followed_by_another(
+    redis_url: str, prefix: str, visitor: Visitor, is_blind: bool
+) -> None:
+    """One that is over is not taken, the next is renewed while the socket stays, and a broken one ends the feed."""
+    now = time.time()
+    tokens = [secret_token(exp=int(now + seconds)) for seconds in (-60, 60 if is_blind else 3, 3600)]
+    options: dict[str, Any] = {"token_key": SECRET, "token_audience": AUDIENCE, "user_subscribe": ("*",)}
+    async with following(redis_url, prefix, visitor, "a", tokens=(*tokens,), is_blind=is_blind, **options) as seen:
+        if not is_blind:
+            await seen.page.wait_for_function("tokens.length === 1")
+        await seen.publish("a", 1)
+        await seen.hears("a", 1)
+        await seen.is_told("state live")
+        await seen.page.evaluate("window.broken = new Feed('/', { token: () => 'no.token.this' })")
+        if not is_blind:
+            await seen.page.wait_for_function("broken.state === 'closed'")
 
 
 async def test_a_gap_and_a_position_that_cannot_be_resumed(redis_url: str, prefix: str, visitor: Visitor) -> None:
