@@ -26,14 +26,15 @@ LISTEN = """
 """
 
 COME_BACK = """
-(url) => {
-  window.heard = [];
-  window.missed = [];
-  window.opened = 0;
-  const source = new EventSource(url);
-  source.onopen = () => { opened += 1; };
-  source.onmessage = (event) => heard.push(Number(event.data));
-  source.addEventListener("missed", (event) => missed.push(event.data));
+(urls) => {
+  window.streams = urls.map((url) => {
+    const stream = { heard: [], missed: [], opened: 0 };
+    const source = new EventSource(url);
+    source.onopen = () => { stream.opened += 1; };
+    source.onmessage = (event) => { const said = JSON.parse(event.data); stream.heard.push(said.data ?? said); };
+    source.addEventListener("missed", (event) => stream.missed.push(event.data));
+    return stream;
+  });
 }
 """
 
@@ -112,11 +113,13 @@ async def test_event_source_and_websocket_hear_the_same_in_one_order(
 async def test_every_message_once_while_everything_before_it_is_replaced(
     redis_url: str, prefix: str, visitor: Visitor, free_port: int, tmp_path: Path
 ) -> None:
-    """nginx cuts its streams, then worker after worker goes: EventSource, httpx-sse and curl come back."""
+    """nginx cuts streams, then worker after worker goes; clients of one channel and of several come back."""
     visitor.expect("ERR_INCOMPLETE_CHUNKED_ENCODING")
     options = ("--redis-url", redis_url, "--prefix", prefix, "--workers", "2", "--drain-seconds", "0.5")
-    url = f"http://127.0.0.1:{free_port}/feed/lobby"
-    clients = [HttpxResumer(url), CurlResumer(url)]
+    site = f"http://127.0.0.1:{free_port}/feed"
+    urls = [f"{site}/lobby", f"{site}?channel=a&channel=b&channel=c&channel=quiet"]
+    clients = [kind(url) for url in urls for kind in (HttpxResumer, CurlResumer)]
+    channels = [f"{prefix}{name}" for name in ("lobby", "a", "b", "c")]
     with (
         mux_serve(*options, "--no-announce") as server,
         nginx(STREAMING, free_port, server.port, tmp_path, has_master=True) as proxy,
@@ -126,18 +129,18 @@ async def test_every_message_once_while_everything_before_it_is_replaced(
         page = await visitor.context.new_page()
         await page.route("**/empty", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
         await page.goto(f"http://127.0.0.1:{free_port}/empty")
-        await page.evaluate(COME_BACK, url)
+        await page.evaluate(COME_BACK, urls)
 
         async def all_heard(number: int) -> None:
             for client in clients:
                 await client.until(number)
-            await page.wait_for_function("(number) => heard.at(-1) >= number", arg=number)
+            await page.wait_for_function("(number) => streams.every(({ heard }) => heard.at(-1) >= number)", arg=number)
 
         async def all_came_back(times: int) -> None:
             await until(lambda: all(client.streams > times for client in clients))
-            await page.wait_for_function("(times) => opened > times", arg=times)
+            await page.wait_for_function("(times) => streams.every(({ opened }) => opened > times)", arg=times)
 
-        async with following(*clients), numbers(redis_url, f"{prefix}lobby", at_once=4) as said:
+        async with following(*clients), numbers(redis_url, *channels, at_once=4) as said:
             await all_heard(1)
             first = said.published
             proxy.send_signal(signal.SIGHUP)
@@ -148,10 +151,11 @@ async def test_every_message_once_while_everything_before_it_is_replaced(
             await all_came_back(2)
             await said.until(first + MESSAGES)
             await all_heard(said.published)
-        heard = [await page.evaluate("heard"), *(client.heard for client in clients)]
-        missed = [await page.evaluate("missed"), *(client.missed for client in clients)]
+        streams = await page.evaluate("streams")
+        heard = [*(stream["heard"] for stream in streams), *(client.heard for client in clients)]
+        missed = [*(stream["missed"] for stream in streams), *(client.missed for client in clients)]
         await page.close()
-    assert missed == [[], [], []]
+    assert missed == [[]] * 6
     for numbers_heard in heard:
         assert numbers_heard == list(range(numbers_heard[0], numbers_heard[-1] + 1))
         assert len(numbers_heard) >= MESSAGES

@@ -33,8 +33,11 @@ class Numbers:
 
 
 @asynccontextmanager
-async def numbers(redis_url: str, channel: str, at_once: int = 1) -> AsyncIterator[Numbers]:
-    """Publish 1, 2, 3 … for as long as the block runs, so many in a write, as any client of Redis does."""
+async def numbers(redis_url: str, channel: str, *others: str, at_once: int = 1) -> AsyncIterator[Numbers]:
+    """Publish 1, 2, 3 … for as long as the block runs, so many in a write, as any client of Redis does.
+
+    If there are other channels, each number is also published on one of them, in turn.
+    """
     said = Numbers()
     is_over = False
 
@@ -43,6 +46,8 @@ async def numbers(redis_url: str, channel: str, at_once: int = 1) -> AsyncIterat
             for _ in range(at_once):
                 said.published += 1
                 pipeline.publish(channel, str(said.published))
+                if others:
+                    pipeline.publish(others[said.published % len(others)], str(said.published))
             await pipeline.execute()
             await asyncio.sleep(0.001)
 
@@ -82,8 +87,9 @@ class Resumer:
             self.hear(data)
 
     def hear(self, data: str) -> None:
-        """Take a message."""
-        self.heard.append(int(data))
+        """Take a message, of a stream with one channel or with several."""
+        message = orjson.loads(data)
+        self.heard.append(message["data"] if isinstance(message, dict) else message)
 
     async def until(self, number: int) -> None:
         """Wait until it was given a message of a number, or a later one."""
