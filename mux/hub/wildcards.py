@@ -1,4 +1,4 @@
-"""Find what is for those who listen to wildcards, and let it wait for its delivery.
+"""Find the messages that are for listeners to wildcards, and let them wait for their delivery.
 
 A wildcard `feed:orders.*` stands for all channels that begin with `feed:orders.`. A message costs one lookup for each
 distinct length of what is before the star, however many wildcards there are.
@@ -39,18 +39,18 @@ class Wildcards:
         self._max_message_bytes = max_message_bytes
         self._is_channel = is_channel
         self._slots: dict[bytes, Slot[AnySubscriber]] = {}  # by what is before the star
-        self._counts: Counter[int] = Counter()  # of the wildcards, by the length of that
+        self._counts: Counter[int] = Counter()  # how many wildcards have as many bytes before the star
         self.lengths: list[int] = []
         """The distinct lengths of what is before the stars; none when nobody listens to a wildcard."""
         self.waiting: dict[bytes, list[Matched]] = {}
-        """What waits to be delivered, by what is before the star."""
+        """The messages that wait to be delivered, by what is before the star."""
 
     def __len__(self) -> int:
         """Return the number of wildcards that have a subscriber."""
         return len(self._slots)
 
     def slot(self, wildcard: bytes) -> Slot[AnySubscriber]:
-        """Return who listens to a wildcard."""
+        """Return the subscribers of a wildcard."""
         return self._slots.get(wildcard[:-1])
 
     def join(self, subscriber: AnySubscriber, wildcard: bytes) -> None:

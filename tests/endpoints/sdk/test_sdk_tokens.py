@@ -11,7 +11,7 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 
-from mux import Grant, reasons
+from mux import ClientMessage, Grant, Member, reasons
 from mux.endpoints.sdk.tokens import GRACE_SECONDS
 from tests.endpoints.sdk.speaking import connected, opened
 from tests.support.servers import Serving, serving, until
@@ -251,3 +251,35 @@ async def test_what_the_app_has_said_of_a_client_outlives_its_tokens(closed_feed
         assert one.grants is not None
         assert (one.grants.subject, one.grants.until) == ("of the app", ends)
         assert await client.outcome("refresh", token=bare(sub="ada")) == 3500
+
+
+async def test_hooks_are_called_for_every_channel_of_a_socket(closed_feed: Serving) -> None:
+    """With the id that the client knows, and who it is; a wildcard is joined and left by its own name."""
+    mux, seen = closed_feed.mux, list[tuple[str, str, str | None]]()
+
+    @mux.on_join
+    def joined(member: Member) -> None:
+        seen.append((member.channel, member.name, member.subject))
+
+    @mux.on_leave
+    def left(member: Member) -> None:
+        seen.append((f"-{member.channel}", member.name, member.subject))
+
+    @mux.on_message
+    def message(said: ClientMessage) -> str:
+        return f'"{said.subject} in {said.channel}"'
+
+    token = secret_token("ada", subscribe=("*",), publish=("*",), channels=["served"])
+    async with connected(closed_feed, token) as (client, told):
+        for name in ("a", "b", "a*"):
+            await client.ask("subscribe", channel=name)
+        await client.ask("unsubscribe", channel="a")
+        await client.ask("unsubscribe", channel="a*")
+        async with connected(closed_feed, token) as (other, _):
+            assert await other.ask("publish", channel="b", data=1) == {}
+        assert (await client.next())["push"]["pub"]["data"] == "ada in b"
+    me = told["client"]
+    await until(lambda: ("-served", me, "ada") in seen and ("-b", me, "ada") in seen)
+    mine = [channel for channel, name, subject in seen if (name, subject) == (me, "ada")]
+    assert mine[:6] == ["served", "a", "b", "a*", "-a", "-a*"]
+    assert set(mine[6:]) == {"-served", "-b"}
