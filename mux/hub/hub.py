@@ -87,6 +87,8 @@ class Hub:
         """Connections that were ended against the client's will, by reason."""
         self.evicted_bytes = 0
         """Bytes that waited for them, together."""
+        self.rewritten: Counter[str] = Counter()
+        """Messages that were not JSON, and were made JSON for clients that read nothing else, by what they were."""
         self.skipped = 0
         """Messages that were left out for clients that did not keep up and had asked for the newest alone."""
         self.refused: Counter[str] = Counter()

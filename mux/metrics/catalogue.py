@@ -114,6 +114,12 @@ METRICS = (
         "Messages left out for clients that did not keep up and had asked for the newest alone.",
         lambda of: of.hub.skipped,
     ),
+    _counter(
+        "mux_messages_rewritten",
+        "Messages that were not JSON, and were made JSON for SDK clients, by what they were.",
+        lambda of: dict(of.hub.rewritten),
+        label="kind",
+    ),
     _counter("mux_messages_published", "Messages that Redis has taken from us.", lambda of: of.broker.outbox.published),
     _counter(
         "mux_refusals",

@@ -17,7 +17,7 @@ from mux.endpoints.tasks import Tasks
 from mux.goodbye.spread import spread
 from mux.hub.hub import Hub
 from mux.wire.channel import Namespace
-from mux.wire.sdk.encoder import Pushes, Rewritten
+from mux.wire.sdk.encoder import Pushes
 
 
 class Offsets:
@@ -49,7 +49,6 @@ class Offsets:
         self._resync = resync
         self._dice = dice or Random()  # noqa: S311 - nothing is kept secret by it
         self._tasks = Tasks()
-        self.rewritten = Rewritten()
         self._pushes = {has_offsets: self._new_pushes(has_offsets=has_offsets) for has_offsets in (False, True)}
 
     def _new_pushes(self, *, has_offsets: bool) -> Pushes:
@@ -57,7 +56,7 @@ class Offsets:
         return Pushes(
             self._namespace.channel,
             None if past is None or not has_offsets else past.numbering,
-            self.rewritten,
+            self._hub.rewritten,
             on_encoded=_nothing if past is None else past.quiet.note,
             on_over=self._begin_resync,
         )

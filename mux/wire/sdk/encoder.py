@@ -12,6 +12,7 @@ Pure: no I/O, no clock.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -31,25 +32,13 @@ FRAME_BYTES: Final = 64 * 1024
 _KINDS = {JOINED: "join", LEFT: "leave"}
 
 
-class Rewritten:
-    """The numbers of messages that were not JSON, and came to SDK clients as something else."""
-
-    __slots__ = ("binary", "text")
-
-    def __init__(self) -> None:
-        self.text = 0
-        """Texts that became JSON strings."""
-        self.binary = 0
-        """Messages that became {"b64": …}."""
-
-
 class Pushes:
     """Turns publications into pushes, with offsets for as long as these are true.
 
     Args:
         name_of: returns the name of the channel of a Redis channel.
         numbering: says the offsets; without it, there are none.
-        rewritten: counts messages that are not JSON.
+        rewritten: counts messages that are not JSON, by `text` and `binary`.
         on_encoded: called with each channel and the number of its last message.
         on_over: called once, when offsets are true no longer; nobody may join or leave a channel in it.
     """
@@ -73,7 +62,7 @@ class Pushes:
         self,
         name_of: Callable[[bytes], str],
         numbering: Numbering | None,
-        rewritten: Rewritten,
+        rewritten: Counter[str],
         *,
         on_encoded: Callable[[bytes, int], object],
         on_over: Callable[[], object],
@@ -202,10 +191,7 @@ class Pushes:
     def _data(self, payload: bytes, kind: Kind) -> bytes:
         data, is_same = as_json(payload, kind)
         if not is_same:
-            if data.startswith(b"{"):
-                self._rewritten.binary += 1
-            else:
-                self._rewritten.text += 1
+            self._rewritten["binary" if data.startswith(b"{") else "text"] += 1
         return data
 
 
