@@ -15,57 +15,29 @@
 from __future__ import annotations
 
 from asyncio import Transport
-from collections.abc import Mapping
 from enum import Enum
 from functools import partial
-from typing import Any, Protocol
-
-from sanic import Sanic
 
 from mux import reasons
-from mux.doorstep.arrivals import Arrivals, Connection
-from mux.doorstep.handover import Front, Handover
+from mux.doorstep.arrivals import Connection
+from mux.doorstep.ending import Ending, refused
+from mux.doorstep.handover import Door, Handover
 from mux.doorstep.seen_request import SeenRequest
 from mux.endpoints.takeover import release
 from mux.errors import Refused
 from mux.hub.measures import Deadlines
-from mux.wire.http.answer import refusal
+from mux.wire.http.answer import CONTINUE
 from mux.wire.http.head import RequestHead
 from mux.wire.http.reader import RequestReader
 
-DROPPED_BYTES = 1024 * 1024
-"""Most bytes that are read and dropped of a client that was answered and sends on; then it is cut off."""
-
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
 
 class Stage(Enum):
-    """The stages of a connection."""
+    """The stages of a connection: it waits for a request, for the app, for the client to close, or is another's."""
 
     ASKING = 1
-    """Waits for a request, or for the rest of one."""
     ANSWERING = 2
-    """Waits for the app."""
     ENDING = 3
-    """Waits for the client to close."""
     GONE = 4
-    """Has become a client, has been left to Sanic, or is closed."""
-
-
-class Door(Connection, Protocol):
-    """The connection of a conversation, as its deadlines know it."""
-
-    address: str
-    app: Sanic[Any, Any]
-    arrivals: Arrivals
-    connections: set[Any]
-    kept: object
-
-    def new_handover(self, front: Front) -> Handover:
-        """Return a protocol of Sanic's for the requests of the connection."""
-
-    def leave_all(self) -> None:
-        """Leave all that knows the connection."""
 
 
 class Conversation:
@@ -80,9 +52,8 @@ class Conversation:
         "_arrivals",
         "_deadlines",
         "_door",
-        "_dropped",
+        "_ending",
         "_handover",
-        "_has_continued",
         "_is_to_go_on",
         "_may_finish",
         "_reader",
@@ -102,10 +73,9 @@ class Conversation:
         self._stage = Stage.ASKING
         self._reader = RequestReader()
         self._handover: Handover | None = None
-        self._has_continued = False
         self._is_to_go_on = False
         self._may_finish = False
-        self._dropped = 0
+        self._ending: Ending | None = None
         self.has_ended = False
         """True when the client has said that it sends no more."""
         self.is_blocked = False
@@ -117,10 +87,8 @@ class Conversation:
 
     def received(self, data: bytes) -> None:
         """Take what the client has sent."""
-        if self._stage is Stage.ENDING:
-            self._dropped += len(data)
-            if self._dropped > DROPPED_BYTES:
-                self._door.cut()
+        if self._ending is not None:
+            self._ending.drop(data)
             return
         self._reader.buffer += data
         if self._stage is Stage.ANSWERING or self.is_blocked or self._is_to_go_on:
@@ -196,9 +164,14 @@ class Conversation:
         self._may_finish = self._reader.has_begun
 
     @property
+    def is_asking(self) -> bool:
+        """True while the connection waits for a request, or for the rest of one."""
+        return self._stage is Stage.ASKING
+
+    @property
     def is_idle(self) -> bool:
         """True unless a request has begun, or the end."""
-        return self._stage is Stage.ASKING and not self._reader.has_begun
+        return self.is_asking and not self._reader.has_begun
 
     # Sanic's protocol calls what follows (handover.Front).
 
@@ -251,12 +224,8 @@ class Conversation:
             return
         self._read()
         self._regulate()
-        if self.has_ended and self._is_asking and not self._is_to_go_on:
+        if self.has_ended and self.is_asking and not self._is_to_go_on:
             self._transport.close()  # the rest of it is not going to come
-
-    @property
-    def _is_asking(self) -> bool:
-        return self._stage is Stage.ASKING
 
     def _regulate(self) -> None:
         """Read from the socket, unless enough of it waits."""
@@ -281,8 +250,7 @@ class Conversation:
             return
         if reader.has_begun:
             self._has_until(self._arrivals.asking)
-        if reader.is_waited_for and not self._has_continued:
-            self._has_continued = True
+        if reader.is_to_continue():
             self._transport.write(CONTINUE)
         if reader.is_tired:
             self._go_on_soon()
@@ -305,49 +273,32 @@ class Conversation:
             return
         if self.is_last or arrivals.is_leaving or not arrivals.keeps_connections:
             head.is_kept = False
-        self._stage, self._has_continued = Stage.ANSWERING, False
+        self._stage = Stage.ANSWERING
         self._has_until(arrivals.answering)
         if self._handover is None:
             self._handover = self._door.new_handover(self)
         self._handover.take(self._transport, head, body)
 
     def _step_aside(self, head: RequestHead) -> None:
-        """Leave the connection to Sanic's protocol for good: the app may have a WebSocket of its own there.
-
-        Sanic answers this one request and no other, for the head does not ask for the connection to be kept.
-        """
+        """Leave the connection to Sanic's protocol for good: the app may have a WebSocket of its own there."""
         handover, connections = self._handover or self._door.new_handover(self), self._door.connections
-        handover.front, handover.connections = None, connections
-        early, transport = bytes(self._reader.buffer), self._transport
+        early = bytes(self._reader.buffer)
         self._part()
         self._door.leave_all()
-        connections.add(handover)
-        transport.set_protocol(handover)
-        handover.take(transport, head, b"", early)
+        handover.take_for_good(self._transport, head, early, connections)
 
     def _refuse(self, error: Refused) -> None:
-        head, arrivals = self._reader.head, self._arrivals
-        arrivals.refused[error.reason.counted_as] += 1
-        fields: Mapping[str, str] = {}
-        is_bare = self._reader.buffer.startswith(b"HEAD ")  # of a head that could not be read
-        if head is not None:
-            is_bare = head.method == "HEAD"
-            fields = arrivals.sharing(self._seen(head))
-        self._transport.write(refusal(error, fields, is_bare=is_bare))
+        head = self._reader.head
+        if head is None:  # it could not be read
+            is_bare, request = self._reader.buffer.startswith(b"HEAD "), None
+        else:
+            is_bare, request = head.method == "HEAD", self._seen(head)
+        self._transport.write(refused(error, self._arrivals, request, is_bare=is_bare))
         self._end()
 
     def _end(self) -> None:
         """Send no more, and wait a little for the client to close."""
-        transport = self._transport
         self._stage = Stage.ENDING
         self._reader = RequestReader()
         self._has_until(self._arrivals.ending)
-        if self.has_ended or not transport.can_write_eof():
-            transport.close()
-            return
-        if not transport.is_reading():
-            transport.resume_reading()
-        try:
-            transport.write_eof()
-        except OSError:
-            transport.abort()  # the client has reset the connection, and asyncio has not looked yet
+        self._ending = Ending(self._transport, has_ended=self.has_ended)

@@ -23,6 +23,7 @@ from sanic.http import Http
 from sanic.models.server_types import Signal
 from sanic.server.protocols.websocket_protocol import WebSocketProtocol
 
+from mux.doorstep.arrivals import Arrivals, Connection
 from mux.wire.http.head import RequestHead
 
 PRIVATE_NAMES = ("_can_write", "_data_received", "_task", "recv_buffer", "request_class", "state")
@@ -56,6 +57,22 @@ class Front(Protocol):
 
     def finished(self) -> None:
         """Sanic writes no more, and takes no other request."""
+
+
+class Door(Connection, Protocol):
+    """The connection of a conversation, as its deadlines know it."""
+
+    address: str
+    app: Sanic[Any, Any]
+    arrivals: Arrivals
+    connections: set[Any]
+    kept: object
+
+    def new_handover(self, front: Front) -> Handover:
+        """Return a protocol of Sanic's for the requests of the connection."""
+
+    def leave_all(self) -> None:
+        """Leave all that knows the connection."""
 
 
 class OneRequest(Http):
@@ -133,6 +150,16 @@ class Handover(WebSocketProtocol):
         if body or early:
             self.recv_buffer += body + early
         self._data_received.set()
+
+    def take_for_good(self, transport: Transport, head: RequestHead, early: bytes, connections: set[Any]) -> None:
+        """Answer a request, and have its connection from now on, among these; early is what has come after it.
+
+        Sanic answers this one request and no other, for the head does not ask for the connection to be kept.
+        """
+        self.front, self.connections = None, connections
+        connections.add(self)
+        transport.set_protocol(self)
+        self.take(transport, head, b"", early)
 
     def give_up(self) -> None:
         """End a handler that has taken too long; 503 when it has not begun to answer."""

@@ -17,6 +17,9 @@ from http import HTTPStatus
 from mux.errors import Refused
 from mux.wire.http.origin import NULL, OriginPolicy
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""Tells a client that waits to send its body to do so (RFC 9110, section 15.2.1)."""
+
 VARY = {"Vary": "Origin"}
 """Every answer has it, or a cache would give one page the answer to another (Fetch standard, section 3.2.5)."""
 

@@ -52,10 +52,12 @@ class RequestReader:
         """True when so much waits that nothing more is to be read from the socket."""
         return len(self.buffer) > WAITING_BYTES or self.buffer.count(b"\r\n\r\n") > WAITING_REQUESTS
 
-    @property
-    def is_waited_for(self) -> bool:
-        """True when the client sends its body only after it is told to (RFC 9110, section 10.1.1)."""
-        return self.head is not None and self.head.expects_continue and not self.buffer
+    def is_to_continue(self) -> bool:
+        """Return True, once for a request, when the client waits to be told to send its body."""
+        if self.head is None or not self.head.expects_continue or self.buffer:
+            return False
+        self.head.expects_continue = False
+        return True
 
     def next(self, limit: Callable[[RequestHead], int]) -> tuple[RequestHead, bytes] | None:
         """Return the next request with its body, None as long as it is not whole.
