@@ -29,7 +29,7 @@ _OF_THE_URL_ITSELF = frozenset(("host", "port", "path"))
 
 
 class _Options(NamedTuple):
-    """What redis-py makes of the options of a URL."""
+    """The meaning that redis-py gives to the options of a URL."""
 
     tls: ssl.SSLContext | None = None
     username: str | None = None

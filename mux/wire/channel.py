@@ -16,8 +16,6 @@ be `feed:orders.*`; nothing is published there, and what another program publish
 
 from __future__ import annotations
 
-from urllib.parse import unquote_to_bytes
-
 from mux.errors import InvalidChannel, InvalidSetting
 from mux.wire.publication import BINARY, SIGNED, Kind
 
@@ -76,15 +74,6 @@ def check_subscription(name: str | bytes) -> bytes:
 def is_wildcard(name: bytes) -> bool:
     """Tell whether a name, or what it is in Redis, is that of a wildcard."""
     return name.endswith(WILDCARD)
-
-
-def channel_from_path(segment: str) -> bytes:
-    """Return the channel named by the rest of a URL path, percent-decoded (RFC 3986, section 2.1).
-
-    Raises:
-        InvalidChannel: as check_channel().
-    """
-    return check_channel(unquote_to_bytes(segment.encode("utf-8", "surrogatepass")))
 
 
 def marked(redis_channel: bytes, kind: Kind) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import trustme
-from sanic import Request, Sanic
+from sanic import Request, Sanic, headers
 from sanic.http import Http
 from sanic.response import text
 from sanic.server.protocols.http_protocol import HttpProtocol
@@ -20,7 +20,12 @@ from websockets.asyncio.client import connect, unix_connect
 from websockets.exceptions import InvalidStatus
 
 from mux import Mux
-from mux.endpoints.takeover import PRIVATE_NAMES, PRIVATE_NAMES_OF_REQUEST, PRIVATE_NAMES_OF_STREAM
+from mux.endpoints.takeover import (
+    PRIVATE_NAMES,
+    PRIVATE_NAMES_OF_HEADERS,
+    PRIVATE_NAMES_OF_REQUEST,
+    PRIVATE_NAMES_OF_STREAM,
+)
 from tests.support.event_streams import request
 from tests.support.servers import (
     BOTH_LOOPS,
@@ -47,6 +52,7 @@ async def test_private_names_in_use_are_those_of_sanic() -> None:
     assert {"request_handler", "conn_info"} <= slots
     assert set(PRIVATE_NAMES_OF_STREAM) <= set(Http.__slots__)
     assert set(PRIVATE_NAMES_OF_REQUEST) <= set(Request.__slots__)
+    assert all(hasattr(headers, name) for name in PRIVATE_NAMES_OF_HEADERS)
     assert "_asgi_lifespan" in Sanic.__slots__
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mux import reasons
-from mux.errors import BrokerGarbled, InvalidChannel, InvalidSetting, MuxError, Refused
-from mux.wire.channel import MAX_CHANNEL_BYTES, Namespace, channel_from_path, check_channel
+from mux.errors import BrokerGarbled, InvalidSetting, MuxError, Refused
+from mux.wire.channel import Namespace
 from mux.wire.http.origin import OriginPolicy
 from mux.wire.resp import Announcement, RespReader, encode_command, escape_name
 from mux.wire.websocket.handshake import Handshake
@@ -106,24 +106,6 @@ def test_a_message_from_any_redis_bytes_can_be_dispatched(pieces: list[bytes]) -
             for push in reader.feed(piece)[0]:
                 assert len(push) == 4
                 assert all(isinstance(part, bytes) for part in push)
-
-
-@MANY
-@given(st.text(max_size=300) | st.binary(max_size=300).map(lambda raw: raw.decode("latin-1")))
-def test_any_path_is_a_channel_or_refused(segment: str) -> None:
-    """A name is printable ASCII and not reserved, however it was written; refused names are not repeated raw."""
-    try:
-        name = channel_from_path(segment)
-    except InvalidChannel as error:
-        sentence = str(error)
-    else:
-        sentence = "a name"
-        assert 0 < len(name) <= MAX_CHANNEL_BYTES
-        assert name == check_channel(name)
-        assert all(0x21 <= byte <= 0x7E for byte in name)
-        assert not name.startswith(b"$")
-    assert sentence.isascii()
-    assert sentence.isprintable()
 
 
 @MANY

@@ -7,7 +7,6 @@ from mux.wire.channel import (
     LAST_MARK,
     Namespace,
     binary_variant,
-    channel_from_path,
     check_channel,
     check_subscription,
     marked,
@@ -79,32 +78,6 @@ def test_a_name_is_a_channel_if_and_only_if_it_follows_the_rule(name: bytes) -> 
             allowed = False
         assert allowed == is_right
     assert Namespace("feed:").has_channel(b"feed:" + name) == (rule and name[-1:] != b"*")
-
-
-@pytest.mark.parametrize(
-    ("segment", "channel"),
-    [
-        ("lobby", b"lobby"),
-        ("a%2Fb", b"a/b"),
-        ("a%2fb", b"a/b"),
-        ("a/b/", b"a/b/"),
-        ("%2525", b"%25"),
-        ("a+b", b"a+b"),
-        ("50%", b"50%"),
-        ("%zz", b"%zz"),
-        ("%61" * 255, b"a" * 255),
-    ],
-)
-def test_a_path_is_percent_decoded_once(segment: str, channel: bytes) -> None:
-    """%XX becomes a byte, what only looks like it stays, + is no space, and the limit counts decoded bytes."""
-    assert channel_from_path(segment) == channel
-
-
-@pytest.mark.parametrize("segment", ["", "a%20b", "%00", "%7F", "%24me", "caf%C3%A9", "café", "\udcff", "%61" * 256])
-def test_a_path_is_checked_after_decoding(segment: str) -> None:
-    """What may not be written plainly may not be written in percents either."""
-    with pytest.raises(InvalidChannel):
-        channel_from_path(segment)
 
 
 def test_the_redis_channel_is_the_prefix_and_the_name() -> None:
