@@ -174,6 +174,8 @@ class Subscriber(Generic[S]):
 
     def _write_behind(self, data: bytes) -> None:
         assert self.behind is not None, "the socket takes no more"
+        if not data:
+            return  # what there is for the client is held elsewhere
         is_small = len(data) < SMALL_BYTES
         if is_small:
             self.behind += data
