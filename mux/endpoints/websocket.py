@@ -377,8 +377,8 @@ class WebSocketEndpoint(Generic[S]):
             return
         if not is_at_rest:
             self._hub.keep(client, parser.kept_bytes, is_late_soon=parser.is_open)
-        elif not has_spoken and client.session is not None:  # it only answers pings, and needs no parser
-            client.session.parser = None
+        elif client.session is not None and (self._dialect.is_always_pinged or not has_spoken):
+            client.session.parser = None  # it may do nothing from now on but answer pings
         if self._turns.done(client):
             client.transport.resume_reading()
             self._afterwards.pop(client, _nothing)()

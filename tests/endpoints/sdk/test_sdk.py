@@ -11,6 +11,7 @@ import pytest
 import redis
 from websockets.exceptions import ConnectionClosed
 
+from mux.endpoints.sdk.session import SdkSession
 from tests.support.event_streams import open_stream
 from tests.support.sdk import SdkSocket, sdk_client, sdk_socket
 from tests.support.servers import Serving, receive, serving
@@ -411,3 +412,28 @@ async def test_a_client_that_wants_notice_is_served_until_it_goes(redis_url: str
             await site.mux.publish("lobby", 1)
             assert [one["data"] for one in await client.pushes("pub", 1)] == [1]
         await draining
+
+
+async def test_too_many_commands_are_not_done(redis_url: str, prefix: str) -> None:
+    """The client may try again; unsubscribing is always done, and `send`, which has no reply, closes the client."""
+    limits: dict[str, Any] = {"max_messages_per_second": 0.01, "max_messages_burst": 3}
+    async with (
+        serving(redis_url=redis_url, prefix=prefix, sdk=True, **limits) as served,
+        sdk_client(served.port, "a") as client,
+    ):
+        replies = await client.ask(
+            *(subscribe(channel) for channel in "bcd"), *({"unsubscribe": {"channel": channel}} for channel in "abc")
+        )
+        codes = [reply.get("error", {}).get("code") for reply in replies]
+        assert codes == [None, 111, 111, None, None, None]
+        assert replies[1]["error"] == {"code": 111, "message": "too many requests", "temporary": True}
+        await client.socket.send('{"send":{}}')
+        assert await client.closed() == (3013, "too many messages")
+
+
+async def test_a_client_at_rest_keeps_no_parser(served: Serving, client: SdkSocket) -> None:
+    """Most clients only answer pings, and a parser takes as much memory as the rest of them."""
+    await client.ask(subscribe("rest"))
+    sessions = [one.session for one in served.mux._core.hub.open_connections() if isinstance(one.session, SdkSession)]
+    assert sessions
+    assert [session.parser for session in sessions] == [None] * len(sessions)
