@@ -1,7 +1,7 @@
 """Every setting, once: its name, default, unit, environment variable, limits and meaning.
 
 The command line is made from this table, the environment is read by it, and Mux(app, ...) takes its
-fields as keyword arguments. What is given explicitly wins over the environment, and that over the
+fields as keyword arguments. An explicit value wins over the environment, and the environment over the
 default.
 """
 
