@@ -25,6 +25,7 @@ from mux import reasons
 from mux.broker.outbox import Outbox
 from mux.endpoints.catch_up import CatchUp, Owed, withhold
 from mux.endpoints.compression import Compression
+from mux.endpoints.dialect import WebSocketClient
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.hooks import Hooks
 from mux.endpoints.latest import Latest, divert, restore
@@ -44,7 +45,7 @@ from mux.endpoints.publishing import Publishing
 from mux.endpoints.refusals import refuse
 from mux.endpoints.request_checks import Permit, RequestChecks
 from mux.endpoints.takeover import Asking, has_socket, transport_of
-from mux.endpoints.websocket import WebSocketClient, WebSocketEndpoint
+from mux.endpoints.websocket import WebSocketEndpoint
 from mux.errors import InvalidChannel, Refused
 from mux.grants.authority import Authority
 from mux.grants.grants import Action, Grants

@@ -15,9 +15,9 @@ from sanic.response import HTTPResponse, text
 
 from mux import reasons
 from mux.broker.outbox import Outbox
+from mux.endpoints.dialect import WebSocketClient
 from mux.endpoints.hooks import Hooks
 from mux.endpoints.request_checks import RequestChecks
-from mux.endpoints.websocket import WebSocketClient
 from mux.errors import BrokerError, BrokerRefused, MessageTooLarge, Refused
 from mux.grants.grants import Action
 from mux.hub.hub import Hub

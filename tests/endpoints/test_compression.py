@@ -18,7 +18,7 @@ from httpx_sse import aconnect_sse
 from websockets.exceptions import ConnectionClosedError
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
-from mux.endpoints.websocket import CompressedSession, WebSocketSession
+from mux.endpoints.dialect import CompressedSession, WebSocketSession
 from mux.wire.deflate import END, deflated
 from tests.support.event_streams import open_stream, parse, request
 from tests.support.sdk import sdk_client

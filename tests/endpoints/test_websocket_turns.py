@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mux import reasons
+from mux.endpoints.dialect import CompressedSession, WebSocketClient, WebSocketSession
 from mux.endpoints.turns import FRAMES_PER_SLICE, FRAMES_PER_TURN, LEAST_COST, LIGHT_BYTES, LIGHT_FRAMES
-from mux.endpoints.websocket import CompressedSession, WebSocketClient, WebSocketEndpoint, WebSocketSession
+from mux.endpoints.websocket import WebSocketEndpoint
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
 from mux.hub.subscriber import Subscriber

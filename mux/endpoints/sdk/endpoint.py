@@ -22,10 +22,11 @@ from sanic.request import Request
 from sanic.response import HTTPResponse
 
 from mux import reasons
+from mux.endpoints.dialect import Dialect, Outcome
 from mux.endpoints.sdk.failures import failure_of
 from mux.endpoints.sdk.session import SdkClient, SdkSession, conflated
 from mux.endpoints.tasks import Tasks
-from mux.endpoints.websocket import Dialect, Outcome, WebSocketEndpoint
+from mux.endpoints.websocket import WebSocketEndpoint
 from mux.errors import MuxError, Refused
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub

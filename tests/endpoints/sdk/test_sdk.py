@@ -132,6 +132,8 @@ async def test_joins_and_leaves_are_told_to_who_asks(redis_url: str, prefix: str
         sdk_client(served.port, "who") as quiet,
         sdk_client(served.port) as asking,
     ):
+        await quiet.ask({"publish": {"channel": "who", "data": 0}})
+        await quiet.pushes("pub", 1)  # so its own join has passed
         await asking.ask(subscribe("who", join_leave=True))
         me = asking.messages[0]["connect"]["client"]
         (join,) = await asking.pushes("join", 1)
@@ -141,7 +143,7 @@ async def test_joins_and_leaves_are_told_to_who_asks(redis_url: str, prefix: str
             assert (await asking.pushes("join", 2))[1]["info"]["client"] == its
         assert (await asking.pushes("leave", 1))[0]["info"]["client"] == its
         await quiet.ask({"publish": {"channel": "who", "data": 1}})
-        await quiet.pushes("pub", 1)
+        await quiet.pushes("pub", 2)
         assert not [message for message in quiet.messages if "join" in message.get("push", {})]
         (presence,) = await quiet.ask({"presence": {"channel": "who"}})
         assert presence["presence"]["presence"][me] == {"user": "", "client": me}
