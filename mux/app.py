@@ -47,12 +47,12 @@ class Mux:
         settings: all settings at once, and the environment is not read; without them, the environment and the options
             are used.
         path: in place of /feed. Several feeds on one app each have a path and a prefix of their own.
-        sdk: also serve many channels on one connection: event streams at /feed?channel=a&channel=b. What guards a path
-            with a channel in it does not guard them.
         ops: also mount /healthz, /readyz and /metrics, and /stats and /channels unless inspect is False; an app
             may have its own. The last three want the inspect_token; without one they let nobody in.
         page: also mount the page at /, which an app has a use of its own for.
-        sdk: also serve the SDKs of Centrifugo at /connection/websocket; one Mux of an app can.
+        sdk: also serve many channels on one connection: the SDKs of Centrifugo at /connection/websocket, for one Mux of
+            an app, and event streams at /feed?channel=a&channel=b. What guards a path with a channel in it does not
+            guard them.
         options: fields of Settings.
 
     Raises:

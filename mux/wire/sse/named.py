@@ -18,8 +18,8 @@ from typing import cast
 import orjson
 
 from mux.wire.channel import is_wildcard
-from mux.wire.json_value import json_value
 from mux.wire.publication import BINARY, JOINED, LEFT, Kind, Matched, Publication, is_text, matched
+from mux.wire.sdk.payloads import as_json
 from mux.wire.sse.encoder import Events
 
 _NAMES = {JOINED: b"\nevent: joined", LEFT: b"\nevent: left"}
@@ -56,7 +56,7 @@ class NamedEvents:
         name = orjson.dumps(self.name(channel))
         if kind == BINARY or not is_text(payload):
             return b'data: {"channel":%b,"base64":"%b"}' % (name, b2a_base64(payload, newline=False))
-        return b'data: {"channel":%b,"data":%b}%b' % (name, json_value(payload), _NAMES.get(kind, b""))
+        return b'data: {"channel":%b,"data":%b}%b' % (name, as_json(payload, kind)[0], _NAMES.get(kind, b""))
 
     def name(self, channel: bytes) -> str:
         """Return the name of the channel of a Redis channel."""
