@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -20,7 +21,7 @@ from bench import report
 from bench.compare import Comparison, Step, installed
 from bench.compare import compare as run_comparison
 from bench.loadgen.crowd import descriptors_for
-from bench.loadgen.dialect import PLAIN, SOCKET_IO, Inlet, Target, parse_target
+from bench.loadgen.dialect import PLAIN, SDK, SDK_PATH, SOCKET_IO, Inlet, Target, parse_target
 from bench.loadgen.load import Load
 from bench.loadgen.stamp import STAMP_BYTES
 from bench.measure import measure
@@ -63,11 +64,13 @@ def load(
     redis_channel: Annotated[str, typer.Option(help="The Redis channel of a channel.")] = "feed:{channel}",
     at_once: Annotated[int, typer.Option(min=1, help="Handshakes under way at a time.")] = 256,
     socket_io: Annotated[bool, typer.Option("--socket-io", help="Speak Socket.IO: emit join and publish.")] = False,
+    sdk: Annotated[bool, typer.Option("--sdk", help=f"Be SDK clients of Centrifugo, at {SDK_PATH}.")] = False,
     i_own_this_host: Annotated[bool, typer.Option(OWN_HOST, help="Send load to another machine.")] = False,
     results: Results = RESULTS,
 ) -> None:
     """Load one server: open clients, publish on a schedule, count what arrives and how late."""
-    target = _target(url)
+    target = replace(_target(url), path=SDK_PATH) if sdk else _target(url)
+    quote = b'"' if sdk else b""
     is_here = _is_loopback(target.host)
     if not is_here and not i_own_this_host:
         _fail(f"{target.host} is not this machine; load is sent elsewhere only with {OWN_HOST}")
@@ -83,8 +86,8 @@ def load(
         messages=round(rate * seconds),
         rate=rate,
         message_bytes=size,
-        inlet=Inlet(url=redis_url, channel=redis_channel) if redis_url else None,
-        dialect=SOCKET_IO if socket_io else PLAIN,
+        inlet=Inlet(url=redis_url, channel=redis_channel, before=quote, after=quote) if redis_url else None,
+        dialect=SOCKET_IO if socket_io else SDK if sdk else PLAIN,
         at_once=at_once,
     )
     stop = threading.Event()

@@ -49,6 +49,8 @@ SOCKET_IO = Dialect(
 )
 """Socket.IO 4 over Engine.IO 4, WebSocket only."""
 
+SDK_PATH = "/connection/websocket"
+
 SDK = Dialect(
     greeting=b'{"id":1,"connect":{}}',
     script=(

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import msgpack  # type: ignore[import-untyped]  # it has no types
 
-from bench.loadgen.dialect import PLAIN, SDK, SOCKET_IO, Dialect, Inlet
+from bench.loadgen.dialect import PLAIN, SDK, SDK_PATH, SOCKET_IO, Dialect, Inlet
 
 HERE = Path(__file__).parent
 DEFAULT_DIRECTORY = HERE.parent / ".peers"
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 _SOCKET_IO_PATH = "/socket.io/?EIO=4&transport=websocket"
-_SDK_PATH = "/connection/websocket"
 _BODY = "\x00"
 
 
@@ -203,7 +202,7 @@ def _packed(value: object, size: int) -> tuple[bytes, bytes]:
 
 
 MUX = Peer(name="mux", command=_mux, kind=OWN, is_many=True)
-MUX_SDK = Peer(name="mux, SDK clients", command=_mux, kind=OWN, path=_SDK_PATH, dialect=SDK, inlet=_quoted)
+MUX_SDK = Peer(name="mux, SDK clients", command=_mux, kind=OWN, path=SDK_PATH, dialect=SDK, inlet=_quoted)
 MUX_WITHOUT_JOURNAL = Peer(
     name="mux without journal", command=lambda place: _mux(place, "--journal-bytes", "0"), kind=OWN
 )
@@ -211,7 +210,7 @@ PER_CHANNEL = Peer(
     name="Sanic, PubSub per channel", command=_baseline("per-channel"), kind=OWN, is_many=True, copies=True
 )
 CENTRIFUGO = Peer(
-    name="Centrifugo", command=_centrifugo, kind=CENTRIFUGO_SERVER, path=_SDK_PATH, dialect=SDK,
+    name="Centrifugo", command=_centrifugo, kind=CENTRIFUGO_SERVER, path=SDK_PATH, dialect=SDK,
     inlet=_centrifugo_inlet, published="PUBLISH of its Protobuf",
 )  # fmt: skip
 STOCK = Peer(name="Sanic stock + our broker", command=_baseline("stock"), kind=OWN)
