@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from typing import Any, cast
 
 import pytest
@@ -27,7 +28,7 @@ from mux.hub.hub import Hub
 from mux.hub.subscriber import Endpoint, Subscriber
 from mux.wire.publication import GUESS, Encoder
 from mux.wire.resp import Push
-from mux.wire.sdk.encoder import Pushes, Rewritten
+from mux.wire.sdk.encoder import Pushes
 from mux.wire.websocket.encoder import encode
 
 CHANNEL = PREFIX + b"lobby"
@@ -94,7 +95,7 @@ class _Order:
 
 def _pushes() -> Pushes:
     silent = lambda *_: None  # noqa: E731 - twice the same
-    return Pushes(lambda _: "lobby", _Order(), Rewritten(), on_encoded=silent, on_over=silent)
+    return Pushes(lambda _: "lobby", _Order(), Counter(), on_encoded=silent, on_over=silent)
 
 
 async def _join(hub: Hub, sockets: list[socket.socket], encoder: Encoder) -> list[asyncio.Transport]:
