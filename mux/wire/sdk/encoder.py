@@ -116,12 +116,11 @@ class Pushes:
     def pub(self, publication: Publication) -> bytes:
         """Return one publication as it stands in pushes and replies."""
         payload, kind, number = publication
-        told = b'{"data":%b' % self._data(payload, kind)
-        info = signed_info(payload)
-        if info is not None:
-            told += b',"info":%b' % info
+        data = self._data(payload, kind)
+        if type(payload) is not bytes and (info := signed_info(payload)) is not None:
+            data = b'%b,"info":%b' % (data, info)
         offset = self.offset_of(number)
-        return b'%b,"offset":%d}' % (told, offset) if offset > 0 else told + b"}"
+        return b'{"data":%b,"offset":%d}' % (data, offset) if offset > 0 else b'{"data":%b}' % data
 
     def pub_of(self, channel: bytes) -> Callable[[Publication], bytes]:
         """Return what makes the publications of a channel or wildcard as they stand in pushes and replies."""
@@ -176,15 +175,15 @@ class Pushes:
     def _encode(self, channel: bytes, publications: Sequence[Publication], *, has_joins: bool) -> bytes:
         name = orjson.dumps(self._name_of(channel))
         messages: list[bytes] = []
-        pub = self.pub_of(channel)
+        before, pub = b'{"push":{"channel":%b,"pub":' % name, self.pub_of(channel)
         for publication in publications:
             kind = publication[1]
-            if kind in _KINDS:
+            if kind and kind in _KINDS:
                 if has_joins:
                     info = b'{"info":%b}' % announced_info(publication[0])
                     messages.append(push(name, _KINDS[kind], info))
                 continue
-            messages.append(b'{"push":{"channel":%b,"pub":%b}}' % (name, pub(publication)))
+            messages.append(b"%b%b}}" % (before, pub(publication)))
         self.note(channel, publications)
         return frames(messages)
 
