@@ -13,13 +13,10 @@ so that every client on every process sees the same order, the sender included.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from dataclasses import replace
 from functools import partial
-from math import inf
-from urllib.parse import unquote
 
 from sanic.request import Request
-from sanic.response import HTTPResponse, raw
+from sanic.response import HTTPResponse
 
 from mux import reasons
 from mux.broker.outbox import Outbox
@@ -29,29 +26,20 @@ from mux.endpoints.dialect import WebSocketClient
 from mux.endpoints.event_stream import EventStreamClient, EventStreamEndpoint
 from mux.endpoints.hooks import Hooks
 from mux.endpoints.latest import Latest, divert, restore
+from mux.endpoints.looking_back import LookingBack
 from mux.endpoints.many_channels import ManyChannels
 from mux.endpoints.membership import Membership
-from mux.endpoints.past import (
-    DEFAULT_MESSAGES,
-    Answers,
-    Past,
-    messages_json,
-    query_of,
-    wants_latest,
-    wants_messages,
-    wants_stream,
-)
+from mux.endpoints.past import Past, query_of, wants_latest, wants_messages, wants_stream
 from mux.endpoints.publishing import Publishing
 from mux.endpoints.refusals import refuse
 from mux.endpoints.request_checks import Permit, RequestChecks
-from mux.endpoints.takeover import Asking, has_socket, transport_of
+from mux.endpoints.takeover import Asking, has_socket
 from mux.endpoints.websocket import WebSocketEndpoint
 from mux.errors import InvalidChannel, Refused
 from mux.grants.authority import Authority
 from mux.grants.grants import Action, Grants
 from mux.hub.allowance import Allowance, Pace
 from mux.hub.hub import Hub
-from mux.recovery.history import OFF, Found, Query
 from mux.settings.settings import Settings
 from mux.wire.channel import is_wildcard
 from mux.wire.http.answer import preflight
@@ -85,7 +73,6 @@ class Feed:
         self._hooks = hooks
         self._past = past
         self._history = None if past is None else past.history
-        self._answers = Answers()
         self.catch_up: CatchUp | None = None
         if past is not None:
             self.catch_up = CatchUp(hub, past.history, max_pending_bytes=settings.max_pending_bytes)
@@ -94,6 +81,7 @@ class Feed:
         self._clients_publish = settings.client_publish
         self._compression = Compression(settings)
         self.checks = RequestChecks(hub, settings, authority)
+        self._looking_back = LookingBack(self.checks, self._history)
         self.publishing = Publishing(hub, outbox, self.checks, hooks, settings)
         self.members = Membership(hub.router, outbox, hooks, settings)
         self._latest = Latest(hub, self._events.withhold, partial(divert, (withhold, self._events.withhold)), restore)
@@ -206,46 +194,15 @@ class Feed:
                 raise InvalidChannel("a name that ends with '*' stands for many channels: ask for an event stream")
             permit = await self.checks.permitted(request, channel, Action.SUBSCRIBE)
             if stream is None and not is_websocket and wants_messages(request):
-                return await self._messages(request, permit)
+                return await self._looking_back.messages(request, permit)
             query = query_of(request)
-            owed = None if query is None else await self._look_back(request, permit, query)
+            owed = None if query is None else await self._looking_back.owed(request, permit, query)
             # Nothing waits from here on, so what is true now is true when the client joins.
             return self._take(request, permit, stream, owed, is_websocket=is_websocket)
         except Refused as error:
             if stream is None or not error.reason.is_goodbye:
                 raise
             return stream.turn_away(error)
-
-    async def _look_back(self, request: Request, permit: Permit, query: Query) -> Owed:
-        """Return what a client is owed; it is true in the turn of the loop in which this returns.
-
-        Raises:
-            Refused: the client would not be let in.
-        """
-        self.checks.check_not_leaving()
-        self.checks.check_site(request)
-        if self._history is None:
-            return Owed(permit.redis_channel, query.since, Found([], OFF if query.since else ""))
-        found = await self._history.find(permit.redis_channel, query)
-        return Owed(permit.redis_channel, query.since, found)
-
-    async def _messages(self, request: Request, permit: Permit) -> HTTPResponse:
-        """Return the latest messages of a channel as JSON.
-
-        Raises:
-            Refused: the client would not be let in, or not all of what is asked for is known any more.
-        """
-        query = query_of(request) or Query(last=DEFAULT_MESSAGES)
-        channel = unquote(request.match_info["channel"])
-        async with self._answers.turn:
-            self._answers.check()
-            # Since a position all are counted, and `last` only says how many are told.
-            owed = await self._look_back(request, permit, replace(query, last=inf) if query.since else query)
-            if owed.found.missed:
-                raise Refused(reasons.MISSED)
-            body = await messages_json(self._history, channel, owed.found.publications, query.last)
-            self._answers.add(transport_of(request), len(body))
-        return raw(body, 200, {"Cache-Control": "no-store"}, "application/json")
 
     def _take(
         self,
