@@ -22,7 +22,7 @@
 
   const pause = (attempts) => Math.random() * Math.min(LAST_RETRY_MS, RETRY_MS * 2 ** attempts);
 
-  /** Return the bytes that base64 says, and what else if it is none: anybody may publish anything. */
+  /** Return the bytes of a base64 text, or something else if it is none: anybody may publish anything. */
   function bytesOf(base64, otherwise) {
     try {
       return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
@@ -39,7 +39,7 @@
       this.path = path;
       this.state = "connecting";
       this.channels = new Map();
-      this.listeners = { state: new Set(), missed: new Set(), refused: new Set() };
+      this.listeners = { __proto__: null, state: new Set(), missed: new Set(), refused: new Set() };
       this.link = this.next = null;  // the connection that serves, and one that opens
       this.failures = this.attempts = 0;
       this.connect();
@@ -101,7 +101,7 @@
       });
     }
 
-    /** Give a message away, unless another connection serves its channel or has brought it already. */
+    /** Give a message to the page, unless another connection serves its channel or has brought it already. */
     take(link, channel, data, offset, replayed, name = channel.name) {
       if (channel.link !== link || offset <= channel.offset) return;
       channel.offset = offset ?? 0;
@@ -257,6 +257,7 @@
       const { epoch, offset, last } = channel;
       const since = epoch ? { recover: true, epoch, offset } : last ? { data: { mux: { last } } } : {};
       this.asked.set(name, channel);
+      channel.isBehind = true;  // until the reply, so that settle() leaves it where this asks it to go on
       this.joining += 1;
       this.ask("subscribe", { channel: name, ...since }, ({ error, subscribe }) => {
         this.joining -= 1;
