@@ -65,9 +65,7 @@ class Conversation:
     )
 
     def __init__(self, door: Door, transport: Transport) -> None:
-        self._door = door
-        self._transport = transport
-        self._arrivals = door.arrivals
+        self._door, self._transport, self._arrivals = door, transport, door.arrivals
         self._deadlines = door.arrivals.asking
         """The set of the arrivals that the connection is in, whose deadline runs."""
         self._stage = Stage.ASKING
@@ -282,17 +280,14 @@ class Conversation:
     def _step_aside(self, head: RequestHead) -> None:
         """Leave the connection to Sanic's protocol for good: the app may have a WebSocket of its own there."""
         handover, connections = self._handover or self._door.new_handover(self), self._door.connections
-        early = bytes(self._reader.buffer)
         self._part()
         self._door.leave_all()
-        handover.take_for_good(self._transport, head, early, connections)
+        handover.take_for_good(self._transport, head, bytes(self._reader.buffer), connections)
 
     def _refuse(self, error: Refused) -> None:
-        head = self._reader.head
-        if head is None:  # it could not be read
-            is_bare, request = self._reader.buffer.startswith(b"HEAD "), None
-        else:
-            is_bare, request = head.method == "HEAD", self._seen(head)
+        head = self._reader.head  # None when it could not be read
+        is_bare = self._reader.buffer.startswith(b"HEAD ") if head is None else head.method == "HEAD"
+        request = None if head is None else self._seen(head)
         self._transport.write(refused(error, self._arrivals, request, is_bare=is_bare))
         self._end()
 
