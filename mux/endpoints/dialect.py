@@ -1,4 +1,4 @@
-"""What a protocol on top of WebSocket has of its own: the state of its clients, and the ways in which it differs."""
+"""The differences between protocols on top of WebSocket: the state of their clients, and a table of their ways."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Session(Protocol):
 
 
 class Outcome(Enum):
-    """What has become of a message that was handed over."""
+    """The result of handing a message over."""
 
     DONE = auto()
     MORE = auto()

@@ -44,7 +44,7 @@ class Held:
         self.newest: dict[tuple[bytes, bytes], Publication] = {}
         """The newest messages, by the channel or wildcard that the client has joined, and by their own channel."""
         self.skipped: Counter[tuple[bytes, bytes]] = Counter()
-        """How many messages were left out, by the same."""
+        """The number of messages that were left out, by the same two names."""
         self.size = 0
         """The bytes of memory that all of it takes, approximately."""
 

@@ -57,7 +57,7 @@ _SENTENCES: dict[type[Exception], str] = {
 }
 
 OUT_OF_TIME = frozenset((_SENTENCES[jwt.ExpiredSignatureError], _SENTENCES[jwt.ImmatureSignatureError]))
-"""What is said of tokens that were valid, or will be."""
+"""Sentences about tokens that were valid, or will be."""
 
 
 class Authority:

@@ -63,7 +63,7 @@ class Offsets:
 
     @property
     def pushes(self) -> Pushes:
-        """What encodes for whoever subscribes now; it has no epoch while there are no positions."""
+        """The encoder of subscriptions that begin now; it has no epoch while there are no positions."""
         has_offsets = self._past is not None and bool(self._past.numbering.epoch)
         if not self._pushes[has_offsets].is_true:
             self._pushes[has_offsets] = self._new_pushes(has_offsets=has_offsets)

@@ -34,7 +34,7 @@ class Unusual:
 
 
 class Early:
-    """What waits for the reply to `connect` of a client that the server lets into channels."""
+    """Frames that wait for the reply to `connect`, of a client that the server lets into channels."""
 
     __slots__ = ("begin", "frames", "is_too_much", "size")
 
@@ -45,7 +45,7 @@ class Early:
         self.is_too_much = False
         """True when more has come than is kept."""
         self.begin: list[Callable[[], None]] = []
-        """What is to be begun when the reply has been written."""
+        """Functions to call when the reply has been written."""
 
     def keep(self, frame: bytes) -> None:
         """Keep what has come for the client."""
@@ -130,7 +130,7 @@ class SdkSession:
         self.hold: Encoder | None = None
         """Holds the newest messages while the client does not keep up; None while it does."""
         self.early: Early | None = None
-        """What waits for the reply to `connect`; None when nothing has to."""
+        """Frames that wait for the reply to `connect`; None when none have to."""
         self.served: frozenset[bytes] = frozenset()
         """The Redis channels of its subscriptions that the server has begun."""
 

@@ -39,7 +39,7 @@ class Token(NamedTuple):
 
     claims: Claims
     grants: Grants
-    """What it grants, until its end and the seconds for the next one."""
+    """The rights that it gives, until its end and the seconds for the next one."""
 
 
 class Answers(NamedTuple):

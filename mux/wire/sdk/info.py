@@ -1,4 +1,4 @@
-"""What SDK clients are told of another client: of who has published, joined or left.
+"""Tell SDK clients who has published, joined or left.
 
 Pure: no I/O, no clock. All that is read may be forged.
 """
