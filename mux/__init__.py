@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from mux.app import Mux, http_protocol
     from mux.broker.gap import Gap
     from mux.endpoints.hooks import ClientMessage, Grant, Member
+    from mux.endpoints.sdk.failures import CommandFailed
+    from mux.endpoints.sdk.rpc import RpcCall
     from mux.errors import (
         BrokerError,
         BrokerLost,
@@ -32,6 +34,7 @@ __all__ = (
     "BrokerUnavailable",
     "ClientError",
     "ClientMessage",
+    "CommandFailed",
     "Gap",
     "Grant",
     "InvalidChannel",
@@ -42,6 +45,7 @@ __all__ = (
     "Missed",
     "Mux",
     "MuxError",
+    "RpcCall",
     "Settings",
     "SlowListener",
     "__version__",
@@ -51,11 +55,13 @@ __all__ = (
 
 _HOMES = {
     "ClientMessage": "mux.endpoints.hooks",
+    "CommandFailed": "mux.endpoints.sdk.failures",
     "Gap": "mux.broker.gap",
     "Grant": "mux.endpoints.hooks",
     "Member": "mux.endpoints.hooks",
     "Message": "mux.recovery.listener",
     "Mux": "mux.app",
+    "RpcCall": "mux.endpoints.sdk.rpc",
     "Settings": "mux.settings.settings",
     "__version__": "mux.version",
     "create_app": "mux.serve.application",

@@ -70,7 +70,7 @@ def reply(number: int, method: str, body: bytes = EMPTY) -> bytes:
 
 def error(number: int, code: int, message: str = "", *, is_temporary: bool | None = None) -> bytes:
     """Return the reply that a command was not done; the message of a code need not be given."""
-    told: dict[str, object] = {"code": code, "message": message or MEANINGS[code]}
+    told: dict[str, object] = {"code": code, "message": message or MEANINGS.get(code, "failed")}
     if code in TEMPORARY if is_temporary is None else is_temporary:
         told["temporary"] = True
     return b'{"id":%d,"error":%b}' % (number, orjson.dumps(told))

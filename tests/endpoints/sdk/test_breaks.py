@@ -7,6 +7,7 @@ import asyncio
 import pytest
 import redis
 
+from mux import CommandFailed, RpcCall
 from mux.errors import InvalidSetting
 from mux.grants.grants import Action
 from tests.support.sdk import sdk_client, sdk_socket
@@ -97,12 +98,16 @@ async def test_an_app_decides(redis_url: str, prefix: str) -> None:
             return None
 
         @mux.rpc("add")
-        async def add(call: object) -> object:
-            return sum(call.data)  # type: ignore[attr-defined]
+        async def add(call: RpcCall) -> object:
+            return sum(call.data)
 
         @mux.rpc("fail")
-        def fail(call: object) -> object:
+        def fail(call: RpcCall) -> object:
             raise ZeroDivisionError
+
+        @mux.rpc("refuse")
+        def refuse(call: RpcCall) -> object:
+            raise CommandFailed(450)
 
         with pytest.raises(InvalidSetting, match="another function"):
             mux.rpc("add")(fail)
@@ -117,9 +122,10 @@ async def test_an_app_decides(redis_url: str, prefix: str) -> None:
                 {"rpc": {"method": "add", "data": [1, 2]}},
                 {"rpc": {"method": "fail"}},
                 {"rpc": {"method": "none"}},
+                {"rpc": {"method": "refuse"}},
             )
             codes = [reply.get("error", {}).get("code") for reply in replies]
-            assert codes == [None, None, 103, 103, None, 103, None, 100, 108]
+            assert codes == [None, None, 103, 103, None, 103, None, 100, 108, 450]
             assert replies[6]["rpc"] == {"data": 3}
 
 
