@@ -299,6 +299,18 @@ async def test_a_token_that_ends_is_followed_by_another(
             await seen.page.wait_for_function("broken.state === 'closed'")
 
 
+async def test_a_quiet_channel_moves_on_with_the_others(redis_url: str, prefix: str, visitor: Visitor) -> None:
+    """Two pings after a message of another channel: so a journal need not go back to the last message of each."""
+    async with following(redis_url, prefix, visitor, "constructor", "b", ping_seconds=1, pong_seconds=0.9) as seen:
+        await seen.publish("b", 1)
+        await seen.hears("b", 1)
+        await seen.page.wait_for_function(
+            "feed.channels.get('constructor').offset === feed.channels.get('b').offset && feed.link.mark"
+        )
+        await seen.publish("constructor", 2)
+        await seen.hears("constructor", 2)
+
+
 async def test_a_gap_and_a_position_that_cannot_be_resumed(redis_url: str, prefix: str, visitor: Visitor) -> None:
     """After a gap the channel goes on where it was; what is not kept any more is told, once, and the feed goes on."""
     async with following(redis_url, prefix, visitor, "a", journal_bytes=20_000) as seen:
