@@ -294,6 +294,23 @@ def test_messages_that_are_not_whole_count_together_with_the_rest() -> None:
     assert hub.pending_bytes == 400
 
 
+def test_what_is_held_back_counts_together_with_the_rest() -> None:
+    """The newest messages for a client that is behind take memory, and are gone with it."""
+    hub = make_hub(max_pending_total_bytes=1000)
+    reader, behind = connect(hub), connect(hub)
+    for client in (reader, behind):
+        client.takes_nothing = True
+        client.subscriber.write(b"x" * 200)
+    hub.hold(behind.subscriber, 500)
+    hub.evict_overflowing()
+    assert not hub.evicted
+    assert hub.pending_bytes == 900
+    hub.hold(behind.subscriber, 700)
+    hub.evict_overflowing()
+    assert (reader.aborts, behind.aborts, hub.evicted) == (0, 1, {"memory": 1})
+    assert hub.pending_bytes == 200
+
+
 def test_a_message_has_its_time_and_no_more() -> None:
     """From its first byte; more bytes give no more time, and one that is whole in time is no matter."""
     hub = make_hub(message_seconds=10)
