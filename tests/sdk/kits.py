@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".tox" / "sdks"
 CLIENTS = Path(__file__).parent / "clients"
 
-FETCH_SECONDS = 300.0
-"""Seconds after which a registry that does not answer is given up."""
+FETCH_SECONDS, BUILD_SECONDS = 40.0, 600.0
+"""Seconds after which a registry that does not answer is given up, and the building of Go's client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +69,15 @@ class Kit:
         subprocess.run(
             self.fetch(self.folder),
             cwd=self.folder,
-            timeout=FETCH_SECONDS,
+            timeout=BUILD_SECONDS if self is GO else FETCH_SECONDS,
             check=True,
-            env={**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"},
+            env={
+                # Node has certificates of its own, and would not take those of a proxy that all else takes.
+                "NODE_EXTRA_CA_CERTS": os.environ.get("SSL_CERT_FILE", ""),
+                **os.environ,
+                "GOTOOLCHAIN": "local",
+                "GOFLAGS": "-buildvcs=false",
+            },
             stdout=subprocess.DEVNULL,
         )
 
@@ -106,7 +112,8 @@ JAVASCRIPT = Kit(
     name="centrifuge-js-5.8.0",
     program="node",
     fetch=lambda folder: [
-        "npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", ".", "centrifuge@5.8.0", "ws@8",
+        *("npm", "install", "--silent", "--fetch-retries=0", "--no-audit", "--no-fund", "--prefix", "."),
+        *("centrifuge@5.8.0", "ws@8"),
     ],
     result="node_modules/centrifuge/build/index.js",
     command=lambda folder: ["node", str(CLIENTS / "centrifuge.js")],
