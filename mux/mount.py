@@ -43,7 +43,7 @@ class Mount:
         app: gets the routes, and listeners that start and stop the feed with the app.
         settings: all of them.
         path: what the path of every channel begins with.
-        many: also mount event streams of several channels, at that path.
+        many: also mount event streams of several channels, at that path, and serve those of wildcards.
         ops: also mount the operator's routes.
         page: also mount the page at /.
         sdk: also serve SDK clients at /connection/websocket.
@@ -81,7 +81,7 @@ class Mount:
         self._has_run = False
         self.core = self._new_core()
         self._beside.append(self)
-        mount_feed(app, self.route, lambda: self.core.feed)
+        mount_feed(app, self.route, lambda: self.core.feed, many=many)
         if many:
             mount_many(app, self.route, lambda: self.core.feed)
         self._api = Api(settings, lambda: self.core.backend, lambda: self.core.hub) if settings.api_key else None

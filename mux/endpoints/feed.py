@@ -179,8 +179,10 @@ class Feed:
         response.headers.update(self.checks.sharing(request))
         return await self._compression.compress(request, response)
 
-    async def connect(self, request: Request, channel: str) -> HTTPResponse | None:
+    async def connect(self, request: Request, channel: str, *, takes_wildcards: bool = True) -> HTTPResponse | None:
         """Let a client in, whose socket is then the feed's, and return None; or return another answer.
+
+        A wildcard is refused unless takes_wildcards.
 
         Raises:
             Refused: no client comes of this request.
@@ -190,6 +192,8 @@ class Feed:
         is_websocket = request.headers.get("upgrade", "").lower() == "websocket" and request.version == "1.1"
         stream = None if is_websocket else self._stream_for(request)
         try:
+            if channel.endswith("*") and not takes_wildcards:
+                raise InvalidChannel("a name that ends with '*' stands for many channels: this app serves single ones")
             if stream is None and channel.endswith("*"):
                 raise InvalidChannel("a name that ends with '*' stands for many channels: ask for an event stream")
             permit = await self.checks.permitted(request, channel, Action.SUBSCRIBE)

@@ -57,13 +57,14 @@ class FeedRoute:
         return unquote(request.path.removeprefix(f"{self.path}/"))
 
 
-def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed]) -> None:
+def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed], *, many: bool) -> None:
     """Add the routes to an app.
 
     Args:
         app: what clients ask.
         at: the path and the name of the routes.
         current: returns the feed of this run of the app.
+        many: also serve wildcards. A guard of the app that knows names of channels alone would let `user*` pass.
     """
     # A channel may have slashes, so the rest of the path is its name, and a last slash belongs to it.
     route = f"{at.path}/<channel:path>"
@@ -91,7 +92,7 @@ def mount_feed(app: Sanic[Any, Any], at: FeedRoute, current: Callable[[], Feed])
     @may_take_over
     async def connect(request: Request, channel: str) -> HTTPResponse | None:
         feed = current()
-        return await feed.answer(request, feed.connect(request, channel))
+        return await feed.answer(request, feed.connect(request, channel, takes_wildcards=many))
 
     # As a stream, so that a body over the limit is refused before it is in memory.
     @app.post(route, name=f"{at.name}_post", strict_slashes=True, stream=True)

@@ -263,6 +263,7 @@ async def guarded(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
 
 ATTACKS = ["user:2", "user%3A2", "user%3a2", "%75ser:2", "%75%73%65%72%3A%32", "user:2/", "user:2%2F", "user:%2F2"]
 ELSEWHERE = ["user%253A2", "user%25%33A2", "user%", "/user:2", "%2Fuser:2", "./user:2", "x/../user:2", "User:2", "user"]
+WILDCARDS = ["use*", "user:*", "*", "us%2A", "use%2a?last=1"]
 IMPOSSIBLE = ["", "%24user:2", "%20user:2", "user:2%00", "%EF%BC%B5ser:2", "user\xa0:2", "user%FF:2"]
 
 
@@ -287,6 +288,12 @@ async def test_a_name_that_passes_a_guard_is_another_channel(guarded: Serving, n
         await guarded.mux.publish("user:2", "private")
         await spy.send("end")
         assert await receive(spy, 1) == ["end"]
+
+
+@pytest.mark.parametrize("name", WILDCARDS)
+async def test_no_wildcard_passes_a_guard(guarded: Serving, name: str) -> None:
+    """An app that does not say that it serves many channels at once has a guard that knows single ones."""
+    assert (await http(guarded, "GET", f"/feed/{name}", b"", [STREAM]))[0] in (400, 403)
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)

@@ -23,7 +23,7 @@ MANY = "a name that ends with '*' stands for many channels"
 @pytest.fixture
 async def quiet(redis_url: str, prefix: str) -> AsyncIterator[Serving]:
     """A feed without announcements."""
-    async with quiet_feed(redis_url, prefix) as feed:
+    async with quiet_feed(redis_url, prefix, sdk=True) as feed:
         yield feed
 
 
@@ -80,7 +80,7 @@ async def test_a_long_replay_of_a_wildcard_is_written_as_it_is_read(
 async def test_a_wildcard_that_was_quiet_resumes_where_the_journal_has_forgotten(redis_url: str, prefix: str) -> None:
     """By the process that has watched it; of another wildcard it does not know."""
     async with (
-        quiet_feed(redis_url, prefix, journal_bytes=20_000) as feed,
+        quiet_feed(redis_url, prefix, journal_bytes=20_000, sdk=True) as feed,
         stream(feed, "orders.*", "?last=1") as watching,
         stream(feed, "orders.*") as events,
     ):
@@ -121,7 +121,7 @@ async def test_only_an_event_stream_is_for_a_wildcard(quiet: Serving) -> None:
 async def test_a_token_must_grant_all_of_a_wildcard(redis_url: str, prefix: str) -> None:
     """Neither a channel that begins so nor a subject with a star does."""
     keys: dict[str, Any] = {"token_key": SECRET, "token_audience": AUDIENCE, "user_subscribe": ("mine.{sub}",)}
-    async with serving(redis_url=redis_url, prefix=prefix, **keys) as feed:
+    async with serving(redis_url=redis_url, prefix=prefix, sdk=True, **keys) as feed:
         statuses = {}
         async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as http:
             for name in ("orders.*", "orders.a*", "orders*", "*", "mine.*"):
@@ -136,7 +136,7 @@ async def test_a_token_must_grant_all_of_a_wildcard(redis_url: str, prefix: str)
 
 async def test_a_listener_to_a_wildcard_is_in_none_of_its_channels(redis_url: str, prefix: str) -> None:
     """It hears who comes and goes, is not announced or present itself, and the app is told of it by the wildcard."""
-    async with serving(redis_url=redis_url, prefix=prefix, announce=True) as feed:
+    async with serving(redis_url=redis_url, prefix=prefix, announce=True, sdk=True) as feed:
         await hears_others(feed)
 
 
@@ -171,8 +171,8 @@ async def hears_others(feed: Serving) -> None:
     assert mux._core.hub.router.count(b"lob*") == 0
 
 
-async def test_those_who_listen_to_a_wildcard_are_found_by_it(feed: Serving) -> None:
+async def test_those_who_listen_to_a_wildcard_are_found_by_it(quiet: Serving) -> None:
     """By an operator who lists channels, and by an app that disconnects."""
-    async with open_stream(feed.port, "lob*") as wild:
-        assert (await feed.mux.disconnect(channel="lob*")).clients == 1
+    async with open_stream(quiet.port, "lob*") as wild:
+        assert (await quiet.mux.disconnect(channel="lob*")).clients == 1
         assert "4403 disconnected" in (await wild.read_to_end()).comments
