@@ -46,7 +46,7 @@ _CONTROL = frozenset((_CLOSE, _PING, _PONG))
 _BETWEEN_MESSAGES = _CONTROL | {0x01, _BINARY, _FIN_TEXT, _FIN_BINARY}
 """First bytes that a frame may have when no message is under way."""
 _BETWEEN_COMPRESSED = _BETWEEN_MESSAGES | {first | COMPRESSED for first in (0x01, _BINARY, _FIN_TEXT, _FIN_BINARY)}
-"""The state of a client that compression was agreed on with."""
+"""First bytes that a frame may have when no message is under way and compression was agreed on."""
 _AMID_MESSAGE = _CONTROL | {0x00, _FIN_CONTINUATION}
 """First bytes that a frame may have when the last fragment of a message has not come."""
 
