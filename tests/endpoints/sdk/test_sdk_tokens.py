@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from mux import ClientMessage, Grant, Member, reasons
+from mux.endpoints.sdk.served import CHANNELS_PER_TURN
 from mux.endpoints.sdk.tokens import GRACE_SECONDS
 from tests.endpoints.sdk.speaking import connected, opened
 from tests.support.servers import Serving, serving, until
@@ -193,7 +194,7 @@ async def test_channels_of_a_token_are_subscribed_to_by_the_server(closed_feed: 
 
 async def test_nothing_comes_before_the_reply_to_connect(closed_feed: Serving, redis_url: str, prefix: str) -> None:
     """While the last of many channels is looked up, there are messages on the first."""
-    mux, names = closed_feed.mux, [f"c{number}" for number in range(20)]
+    mux, names = closed_feed.mux, [f"c{number}" for number in range(2 * CHANNELS_PER_TURN + 1)]
     async with connected(closed_feed, bare(channels=names)) as (_, told):
         known = {"recover": True, "epoch": told["subs"]["c0"]["epoch"], "offset": told["subs"]["c0"].get("offset", 0)}
     await mux.publish("c0", 0)
